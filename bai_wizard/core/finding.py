@@ -1,0 +1,69 @@
+"""What a check found: evidence, cause, and the remedy as steps or as guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.step import Step
+
+Result = Literal["ok", "problem", "warning", "cannot-tell", "not-applicable", "crashed"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was looked at, where, what was found there, what was expected."""
+
+    what: str
+    where: str
+    found: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check. `suppressed_by` names the root cause that explains this one too."""
+
+    kind: ClassVar[str] = "finding"
+    id: str
+    result: Result
+    title: str
+    page: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    cause: str = ""
+    guidance: str = ""
+    risk: str = ""
+    owner: str = "bai-wizard"
+    suppressed_by: str = ""
+    ignored: str = ""
+    remedy: tuple[Step, ...] = field(default=(), compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; the remedy as the ids and descriptions of its steps."""
+        from bai_wizard.core.codec import SHOWN
+
+        body = {name: SHOWN.encode(getattr(self, name)) for name in self.__dataclass_fields__ if name != "remedy"}
+        steps = [{"id": step.id, "describe": step.describe()} for step in self.remedy]
+        return {"kind": self.kind, **body, "remedy": steps}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named, read-only check.
+
+    `needs` are ids of checks that must not have found a problem, else this one is suppressed with the reason.
+    `deadline` is seconds. `root_cause` checks run first. `look` returns one Finding or several.
+    """
+
+    id: str
+    page: str
+    title: str
+    look: Callable[[Machine, Context], Finding | tuple[Finding, ...]]
+    needs: tuple[str, ...] = ()
+    deadline: float = 3.0
+    root_cause: bool = False
+    needs_root: bool = False
+    owner: str = "bai-wizard"

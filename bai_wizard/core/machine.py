@@ -1,0 +1,62 @@
+"""The one door to a node, as a protocol: reads, commands that only look, and primitives that change."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bai_wizard.core.event import Log, silent
+from bai_wizard.core.view import NodeView
+
+if TYPE_CHECKING:
+    from bai_wizard.core.primitives import Primitive
+    from bai_wizard.core.step import Interrupt
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A child that ended. `code` is its exit status, negative for a signal; texts are decoded, redacted."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Machine(NodeView):
+    """A node that can be read and changed. Which one you got decides what «dry run» means; there is no flag."""
+
+    @property
+    @abstractmethod
+    def is_root(self) -> bool:
+        """True when this process may change the node and read all of it."""
+
+    @property
+    @abstractmethod
+    def host(self) -> str:
+        """The node's host name."""
+
+    @abstractmethod
+    def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+        """Runs a command that only reads. Raises CannotTell when it is missing or gives no answer in time."""
+
+    @abstractmethod
+    def kernel_text(self, path: str, *, deadline: float = 2.0) -> str | None:
+        """The text of a file under /proc or /sys, stripped; None where it does not exist."""
+
+    @abstractmethod
+    def perform(self, primitive: Primitive, log: Log = silent) -> None:
+        """Carries one primitive out. Raises StepFailed with the cause in plain words."""
+
+    @abstractmethod
+    def affected(self, interrupt: Interrupt) -> tuple[str, ...]:
+        """What an interrupt would hit right now: names of running containers, processes on a mount."""
+
+    @abstractmethod
+    def free_bytes(self, path: str) -> int:
+        """Room for an ordinary user on the file system that holds `path` or its nearest existing parent."""
+
+    @abstractmethod
+    def in_container(self) -> bool:
+        """True when the node itself is a container, whose kernel belongs to another."""

@@ -1,0 +1,81 @@
+"""A node as it will be: a view with the outcomes of primitives laid over it."""
+
+from __future__ import annotations
+
+from posixpath import basename, dirname
+
+from bai_wizard.core.change import Change
+from bai_wizard.core.errors import NotYetKnown
+from bai_wizard.core.primitives.base import BasePrimitive
+from bai_wizard.core.state import Account, Group, Key, Package, State, States, Unpredictable
+from bai_wizard.core.view import NodeView
+
+
+class Overlay(NodeView):
+    """Answers from the outcomes laid over `base`, and from `base` for everything else.
+
+    A thing whose outcome could not be predicted raises NotYetKnown with the step that changes it.
+    """
+
+    def __init__(self, base: NodeView) -> None:
+        self._base = base
+        self._promised: dict[Key, State | Unpredictable | None] = {}
+        self._promised_by: dict[Key, str] = {}
+
+    def states(self, keys: tuple[Key, ...]) -> States:
+        """The states of several keys."""
+        return {key: self.state(key) for key in keys}
+
+    def lay(self, primitive: BasePrimitive, step: str) -> tuple[Change, ...]:
+        """Lays what `primitive` will have done over this view; returns the changes, none if it changes nothing."""
+        before = self.states(primitive.keys())
+        if primitive.holds(before):
+            return ()
+        for key, state in primitive.after(before).items():
+            if state != before[key]:
+                self._promised[key] = state
+                self._promised_by[key] = step
+        return primitive.changes(before)
+
+    def promises(self) -> dict[Key, State | Unpredictable | None]:
+        """Everything laid over the base so far."""
+        return dict(self._promised)
+
+    def state(self, key: Key) -> State | None:
+        if key.sort in ("restart", "command", "package-lists"):
+            return None
+        if key in self._promised:
+            state = self._promised[key]
+            if isinstance(state, Unpredictable):
+                raise NotYetKnown(self._promised_by[key])
+            return state
+        return self._base.state(key)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        names = set(self._base.names(directory))
+        for key, state in self._promised.items():
+            if key.sort in ("file", "tree") and dirname(key.name) == directory:
+                if state is None:
+                    names.discard(basename(key.name))
+                else:
+                    names.add(basename(key.name))
+        return tuple(sorted(names))
+
+    def accounts(self) -> tuple[Account, ...]:
+        kept = [account for account in self._base.accounts() if Key("user", account.name) not in self._promised]
+        added = [state for state in self._promised.values() if isinstance(state, Account)]
+        return (*kept, *added)
+
+    def groups(self) -> tuple[Group, ...]:
+        kept = [group for group in self._base.groups() if Key("group", group.name) not in self._promised]
+        added = [state for state in self._promised.values() if isinstance(state, Group)]
+        return (*kept, *added)
+
+    def candidate(self, package: str) -> str | None:
+        refreshed = [key for key in self._promised if key.sort == "package-lists"]
+        if refreshed:
+            raise NotYetKnown(self._promised_by[refreshed[-1]])
+        promised = self._promised.get(Key("package", package))
+        if isinstance(promised, Package):
+            return promised.version
+        return self._base.candidate(package)

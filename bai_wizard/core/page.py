@@ -1,0 +1,42 @@
+"""A page of the wizard: settings, probe, plan and checks of one matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Check
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.step import Step
+from bai_wizard.core.view import NodeView
+
+Settings = Any
+Facts = Any
+
+
+def keep_facts(facts: Facts, predicted: NodeView) -> Facts:
+    """The `predict` of a page whose facts no other page can change."""
+    return facts
+
+
+@dataclass(frozen=True)
+class Page:
+    """Joins the parts of a page; each part is a plain function in the page's own package.
+
+    `probe` reads (impure), `steps` decides (pure), `predict` folds what earlier pages of the same plan will have
+    done into the facts, `checks` are what the doctor and the preflight ask, `now` sums the facts up as (what, value)
+    pairs for the screens. `table` is the table of the answers that makes this page apply; empty: its own name.
+    """
+
+    name: str
+    title: str
+    summary: str
+    settings: type
+    probe: Callable[[Machine, Settings, Context], Facts]
+    steps: Callable[[Settings, Facts, Context], tuple[Step, ...]]
+    checks: Callable[[], tuple[Check, ...]]
+    predict: Callable[[Facts, NodeView], Facts] = keep_facts
+    now: Callable[[Facts], tuple[tuple[str, str], ...]] = lambda _facts: ()
+    table: str = ""
