@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from posixpath import basename, dirname
 
 from bai_wizard.core.change import Change
@@ -79,3 +80,8 @@ class Overlay(NodeView):
         if isinstance(promised, Package):
             return promised.version
         return self._base.candidate(package)
+
+    def changed_at(self, path: str) -> float:
+        if Key("file", path) in self._promised:
+            return inf if self._promised[Key("file", path)] is not None else 0.0
+        return self._base.changed_at(path)

@@ -56,6 +56,17 @@ class NodeView(ABC):
     def candidate(self, package: str) -> str | None:
         """The version that apt would install now; None where no source offers the package."""
 
+    @abstractmethod
+    def changed_at(self, path: str) -> float:
+        """When a path was last put in place or altered (ctime), in seconds since 1970; 0 where it does not exist.
+
+        Compared with `Unit.since`, so both need sub-second resolution (systemd's monotonic time stamps have it).
+        """
+
+    def newer(self, path: str, since: float) -> bool:
+        """True when `path` exists and was altered after `since`."""
+        return self.changed_at(path) > since
+
     def _typed(self, key: Key, wanted: type[S]) -> S | None:
         state = self.state(key)
         if state is not None and not isinstance(state, wanted):
