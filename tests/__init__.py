@@ -1,0 +1,1 @@
+"""The tests of bai-wizard; what several folders share stands at this level."""

@@ -1,0 +1,35 @@
+"""Where the tests keep what is slow to make (trees, images, keys): outside the repository, made once, under a lock."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def cache_directory() -> Path:
+    """The directory of everything cached; it may be deleted at any time when no test runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    directory = Path(base) / "bai-wizard-tests"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def locked(name: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock ``name`` of the cache; exclusive unless ``shared``. Waits for as long as it takes."""
+    with (cache_directory() / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def digest(*parts: str | bytes) -> str:
+    """Twelve hex digits that change when any of the parts does."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()[:12]

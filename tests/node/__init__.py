@@ -1,0 +1,1 @@
+"""Container nodes: real systemd, real accounts, started in about a second."""

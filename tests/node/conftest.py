@@ -1,0 +1,65 @@
+"""Fixtures: a fresh container node per test."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from tests.node.container import ContainerNode
+from tests.node.docker import Docker
+from tests.node.images import node_image
+
+
+class NodeFactory(Protocol):
+    """Starts a node; it is removed after the test.
+
+    ``suite``: trixie, bookworm, trixie-docker; ``network``: bridge or none;
+    ``tmpfs``: path → mount options; ``volumes``: path → host path or volume name.
+    """
+
+    def __call__(
+        self,
+        suite: str = "trixie",
+        network: str = "bridge",
+        tmpfs: dict[str, str] | None = None,
+        volumes: dict[str, str] | None = None,
+    ) -> ContainerNode: ...
+
+
+@pytest.fixture(scope="session")
+def node_images(docker_engine: Docker) -> Callable[[str], str]:
+    """Image tag by suite name; each is made at most once per session and kept for the next."""
+    made: dict[str, str] = {}
+
+    def image(suite: str) -> str:
+        if suite not in made:
+            made[suite] = node_image(docker_engine, suite)
+        return made[suite]
+
+    return image
+
+
+@pytest.fixture
+def node_factory(docker_engine: Docker, node_images: Callable[[str], str]) -> Iterator[NodeFactory]:
+    """As many nodes as the test wants."""
+    nodes: list[ContainerNode] = []
+
+    def start(
+        suite: str = "trixie",
+        network: str = "bridge",
+        tmpfs: dict[str, str] | None = None,
+        volumes: dict[str, str] | None = None,
+    ) -> ContainerNode:
+        node = ContainerNode(docker_engine, node_images(suite), network=network, tmpfs=tmpfs, volumes=volumes)
+        nodes.append(node)
+        return node
+
+    yield start
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def node(node_factory: NodeFactory) -> ContainerNode:
+    """One fresh Debian 13 node with a network and the wizard in it."""
+    return node_factory()

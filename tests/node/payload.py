@@ -1,0 +1,59 @@
+"""The wizard as it is put into a node: the checkout's package and its dependencies for the node's Python."""
+
+import io
+import shutil
+import tarfile
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.cache import CHECKOUT, cache_directory, digest, locked
+from tests.node import host
+
+HOME = "/opt/bai-wizard"
+LAUNCHER = '#!/bin/sh\nexec /usr/bin/python3 -I -m bai_wizard "$@"\n'
+
+
+def project() -> dict[str, Any]:
+    """The ``[project]`` table of the checkout."""
+    table: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return table
+
+
+def dependencies(python: str) -> Path:
+    """A directory with the wizard's dependencies for CPython ``python``; made once per list of requirements."""
+    requirements: list[str] = project()["dependencies"]
+    directory = cache_directory() / f"wheels-{python}-{digest(*requirements)}"
+    with locked(f"wheels-{python}"):
+        if not directory.exists():
+            for old in cache_directory().glob(f"wheels-{python}-*"):
+                shutil.rmtree(old) if old.is_dir() else None
+            partial = cache_directory() / f"work-wheels-{python}"
+            shutil.rmtree(partial, ignore_errors=True)
+            host.pip_install(python, partial, requirements)
+            partial.rename(directory)
+    return directory
+
+
+@cache
+def wizard(python: str) -> bytes:
+    """A tar file, relative to the root: the package as it is now, its metadata, the launcher and the search path."""
+    name, version = project()["name"], project()["version"]
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add(archive, f"usr/local/lib/python{python}/dist-packages/bai-wizard.pth", f"{HOME}\n".encode())
+        _add(archive, "usr/local/bin/bai-wizard", LAUNCHER.encode(), mode=0o755)
+        _add(archive, f"opt/bai-wizard/{name.replace('-', '_')}-{version}.dist-info/METADATA", metadata.encode())
+        for path in sorted((CHECKOUT / "bai_wizard").rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                _add(archive, f"opt/bai-wizard/{path.relative_to(CHECKOUT)}", path.read_bytes())
+    return buffer.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    """Add one of root's files; the same content gives the same bytes, whenever it is packed."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,1 @@
+"""A full virtual machine: its own kernel, reboots and power cuts."""
