@@ -1,0 +1,1 @@
+"""The only door to the node: reads, commands that only look, and the primitives carried out."""

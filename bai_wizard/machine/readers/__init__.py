@@ -1,0 +1,1 @@
+"""How each sort of state is read from a real node."""
