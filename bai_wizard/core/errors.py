@@ -60,3 +60,15 @@ class NotYetKnown(WizardError):
     def __init__(self, after: str) -> None:
         super().__init__(f"known after {after}")
         self.after = after
+
+
+class RebootNeeded(WizardError):
+    """The rest can be done only after a reboot (exit 5); `resume` goes on from there."""
+
+
+class LockHeld(PreflightError):
+    """Another run holds the lock (exit 3). `run` is its id, empty when it cannot be told."""
+
+    def __init__(self, run: str, text: str) -> None:
+        super().__init__(text)
+        self.run = run

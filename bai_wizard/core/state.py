@@ -7,7 +7,7 @@ journalling it and undoing it all speak in these terms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import ClassVar, Literal, NamedTuple
 
@@ -94,7 +94,7 @@ class Password:
 
     kind: ClassVar[str] = "password"
     hash: Secret
-    changed: int | None = None
+    changed: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Unit:
     kind: ClassVar[str] = "unit"
     enabled: str
     active: str
-    since: float = 0.0
+    since: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Mount:
     kind: ClassVar[str] = "mount"
     source: str
     fstype: str
-    options: str = ""
+    options: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Image:
 
     kind: ClassVar[str] = "image"
     id: str
-    size: int = 0
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -168,3 +168,14 @@ class Unpredictable:
 
 
 UNPREDICTABLE = Unpredictable()
+
+
+def matches(predicted: State | Unpredictable | None, actual: State | None) -> bool:
+    """True when the node is as was promised, as far as that could be promised at all."""
+    if isinstance(predicted, Unpredictable):
+        return True
+    if isinstance(predicted, Package) and isinstance(actual, Package):
+        return predicted.version in ("", actual.version) and predicted.held == actual.held
+    if isinstance(predicted, Image) and isinstance(actual, Image):
+        return predicted.id in ("", actual.id)
+    return predicted == actual

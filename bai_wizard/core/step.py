@@ -74,6 +74,8 @@ class Step(ABC):
     optional: bool = False
     effect: Effect = "now"
     interrupts: tuple[Interrupt, ...] = ()
+    # When this step fails, what it had already changed is taken back at once.
+    undo_on_failure: bool = False
 
     @property
     def page(self) -> str:

@@ -15,16 +15,24 @@ def package_key(name: str) -> Key:
     return Key("package", name)
 
 
+def suits(installed: str, wanted: str) -> bool:
+    """True when a version is the wanted one, or begins like it where that ends in `*`; empty wants any."""
+    return installed.startswith(wanted[:-1]) if wanted.endswith("*") else wanted in ("", installed)
+
+
 @dataclass(frozen=True)
 class InstallPackages(BasePrimitive):
-    """Installs packages by apt, with their dependencies. `versions` pins some of them exactly.
+    """Installs packages by apt, with what they depend on. `versions`, one for each name, are exact or end in `*`.
 
+    `brings` names units and groups that come with the packages (`unit:docker.service`, `group:docker`): where one
+    is not there yet, nobody can tell what it will look like before the packages are in.
     Undo leaves packages where they are: others may have come to rely on them.
     """
 
     kind: ClassVar[str] = "install-packages"
     names: tuple[str, ...]
     versions: tuple[str, ...] = ()
+    brings: tuple[str, ...] = ()
 
     def wanted(self) -> dict[str, str]:
         """Version by name; empty for «whatever apt takes»."""
@@ -32,20 +40,30 @@ class InstallPackages(BasePrimitive):
         return dict(zip(self.names, versions, strict=True))
 
     def keys(self) -> tuple[Key, ...]:
-        return tuple(package_key(name) for name in self.names)
+        brought = (Key(*name.split(":", 1)) for name in self.brings)
+        return (*(package_key(name) for name in self.names), *brought)
 
     def after(self, before: States) -> Outcome:
         result: Outcome = {}
         for name, version in self.wanted().items():
             old = before[package_key(name)]
-            kept = isinstance(old, Package) and version in ("", old.version)
-            result[package_key(name)] = old if kept else Package(version)
+            kept = isinstance(old, Package) and suits(old.version, version)
+            result[package_key(name)] = old if kept else Package(version.rstrip("*"))
+        installs = any(result[key] != before[key] for key in result)
+        for key in self.keys():
+            if key.sort != "package":
+                result[key] = UNPREDICTABLE if installs and before[key] is None else before[key]
         return result
 
     def inverse(self, before: States) -> BasePrimitive | None:
         return None
 
+    def changes(self, before: States) -> tuple[Change, ...]:
+        return tuple(change for change in super().changes(before) if change.subject.startswith("package "))
+
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
+        if key.sort != "package":
+            return Change(str(key), "create")
         version = after.version if isinstance(after, Package) else ""
         return Change(f"package {key.name}", verb_of(before, after), attributes=version)
 
@@ -55,10 +73,11 @@ class InstallPackages(BasePrimitive):
 
 @dataclass(frozen=True)
 class RemovePackages(BasePrimitive):
-    """Removes packages; configuration, images and volumes stay."""
+    """Removes packages; configuration, images and volumes stay. `for_good`: others take their place, no way back."""
 
     kind: ClassVar[str] = "remove-packages"
     names: tuple[str, ...]
+    for_good: bool = False
 
     def keys(self) -> tuple[Key, ...]:
         return tuple(package_key(name) for name in self.names)
@@ -67,22 +86,26 @@ class RemovePackages(BasePrimitive):
         return dict.fromkeys(self.keys())
 
     def inverse(self, before: States) -> BasePrimitive | None:
-        gone = {key.name: state.version for key, state in before.items() if isinstance(state, Package) and state}
-        return InstallPackages(tuple(gone), tuple(gone.values())) if gone else None
+        gone = {key.name: state.version for key, state in before.items() if isinstance(state, Package)}
+        return InstallPackages(tuple(gone), tuple(gone.values())) if gone and not self.for_good else None
 
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         return Change(f"package {key.name}", "remove")
+
+    def lasting(self) -> str:
+        return f"packages stay removed: {' '.join(self.names)}" if self.for_good else ""
 
 
 @dataclass(frozen=True)
 class RefreshPackages(BasePrimitive):
     """Reads the package lists anew, so that a source just written can be installed from.
 
-    `marker` names the list's own file of sources: the refresh is due when the lists are older than it.
+    `addresses` are the repositories that must answer; another one that does not is a warning.
     """
 
     kind: ClassVar[str] = "refresh-packages"
     reason: str
+    addresses: tuple[str, ...] = ()
 
     def keys(self) -> tuple[Key, ...]:
         return (Key("package-lists", self.reason),)

@@ -1,0 +1,1 @@
+"""Starting the executor apart from the terminal, and as root."""

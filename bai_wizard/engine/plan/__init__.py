@@ -1,0 +1,1 @@
+"""From settings and facts to a plan over the predicted node."""

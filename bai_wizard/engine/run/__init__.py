@@ -1,0 +1,1 @@
+"""Carrying a plan out: journalled before each change, survivable at every instant."""

@@ -1,0 +1,58 @@
+"""The node as a running step gets it: each primitive is journalled, with its way back, before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.event import Log
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.state import States
+from bai_wizard.core.view import NodeView
+from bai_wizard.engine.run.journal import Journal
+
+# Called between the parts of every change, with the name of the part: where the tests cut the power.
+Instant = Callable[[str], None]
+
+
+def no_instant(name: str) -> None:
+    """In production nothing happens between the parts."""
+
+
+class JournalledNode:
+    """Writes intent, inverse and backup, then acts, then writes what was really reached."""
+
+    def __init__(
+        self, machine: Machine, journal: Journal, step: str, log: Log, instant: Instant = no_instant
+    ) -> None:
+        self._machine = machine
+        self._journal = journal
+        self._step = step
+        self._log = log
+        self._instant = instant
+
+    @property
+    def view(self) -> NodeView:
+        """The node as it is now."""
+        return self._machine
+
+    def do(self, primitive: Primitive) -> None:
+        """Carries `primitive` out unless it holds already. Raises StepFailed; the journal tells how far it got."""
+        before = self._states(primitive)
+        if primitive.holds(before):
+            return
+        self._instant("before intent")
+        number = self._journal.intent(self._step, primitive, before, primitive.inverse(before))
+        self._instant("after intent")
+        try:
+            self._machine.perform(primitive, self._log)
+        except StepFailed:
+            self._journal.settle(number, "failed", self._states(primitive))
+            raise
+        self._instant("after change")
+        self._journal.settle(number, "done", self._states(primitive))
+        self._instant("after done")
+
+    def _states(self, primitive: Primitive) -> States:
+        return {key: self._machine.state(key) for key in primitive.keys()}
