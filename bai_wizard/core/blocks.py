@@ -1,79 +1,99 @@
-"""Marked blocks in files that belong to others: one block is ours, every other line keeps its bytes.
+"""Marked blocks in files that belong to others: only what stands between the two markers is ever ours.
 
-A marker is a whole line, compared without the blanks around it. Lines end at `\\n`; a file whose first line ends
-with `\\r\\n` gets its block with the same endings.
+Texts are kept to the byte: other lines keep their blanks, their order, their line endings and their comments.
+A marker is recognised when its line, without blanks around it, is the marker's own text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bai_wizard.core.errors import StepBlocked
+from bai_wizard.core.errors import WizardError
 
 
-class DamagedBlock(StepBlocked):
-    """Markers that are duplicated, out of order or lack their counterpart. The message names the line."""
+class BlockDamaged(WizardError):
+    """The markers do not pair up, so nobody can say which lines are ours."""
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The first and the last line of a block, both ours."""
+
+    begin: str
+    end: str
 
 
 @dataclass(frozen=True)
 class Block:
-    """Where a block stands: `begin` and `end` are the line numbers of its markers, from 1. `body` lies between."""
+    """One block as found. Lines count from 1 and include the markers; `lines` are those in between."""
 
-    begin: int
-    end: int
-    body: str
-
-
-def find_block(text: str, begin: str, end: str) -> Block | None:
-    """The block between the marker lines, None where there is none. Raises DamagedBlock."""
-    lines = _lines(text)
-    starts = [number for number, line in enumerate(lines, 1) if line.strip() == begin.strip()]
-    stops = [number for number, line in enumerate(lines, 1) if line.strip() == end.strip()]
-    if not starts and not stops:
-        return None
-    if len(starts) > 1:
-        raise DamagedBlock(f"line {starts[1]}: a second {begin.strip()!r}; the first is line {starts[0]}")
-    if len(stops) > 1:
-        raise DamagedBlock(f"line {stops[1]}: a second {end.strip()!r}; the first is line {stops[0]}")
-    if not stops:
-        raise DamagedBlock(f"line {starts[0]}: {begin.strip()!r} without {end.strip()!r} after it")
-    if not starts or stops[0] < starts[0]:
-        raise DamagedBlock(f"line {stops[0]}: {end.strip()!r} without {begin.strip()!r} before it")
-    return Block(starts[0], stops[0], "".join(lines[starts[0] : stops[0] - 1]))
+    first: int
+    last: int
+    lines: tuple[str, ...]
 
 
-def replace_block(text: str, begin: str, end: str, body: str) -> str:
-    """`text` with the block saying `body`; appended at the end where there is none. Raises DamagedBlock.
+def find_blocks(text: str, markers: Markers) -> tuple[Block, ...]:
+    """Every block, in order. Raises BlockDamaged where a marker has no partner, naming its line."""
+    blocks: list[Block] = []
+    begun = 0
+    inside: list[str] = []
+    for number, line in enumerate(_lines(text), start=1):
+        word = line.strip()
+        if word == markers.begin:
+            if begun:
+                raise BlockDamaged(f"line {number} begins the block again that line {begun} began: {markers.begin}")
+            begun, inside = number, []
+        elif word == markers.end:
+            if not begun:
+                raise BlockDamaged(f"line {number} ends a block that was never begun: {markers.end}")
+            blocks.append(Block(begun, number, tuple(inside)))
+            begun = 0
+        elif begun:
+            inside.append(line.rstrip("\r\n"))
+    if begun:
+        raise BlockDamaged(f"line {begun} begins a block that never ends: {markers.begin}")
+    return tuple(blocks)
 
-    Markers that stand already keep their bytes too.
+
+def outside(text: str, markers: Markers) -> tuple[tuple[int, str], ...]:
+    """The lines that are not ours, with their numbers. Raises BlockDamaged."""
+    ours = {number for block in find_blocks(text, markers) for number in range(block.first, block.last + 1)}
+    return tuple(
+        (number, line.rstrip("\r\n")) for number, line in enumerate(_lines(text), start=1) if number not in ours
+    )
+
+
+def put_block(text: str, markers: Markers, lines: Sequence[str]) -> str:
+    """`text` with exactly one block that holds `lines`: in the place of the first one, else at the end.
+
+    A file without a final line break gets one before the block is appended. Raises BlockDamaged.
     """
-    ending = _ending(text)
-    inner = [line.rstrip("\r\n") + ending for line in _lines(body)]
-    lines = _lines(text)
-    block = find_block(text, begin, end)
-    if block is not None:
-        return "".join([*lines[: block.begin], *inner, *lines[block.end - 1 :]])
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += ending
-    return "".join([*lines, begin.strip() + ending, *inner, end.strip() + ending])
+    wanted = [f"{line}\n" for line in (markers.begin, *lines, markers.end)]
+    blocks = find_blocks(text, markers)
+    if not blocks:
+        separator = "" if not text or text.endswith("\n") else "\n"
+        return text + separator + "".join(wanted)
+    result: list[str] = []
+    for number, line in enumerate(_lines(text), start=1):
+        if number == blocks[0].first:
+            result += wanted
+        if not any(block.first <= number <= block.last for block in blocks):
+            result.append(line)
+    return "".join(result)
 
 
-def remove_block(text: str, begin: str, end: str) -> str:
-    """`text` without the block and its markers. Raises DamagedBlock."""
-    block = find_block(text, begin, end)
-    if block is None:
-        return text
-    lines = _lines(text)
-    return "".join([*lines[: block.begin - 1], *lines[block.end :]])
+def drop_block(text: str, markers: Markers) -> str:
+    """`text` without any of our blocks. Raises BlockDamaged."""
+    blocks = find_blocks(text, markers)
+    return "".join(
+        line
+        for number, line in enumerate(_lines(text), start=1)
+        if not any(block.first <= number <= block.last for block in blocks)
+    )
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their endings. Not str.splitlines, which also splits at form feeds and at U+2028."""
+    # Not str.splitlines: that breaks at form feeds and other characters which are no line ends in these files.
     pieces = text.split("\n")
-    whole = [piece + "\n" for piece in pieces[:-1]]
-    return [*whole, pieces[-1]] if pieces[-1] else whole
-
-
-def _ending(text: str) -> str:
-    first, newline, _ = text.partition("\n")
-    return "\r\n" if newline and first.endswith("\r") else "\n"
+    return [f"{piece}\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
