@@ -39,8 +39,10 @@ def elevate(arguments: Sequence[str], *, ask: bool) -> None:
 def refuse_foreign_code(package: Path, interpreter: Path, *, invoker: int | None = None) -> None:
     """Raises PreflightError when somebody other than root and the invoker could have written what root would run."""
     allowed = {0, os.getuid() if invoker is None else invoker}
+    trees = {package, *(Path(place) for place in sys.path if place.endswith("-packages") and Path(place).is_dir())}
     checked = [interpreter, *interpreter.parents, package, *package.parents]
-    checked += [path for path in package.rglob("*") if not path.is_symlink()]
+    for tree in trees:
+        checked += [tree, *(path for path in tree.rglob("*") if not path.is_symlink())]
     for path in checked:
         info = path.stat()
         sticky = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX

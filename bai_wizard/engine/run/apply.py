@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bai_wizard.core.change import Change
 from bai_wizard.core.errors import CannotTell, NotYetKnown, RebootNeeded, StepBlocked, StepFailed
+from bai_wizard.core.event import Outcome
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan, PlannedStep
 from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
@@ -65,7 +66,7 @@ class Carrier:
     def _one(self, planned: PlannedStep) -> StepResult:
         step = planned.step
         if isinstance(planned.verdict, Unchanged):
-            outcome = "skipped" if planned.verdict.skipped else "unchanged"
+            outcome: Outcome = "skipped" if planned.verdict.skipped else "unchanged"
             return _result(step, outcome, planned.verdict.note)
         if isinstance(planned.verdict, Blocked):
             return _result(step, "failed", planned.verdict.reason)
@@ -147,6 +148,5 @@ def _inside(step: Step, change: Change, planned: Pending) -> bool:
     return any(prefix in change.subject for prefix in prefixes)
 
 
-def _result(step: Step, outcome: str, text: str = "") -> StepResult:
-    assert outcome in ("changed", "unchanged", "failed", "skipped")
-    return StepResult(step.id, step.describe(), outcome, step.effect, step.optional, text)  # type: ignore[arg-type]
+def _result(step: Step, outcome: Outcome, text: str = "") -> StepResult:
+    return StepResult(step.id, step.describe(), outcome, step.effect, step.optional, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.event import Outcome
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.overlay import Overlay
 from bai_wizard.core.view import NodeView
@@ -70,7 +71,7 @@ def undo(
     theirs.close()
     for text in taken.left:
         log(f"left alone: {text}", level="warning")
-    outcome = "failed" if taken.left else "changed" if taken.undone else "unchanged"
+    outcome: Outcome = "failed" if taken.left else "changed" if taken.undone else "unchanged"
     text = f"left alone: {'; '.join(taken.left)}" if taken.left else ""
     narrator.tell("finished", text, step="undo", parent=opened, outcome=outcome)
     step = StepResult("undo", f"take back run {undone.id}", outcome, text=text)
