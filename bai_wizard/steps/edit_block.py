@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bai_wizard.core.blocks import DamagedBlock, find_block, remove_block, replace_block
+from bai_wizard.core.blocks import BlockDamaged, Markers, drop_block, put_block
 from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.primitives import Primitive, WriteFile
 from bai_wizard.core.primitives.files import Validator
@@ -44,31 +44,15 @@ class EditBlock(Step):
                 return
             if not self.create:
                 raise StepBlocked(f"{self.path} does not exist on this node")
+        markers = Markers(self.begin, self.end)
         try:
-            new = put_lines(text or "", self.begin, self.end, self.lines)
-        except DamagedBlock as error:
+            new = put_block(text or "", markers, self.lines) if self.lines else drop_block(text or "", markers)
+        except BlockDamaged as error:
             raise StepBlocked(f"{self.path}: {error}. {REPAIR_BY_HAND}") from error
         yield rewrite(view, self.path, new, self.validator)
 
 
 REPAIR_BY_HAND = "Put the two marker lines around our lines again, or delete the stray one; then plan again."
-
-
-def put_lines(text: str, begin: str, end: str, lines: tuple[str, ...]) -> str:
-    """`text` with a block of `lines`, or without the block where there are none. Raises DamagedBlock."""
-    if not lines:
-        return remove_block(text, begin, end)
-    return replace_block(text, begin, end, "".join(f"{line}\n" for line in lines))
-
-
-def lines_outside(text: str, begin: str, end: str) -> tuple[tuple[int, str], ...]:
-    """The lines that are not ours, numbered from 1, without their endings. Raises DamagedBlock."""
-    block = find_block(text, begin, end)
-    return tuple(
-        (number, line.rstrip("\r"))
-        for number, line in enumerate(text.split("\n"), start=1)
-        if block is None or not block.begin <= number <= block.end
-    )
 
 
 def read_text(view: NodeView, path: str) -> str | None:

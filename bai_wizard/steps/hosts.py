@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import ClassVar
 
-from bai_wizard.core.blocks import DamagedBlock, find_block
+from bai_wizard.core.blocks import BlockDamaged, Markers, drop_block, find_blocks, outside, put_block
 from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
-from bai_wizard.steps.edit_block import REPAIR_BY_HAND, lines_outside, put_lines, read_text, rewrite
+from bai_wizard.steps.edit_block import REPAIR_BY_HAND, read_text, rewrite
 from bai_wizard.steps.hosts_lines import Alias, is_own, parse_line, parse_lines, render, shadows, without_names
 
 # The manual's own words, so that a block made by hand is recognised and kept in one place.
-BEGIN = "##### BEGIN for Backend.AI services #####"
-END = "##### END for Backend.AI services #####"
+MARKERS = Markers(
+    "##### BEGIN for Backend.AI services #####",
+    "##### END for Backend.AI services #####",
+)
 
 
 @register
@@ -46,7 +48,7 @@ class HostsBlock(Step):
 
     def note(self, view: NodeView) -> Unchanged:
         text = read_text(view, self.path) or ""
-        lines = parse_lines(lines_outside(text, BEGIN, END))
+        lines = parse_lines(outside(text, MARKERS))
         own = [line for line in lines if line.address.is_loopback and any(is_own(n, self.host) for n in line.names)]
         if own and not self.own_ip and any(is_own(name, self.host) for alias in self.aliases for name in alias.names):
             return Unchanged(f"{self.host} stays on {own[0].address} too, and that answer comes first")
@@ -56,29 +58,28 @@ class HostsBlock(Step):
         text = read_text(view, self.path) or ""
         try:
             yield rewrite(view, self.path, self.text_after(text))
-        except DamagedBlock as error:
+        except BlockDamaged as error:
             raise StepBlocked(f"{self.path}: {error}. {REPAIR_BY_HAND}") from error
 
     def text_after(self, text: str) -> str:
-        """The file's new text. Raises DamagedBlock, and StepBlocked where a line outside contradicts ours."""
+        """The file's new text. Raises BlockDamaged, and StepBlocked where a line outside contradicts ours."""
         if not self.aliases:
-            return put_lines(text, BEGIN, END, ())
+            return drop_block(text, MARKERS)
         aliases = self._with_own_names(text)
         if self.own_ip:
             text = self._off_loopback(text)
         self._refuse_shadowed(text)
-        return put_lines(text, BEGIN, END, render(aliases))
+        return put_block(text, MARKERS, render(aliases))
 
     def _with_own_names(self, text: str) -> tuple[Alias, ...]:
         """The aliases, this node's other names (its full name) joined to its address if they are moved."""
         if not self.own_ip:
             return self.aliases
-        block = find_block(text, BEGIN, END)
-        ours = parse_lines([(0, line) for line in block.body.split("\n")]) if block else ()
+        ours = parse_lines([(0, line) for block in find_blocks(text, MARKERS) for line in block.lines])
         own = ip_address(self.own_ip)
         present = [
             name
-            for line in (*parse_lines(lines_outside(text, BEGIN, END)), *ours)
+            for line in (*parse_lines(outside(text, MARKERS)), *ours)
             if line.address.is_loopback or (line.address == own and line in ours)
             for name in line.names
             if is_own(name, self.host)
@@ -92,7 +93,7 @@ class HostsBlock(Step):
 
     def _off_loopback(self, text: str) -> str:
         """`text` with this node's names taken off the loopback lines outside our block."""
-        numbers = {number for number, _line in lines_outside(text, BEGIN, END)}
+        numbers = {number for number, _line in outside(text, MARKERS)}
         lines = text.split("\n")
         for index, line in enumerate(lines):
             parsed = parse_line(index + 1, line)
@@ -106,7 +107,7 @@ class HostsBlock(Step):
     def _refuse_shadowed(self, text: str) -> None:
         conflicts = [
             f"line {line.number} gives {name} to {line.address}, the answers say {alias.ip}"
-            for line in parse_lines(lines_outside(text, BEGIN, END))
+            for line in parse_lines(outside(text, MARKERS))
             for alias in self.aliases
             for name in shadows(line, alias, self.host)
         ]
