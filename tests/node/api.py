@@ -67,7 +67,9 @@ class Node(ABC):
             done = self.execute(list(argv), data, timeout, user, env or {}, detach)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{list(argv)} on {self.hostname} ran longer than {timeout} s") from error
-        result = Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        result = Completed(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
         if check and result.rc:
             raise CommandError(f"{list(argv)} ended with {result.rc}\n{result.out}{result.err}")
         return result

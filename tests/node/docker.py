@@ -20,7 +20,9 @@ class Docker:
         """The environment in which ``docker`` talks to this engine."""
         return {**os.environ, **({"DOCKER_HOST": self.address} if self.address else {})}
 
-    def start(self, *words: str, data: bytes | None = None, timeout: float = 600) -> subprocess.CompletedProcess[bytes]:
+    def start(
+        self, *words: str, data: bytes | None = None, timeout: float = 600
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run ``docker words…`` to its end, whatever that is; ``timeout`` in seconds."""
         argv = ["docker", *words]
         return subprocess.run(
@@ -31,7 +33,9 @@ class Docker:
         """Run ``docker words…``, return its output without the final newline; an error is raised."""
         done = self.start(*words, data=data, timeout=timeout)
         if done.returncode:
-            raise DockerError(f"docker {' '.join(words)}: {done.returncode}: {(done.stdout + done.stderr)[-3000:].decode()}")
+            raise DockerError(
+                f"docker {' '.join(words)}: {done.returncode}: {(done.stdout + done.stderr)[-3000:].decode()}"
+            )
         return done.stdout.decode().rstrip("\n")
 
     def answers(self) -> bool:

@@ -28,6 +28,7 @@ def running_engine() -> Iterator[Docker]:
     with locked("engine"):
         docker = _answering() or _start()
         _remove_orphans(docker)
+        _remove_old_images(docker)
         users = (cache_directory() / "engine-users.lock").open("w")
         fcntl.flock(users, fcntl.LOCK_SH)
     try:
@@ -92,6 +93,11 @@ def _remove_orphans(docker: Docker) -> None:
         identity, owner = line.split()
         if not _alive(int(owner)):
             docker("rm", "--force", "--volumes", identity)
+
+
+def _remove_old_images(docker: Docker) -> None:
+    """Images of the tests that are older than three days and in no use; what is needed is made anew."""
+    docker("image", "prune", "--all", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h")
 
 
 def _alive(pid: int) -> bool:

@@ -11,6 +11,6 @@ EXCLUDED = (
     # Caches and logs.
     "/var/cache", "/var/log", "/var/lib/apt/lists", "/var/lib/dpkg/*-old", "*/__pycache__", "*/.cache",
     "*/.bash_history", "/lost+found", "*/lost+found",
-    # The wizard's own memory of its runs.
-    "/var/lib/bai-wizard",
+    # The wizard itself and its memory of its runs.
+    "/opt/bai-wizard", "/var/lib/bai-wizard",
 )  # fmt: skip

@@ -30,7 +30,9 @@ def debian_mirror() -> str:
 
 def apt_settings() -> str:
     """This machine's proxy, certificate and validity settings as a file for a node's ``/etc/apt/apt.conf.d``."""
-    settings = [line for line in _lines("apt-config", "dump") if line.lower().startswith(INHERITED) and '""' not in line]
+    settings = [
+        line for line in _lines("apt-config", "dump") if line.lower().startswith(INHERITED) and '""' not in line
+    ]
     for scheme in ("http", "https"):
         proxy = os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY")
         if proxy and not any(line.lower().startswith(f"acquire::{scheme}::proxy ") for line in settings):

@@ -36,9 +36,9 @@ def with_packages(docker: Docker, suite: Suite, variant: str, packages: Sequence
 def _base(docker: Docker, suite: Suite) -> str:
     archive = base_tree(suite)
     tag = f"{REPOSITORY}:{archive.stem}"
-    with locked(f"image-{suite.name}"):
+    with locked("images"):
         if not _exists(docker, tag):
-            docker("import", str(archive), tag)
+            docker("import", "--change", f"LABEL {LABEL}=1", str(archive), tag)
     return tag
 
 
@@ -55,7 +55,7 @@ def _layer(
     docker: Docker, image: str, tag: str, script: str, *, directory: str | None = None, archive: bytes | None = None
 ) -> str:
     """``tag``: the image plus a directory at the wizard's home or a tar file at the root, after the script ran in it."""
-    with locked(f"image-{digest(tag)}"):
+    with locked("images"):
         if _exists(docker, tag):
             return tag
         name = f"build-{secrets.token_hex(4)}"
@@ -66,7 +66,7 @@ def _layer(
             if archive is not None:
                 docker("cp", "-", f"{name}:/", data=archive)
             docker("start", "--attach", name)
-            docker("commit", name, tag)
+            docker("commit", "--change", f"LABEL {LABEL}=1", name, tag)
         finally:
             docker("rm", "--force", "--volumes", name)
     return tag

@@ -36,6 +36,14 @@ def dependencies(python: str) -> Path:
     return directory
 
 
+def launcher(python: str) -> dict[str, tuple[int, bytes]]:
+    """What makes ``bai-wizard`` and ``python3 -I -m bai_wizard`` start: path relative to the root → mode, content."""
+    return {
+        f"usr/local/lib/python{python}/dist-packages/bai-wizard.pth": (0o644, f"{HOME}\n".encode()),
+        "usr/local/bin/bai-wizard": (0o755, LAUNCHER.encode()),
+    }
+
+
 @cache
 def wizard(python: str) -> bytes:
     """A tar file, relative to the root: the package as it is now, its metadata, the launcher and the search path."""
@@ -43,12 +51,12 @@ def wizard(python: str) -> bytes:
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add(archive, f"usr/local/lib/python{python}/dist-packages/bai-wizard.pth", f"{HOME}\n".encode())
-        _add(archive, "usr/local/bin/bai-wizard", LAUNCHER.encode(), mode=0o755)
+        for path, (mode, content) in launcher(python).items():
+            _add(archive, path, content, mode)
         _add(archive, f"opt/bai-wizard/{name.replace('-', '_')}-{version}.dist-info/METADATA", metadata.encode())
-        for path in sorted((CHECKOUT / "bai_wizard").rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                _add(archive, f"opt/bai-wizard/{path.relative_to(CHECKOUT)}", path.read_bytes())
+        for source in sorted((CHECKOUT / "bai_wizard").rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                _add(archive, f"opt/bai-wizard/{source.relative_to(CHECKOUT)}", source.read_bytes())
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ OPTIONS = (
 def ssh_with_password(
     address: tuple[str, int], user: str, password: str, command: str, timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command in a login over ssh; 5 is sshpass's status for a wrong password."""
+    """Run the command in a login over ssh; 255 and "Permission denied" if it is refused."""
     host, port = address
     options = [word for option in OPTIONS for word in ("-o", option)]
     return subprocess.run(

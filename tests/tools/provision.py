@@ -44,7 +44,11 @@ def _apt(*words: str) -> None:
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
             ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300", *words],
-            env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         if done.returncode:
             output.seek(0)

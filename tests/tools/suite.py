@@ -21,7 +21,9 @@ STATIC_CHECKS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="./test", description="Runs the tests; what is not known here goes to pytest.")
+    parser = argparse.ArgumentParser(
+        prog="./test", description="Runs the tests; what is not known here goes to pytest."
+    )
     parser.add_argument("--all", action="store_true", help="install what node and VM tests need, run everything")
     parser.add_argument("--soak", action="store_true", help="full matrices instead of samples")
     parser.add_argument("--seed", type=int, default=None, help="draws the samples (default: random, printed)")
@@ -31,7 +33,11 @@ def main() -> int:
     if options.all:
         install_programs()
     say_what_is_left_out()
-    seed = options.seed if options.seed is not None else int(os.environ.get("BAI_WIZARD_SEED") or secrets.randbelow(10**6))
+    seed = (
+        options.seed
+        if options.seed is not None
+        else int(os.environ.get("BAI_WIZARD_SEED") or secrets.randbelow(10**6))
+    )
     code = run_pytest(seed, [f"--{name}" for name in ("all", "soak") if getattr(options, name)], rest)
     if failed:
         print(f"./test: static checks failed: {', '.join(failed)}", flush=True)
@@ -46,7 +52,12 @@ def run_static_checks() -> list[str]:
     for name, argv in STATIC_CHECKS:
         started = time.monotonic()
         done = subprocess.run(
-            argv, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            argv,
+            env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         verdict = "ok" if done.returncode == 0 else "FAILED"
         print(f"{name:13} {verdict:7} {time.monotonic() - started:5.1f} s", flush=True)
@@ -71,7 +82,10 @@ def run_pytest(seed: int, options: list[str], rest: list[str]) -> int:
 
 
 def _serial(rest: list[str]) -> bool:
-    return any(word in ("--pdb", "-s", "--collect-only", "--co") or word.startswith(("-n", "--numprocesses")) for word in rest)
+    return any(
+        word in ("--pdb", "-s", "--collect-only", "--co") or word.startswith(("-n", "--numprocesses"))
+        for word in rest
+    )
 
 
 if __name__ == "__main__":

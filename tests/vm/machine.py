@@ -1,0 +1,165 @@
+"""A node with a kernel of its own: emulated by qemu, commanded over ssh, rebooted and cut off at will."""
+
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.cache import cache_directory
+from tests.node.api import Node
+from tests.vm.connection import Connection
+from tests.vm.disk import HOSTNAME, WIZARD_SERIAL, RootDisk
+from tests.vm.qemu import Qemu, QemuError
+
+BOOT_SECONDS = 300
+SNAPSHOT = "booted"
+DETACH = 'setsid -f "$@" >/dev/null 2>&1 </dev/null'
+
+
+class VirtualMachine(Node):
+    """A machine on its own copy of a disk. Everything takes about ten times as long as on the test machine."""
+
+    def __init__(self, root: RootDisk, wizard: Path, booted: Path | None = None) -> None:
+        """Boot it, or go on from ``booted``, a disk that `save` was called on. ``wizard`` is never written to."""
+        self.hostname = HOSTNAME
+        self._root, self._wizard = root, wizard
+        self._files = cache_directory() / f"vm-{secrets.token_hex(4)}"
+        self._files.mkdir()
+        self._sockets = Path(tempfile.mkdtemp(prefix="bai-vm-"))
+        self.disk = self._files / "disk.qcow2"
+        self._extra: list[Path] = []
+        self._port = _free_port()
+        self._connection = Connection(self._port, self._sockets)
+        try:
+            if booted is None:
+                _make_overlay(root.image, self.disk)
+                self._start()
+            else:
+                shutil.copyfile(booted, self.disk)
+                self._go_on()
+        except BaseException:
+            self.close()
+            raise
+
+    def execute(
+        self, argv: Sequence[str], data: bytes, timeout: float, user: str | None, env: Mapping[str, str], detach: bool
+    ) -> subprocess.CompletedProcess[bytes]:
+        words = list(argv)
+        if detach:
+            words = ["sh", "-c", DETACH, "sh", *words]
+        if env:
+            words = ["env", *(f"{name}={value}" for name, value in env.items()), *words]
+        if user:
+            words = ["runuser", "-u", user, "--", *words]
+        return self._connection.run(shlex.join(words), data, timeout)
+
+    def ssh_address(self) -> tuple[str, int]:
+        return "127.0.0.1", self._port
+
+    def reboot(self) -> None:
+        """Reboot in order, as ``systemctl reboot`` does, and wait until the machine is up again."""
+        before = self._boot()
+        self.run(["systemctl", "reboot"])
+        self._connection.close()
+        self.wait_for(lambda: self._reconnect() and self._boot() not in ("", before), BOOT_SECONDS, "the reboot")
+        self.wait_until_up(BOOT_SECONDS)
+
+    def power_cut(self) -> None:
+        """Qemu is killed; what the machine had not written to its disk is lost. It boots again from that disk."""
+        self._connection.close()
+        self._qemu.kill()
+        self._start()
+
+    def add_disk(self, size: str) -> str:
+        """Plug in an empty disk (``size`` as in ``2G``), now and at every later boot; its device file is returned."""
+        serial = f"extra{len(self._extra)}"
+        image = self._files / f"{serial}.qcow2"
+        _qemu_img("create", "-q", "-f", "qcow2", str(image), size)
+        answer = self._qemu.monitor(f"drive_add 0 if=none,id={serial},file={image},format=qcow2,cache=unsafe")
+        if answer != "OK":
+            raise QemuError(answer)
+        self._qemu.execute("device_add", driver="virtio-blk-pci", drive=serial, serial=serial)
+        self._extra.append(image)
+        device = f"/dev/disk/by-id/virtio-{serial}"
+        self.wait_for(lambda: self.exists(device), 60, device)
+        return device
+
+    def save(self) -> None:
+        """Keep memory and disk as they are now inside the disk's file, then end; move the file to keep it."""
+        self._connection.close()
+        if answer := self._qemu.monitor(f"savevm {SNAPSHOT}"):
+            raise QemuError(answer)
+        self._qemu.execute("quit")
+        self._qemu.process.wait()
+
+    def console(self) -> str:
+        """What the machine has printed on its serial console since its creation."""
+        return (self._files / "console.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        self._connection.close()
+        if hasattr(self, "_qemu"):
+            self._qemu.kill()
+        shutil.rmtree(self._files, ignore_errors=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def _start(self) -> None:
+        self._qemu = Qemu(self._argv(), self._sockets)
+        self._connection.open(BOOT_SECONDS)
+        self.wait_until_up(BOOT_SECONDS)
+
+    def _go_on(self) -> None:
+        """Continue a saved machine: its clock stood still and it has not seen this wizard's disk yet."""
+        self._qemu = Qemu([*self._argv(), "-loadvm", SNAPSHOT], self._sockets)
+        self._connection.open(BOOT_SECONDS)
+        self.run(["date", "--set", f"@{time.time():.3f}"], check=True)
+        self.run(["systemctl", "start", r"opt-bai\x2dwizard.mount"], check=True)
+
+    def _argv(self) -> list[str]:
+        network = f"user,id=net0,hostfwd=tcp:127.0.0.1:{self._port}-:22"
+        argv = [
+            "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max",
+            "-smp", "2", "-m", "1024",
+            "-display", "none", "-vga", "none", "-nodefaults", "-no-user-config",
+            "-kernel", str(self._root.kernel), "-initrd", str(self._root.initrd),
+            "-append", "root=/dev/vda rw console=ttyS0 quiet",
+            "-chardev", f"file,id=console,path={self._files}/console.log,append=on", "-serial", "chardev:console",
+            "-netdev", network, "-device", "virtio-net-pci,netdev=net0,romfile=", "-device", "virtio-rng-pci",
+            *_drive("root", self.disk, "qcow2"),
+            *_drive(WIZARD_SERIAL, self._wizard, "raw", "readonly=on"),
+        ]  # fmt: skip
+        for image in self._extra:
+            argv += _drive(image.stem, image, "qcow2")
+        return argv
+
+    def _reconnect(self) -> bool:
+        self._connection.open(BOOT_SECONDS)
+        return True
+
+    def _boot(self) -> str:
+        return self.run(["cat", "/proc/sys/kernel/random/boot_id"]).out
+
+
+def _drive(serial: str, image: Path, kind: str, *more: str) -> list[str]:
+    """A disk. ``cache=unsafe`` is safe here: what qemu was given survives its death in this machine's page cache."""
+    options = ",".join([f"if=none,id={serial},file={image},format={kind},cache=unsafe", *more])
+    return ["-drive", options, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+
+
+def _make_overlay(base: Path, overlay: Path) -> None:
+    _qemu_img("create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(overlay))
+
+
+def _qemu_img(*words: str) -> None:
+    subprocess.run(["qemu-img", *words], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
