@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 EVENT_VERSION = 1
 
-EventKind = Literal["run", "started", "log", "progress", "finished", "finding", "question", "summary"]
+EventKind = Literal["plan", "run", "started", "log", "progress", "finished", "finding", "question", "summary"]
 Level = Literal["debug", "info", "warning", "error"]
 Outcome = Literal["changed", "unchanged", "failed", "skipped"]
 

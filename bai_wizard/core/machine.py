@@ -60,3 +60,6 @@ class Machine(NodeView):
     @abstractmethod
     def in_container(self) -> bool:
         """True when the node itself is a container, whose kernel belongs to another."""
+
+    def load_all(self) -> None:
+        """Imports everything that performing may need, before the first change. Nothing to do for most machines."""

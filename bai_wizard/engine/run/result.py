@@ -7,7 +7,8 @@ from typing import Any
 
 from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.event import Outcome
-from bai_wizard.core.step import Effect
+from bai_wizard.core.plan import Plan
+from bai_wizard.core.step import Effect, Unchanged
 from bai_wizard.exits import ExitCode, worst
 
 
@@ -74,3 +75,19 @@ class Result:
             data["stopped"],
             tuple(data["lasting"]),
         )
+
+
+def nothing_done(plan: Plan) -> Result:
+    """The result of an empty plan: no executor, no run directory."""
+    steps = tuple(
+        StepResult(
+            item.step.id,
+            item.step.describe(),
+            "skipped" if isinstance(item.verdict, Unchanged) and item.verdict.skipped else "unchanged",
+            item.step.effect,
+            item.step.optional,
+            item.verdict.note if isinstance(item.verdict, Unchanged) else "",
+        )
+        for item in plan.steps
+    )
+    return Result(steps)

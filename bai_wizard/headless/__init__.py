@@ -1,0 +1,1 @@
+"""The front ends without a screen: text, JSON lines, line prompts, reports."""
