@@ -48,7 +48,7 @@ class InstallPackages(BasePrimitive):
         for name, version in self.wanted().items():
             old = before[package_key(name)]
             kept = isinstance(old, Package) and suits(old.version, version)
-            result[package_key(name)] = old if kept else Package(version.rstrip("*"))
+            result[package_key(name)] = old if kept else Package("" if version.endswith("*") else version)
         installs = any(result[key] != before[key] for key in result)
         for key in self.keys():
             if key.sort != "package":
@@ -64,7 +64,7 @@ class InstallPackages(BasePrimitive):
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         if key.sort != "package":
             return Change(str(key), "create")
-        version = after.version if isinstance(after, Package) else ""
+        version = self.wanted().get(key.name, "")
         return Change(f"package {key.name}", verb_of(before, after), attributes=version)
 
     def lasting(self) -> str:
