@@ -1,0 +1,59 @@
+"""The pages of the wizard in their order, and the settings of each table of the answers; everything imported late."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bai_wizard.core.page import Page
+    from bai_wizard.pages.fields import SettingsTable
+
+# pydantic asks the metadata of every installed distribution for plugins when it builds its first model (23 ms).
+# None of ours needs one. It has to be said before pydantic is imported, and no page module comes before this one.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+
+ORDER: tuple[str, ...] = (
+    "node",
+    "account",
+    "docker",
+    "tuning",
+    "python",
+    "aliases",
+    "storage",
+    "accelerators",
+    "images",
+)
+
+# Table of the answers → the page's package and the class in its settings.py.
+_SETTINGS: dict[str, tuple[str, str]] = {
+    "node": ("node", "NodeSettings"),
+    "network": ("node", "NetworkSettings"),
+    "sources": ("node", "SourcesSettings"),
+    "account": ("account", "AccountSettings"),
+    "docker": ("docker", "DockerSettings"),
+    "tuning": ("tuning", "TuningSettings"),
+    "python": ("python", "PythonSettings"),
+    "aliases": ("aliases", "AliasesSettings"),
+    "storage": ("storage", "StorageSettings"),
+    "accelerators": ("accelerators", "AcceleratorsSettings"),
+    "images": ("images", "ImagesSettings"),
+    "doctor": ("node", "DoctorSettings"),
+}
+TABLES: tuple[str, ...] = tuple(_SETTINGS)
+
+
+def load(name: str) -> Page:
+    """The page of that name. Raises KeyError when there is none."""
+    if name not in ORDER:
+        raise KeyError(name)
+    page: Page = import_module(f"bai_wizard.pages.{name}").PAGE
+    return page
+
+
+def settings_of(table: str) -> type[SettingsTable]:
+    """The settings class of a table of the answers. Raises KeyError when there is none."""
+    package, name = _SETTINGS[table]
+    settings: type[SettingsTable] = getattr(import_module(f"bai_wizard.pages.{package}.settings"), name)
+    return settings

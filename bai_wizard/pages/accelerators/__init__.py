@@ -1,0 +1,1 @@
+"""The accelerators page of the wizard."""

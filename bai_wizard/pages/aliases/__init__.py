@@ -1,0 +1,1 @@
+"""The aliases page of the wizard."""

@@ -1,0 +1,1 @@
+"""The node page of the wizard."""

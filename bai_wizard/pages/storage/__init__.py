@@ -1,0 +1,1 @@
+"""The storage page of the wizard."""

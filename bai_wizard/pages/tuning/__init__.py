@@ -1,0 +1,1 @@
+"""The tuning page of the wizard."""
