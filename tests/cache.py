@@ -1,4 +1,4 @@
-"""Where the tests keep what is slow to make (trees, images, keys): outside the repository, made once, under a lock."""
+"""Where the tests keep what is slow to make (trees, images, keys): outside the repository, under locks."""
 
 import fcntl
 import hashlib

@@ -42,14 +42,23 @@ def pytest_report_header() -> str:
     return f"bai-wizard: seed {os.environ['BAI_WIZARD_SEED']} (repeat with --seed), {size}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a node or a machine is marked so; all tests of the machine go to one worker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that uses a node or a machine is marked so; all tests of the machine go to one worker, first."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if need := NEED_OF_FIXTURE.get(fixture):
                 item.add_marker(need)
         if item.get_closest_marker("needs_vm"):
             item.add_marker(pytest.mark.xdist_group("vm"))
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Beside others: the one long queue (machines) starts at once; nodes wait until their images are likely there."""
+    if item.get_closest_marker("needs_vm"):
+        return 0
+    return 2 if item.get_closest_marker("needs_node") else 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

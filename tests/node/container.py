@@ -37,7 +37,7 @@ class ContainerNode(Node):
         tmpfs: Mapping[str, str] | None = None,
         volumes: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it and wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name."""
+        """Start it, wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name."""
         self.docker = docker
         self.hostname = f"node-{secrets.token_hex(4)}"
         extra = ["--network", network, *_cgroup_flags()]

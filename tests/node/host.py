@@ -1,4 +1,4 @@
-"""What a node has to inherit from this machine to reach packages: mirror, apt settings, certificates, pip settings."""
+"""What a node inherits from this machine to reach packages: mirror, apt settings, certificates."""
 
 import os
 import platform
@@ -46,7 +46,7 @@ def certificates() -> list[Path]:
 
 
 def pip_install(python: str, target: Path, requirements: list[str]) -> None:
-    """Put wheels for CPython ``python`` (such as ``3.13``) into ``target`` with this machine's pip, or uv without one."""
+    """Put wheels for CPython ``python`` (such as ``3.13``) into ``target`` with this machine's pip, else uv."""
     common = ["--quiet", "--target", str(target), "--python-version", python, "--only-binary", ":all:"]
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:

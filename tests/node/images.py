@@ -13,17 +13,20 @@ from tests.node.tree import base_tree
 
 REPOSITORY = "bai-wizard-tests"
 COMPILE = "/usr/bin/python3 -m compileall -q -j 2 {place}"
-INSTALL = "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q install -y --no-install-recommends {packages} && apt-get clean"
+INSTALL = """export DEBIAN_FRONTEND=noninteractive
+apt-get -q update
+apt-get -q install -y --no-install-recommends {packages}
+apt-get clean"""
 
 
 def node_image(docker: Docker, name: str) -> str:
-    """The image ``trixie``, ``bookworm`` or, with a Docker Engine inside, ``trixie-docker``; made if it is not there."""
+    """The image of ``trixie``, ``bookworm`` or, with a Docker Engine inside, ``trixie-docker``."""
     suite, _, variant = name.partition("-")
     return _with_wizard(docker, SUITES[suite], with_packages(docker, SUITES[suite], variant))
 
 
 def with_packages(docker: Docker, suite: Suite, variant: str, packages: Sequence[str] = ()) -> str:
-    """The suite's tree plus packages: ``docker`` for the variant of that name, else those given; plain without any."""
+    """The suite's tree plus packages: the Docker Engine's for ``docker``, else those given; plain without."""
     base = _base(docker, suite)
     wanted = " ".join(suite.docker_packages if variant == "docker" else packages)
     if not wanted:
@@ -54,7 +57,7 @@ def _with_wizard(docker: Docker, suite: Suite, image: str) -> str:
 def _layer(
     docker: Docker, image: str, tag: str, script: str, *, directory: str | None = None, archive: bytes | None = None
 ) -> str:
-    """``tag``: the image plus a directory at the wizard's home or a tar file at the root, after the script ran in it."""
+    """``tag``: the image plus a directory at the wizard's home or a tar file at the root; then the script ran."""
     with locked("images"):
         if _exists(docker, tag):
             return tag

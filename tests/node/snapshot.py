@@ -6,7 +6,7 @@ Kind = Literal["file", "directory", "link", "other"]
 
 
 class Entry(NamedTuple):
-    """One path: its kind, permission bits, owner, and its content (sha256 of a file, target of a link, else empty)."""
+    """One path: kind, permission bits, owner, and content (sha256 of a file, target of a link, else empty)."""
 
     kind: Kind
     mode: int

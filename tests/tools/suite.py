@@ -16,7 +16,7 @@ STATIC_CHECKS = (
     ("format", ["ruff", "format", "--check", "."]),
     ("types", ["mypy"]),
     ("layers", ["lint-imports"]),
-    ("dependencies", ["deptry", "."]),
+    ("dependencies", ["deptry", "--optional-dependencies-dev-groups", "dev", "."]),
 )
 
 

@@ -17,7 +17,7 @@ def fresh_machine(docker: Docker) -> VirtualMachine:
 
 
 def booted_disk(root: RootDisk) -> Path:
-    """The disk of a machine that was saved after its first boot; made once per root disk, qemu and way to start it."""
+    """The disk of a machine saved after its first boot; made once per root disk, qemu and way to start it."""
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     recipe = digest(version, Path(machine.__file__).read_text())
     saved = root.image.with_name(f"booted-{recipe}.qcow2")
