@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.CHANGES if arguments.detailed_exitcode and not plan.is_empty() else ExitCode.OK
     compose.refuse_blocked(plan)
     if plan.is_empty():
-        return _nothing_to_do(plan, machine, output, arguments)
+        return _nothing_to_do(plan, wish, machine, output, arguments)
     consent = _list(arguments.yes_interrupt)
     refuse_interrupts(compose.unconsented(machine, plan, consent))
     return _carry_out(plan, wish, consent, machine, output, arguments)
@@ -51,11 +51,13 @@ def _carry_out(
     if arguments.report and result is not None:
         from bai_wizard.headless.report import write_report
 
-        write_report(arguments.report, machine, run.id, result)
+        write_report(arguments.report, machine, run.id, result, wish)
     return code
 
 
-def _nothing_to_do(plan: Plan, machine: Machine, output: Output, arguments: argparse.Namespace) -> ExitCode:
+def _nothing_to_do(
+    plan: Plan, wish: compose.Wish, machine: Machine, output: Output, arguments: argparse.Namespace
+) -> ExitCode:
     from bai_wizard.engine.run.result import nothing_done
 
     result = nothing_done(plan)
@@ -63,7 +65,7 @@ def _nothing_to_do(plan: Plan, machine: Machine, output: Output, arguments: argp
     if arguments.report:
         from bai_wizard.headless.report import write_report
 
-        write_report(arguments.report, machine, "", result)
+        write_report(arguments.report, machine, "", result, wish)
     return ExitCode.OK
 
 

@@ -41,6 +41,24 @@ class Finding:
     ignored: str = ""
     remedy: tuple[Step, ...] = field(default=(), compare=False)
 
+    def to_wire(self) -> dict[str, Any]:
+        """Everything, remedy included, for another process of the wizard."""
+        from bai_wizard.core.codec import KEPT
+
+        body = {name: KEPT.encode(getattr(self, name)) for name in self.__dataclass_fields__ if name != "remedy"}
+        return {**body, "remedy": [KEPT.encode(step) for step in self.remedy]}
+
+    @staticmethod
+    def from_wire(data: dict[str, Any]) -> Finding:
+        """Reads what `to_wire` wrote; the kinds of the remedy's steps must have been imported."""
+        from bai_wizard.core.codec import KEPT
+        from bai_wizard.core.step import step_from_json
+
+        body = {name: value for name, value in data.items() if name not in ("remedy", "evidence")}
+        evidence = tuple(KEPT.decode(Evidence, item) for item in data["evidence"])
+        remedy = tuple(step_from_json(KEPT, item) for item in data["remedy"])
+        return Finding(**body, evidence=evidence, remedy=remedy)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values; the remedy as the ids and descriptions of its steps."""
         from bai_wizard.core.codec import SHOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 MASK = "***"
 # A shorter one would blot out half of every log; the answers refuse such passwords anyway.
@@ -46,3 +47,23 @@ def redact(text: str) -> str:
         if secret in text:
             text = text.replace(secret, MASK)
     return text
+
+
+# Turns where a secret comes from (a table of the answers: prompt, env, file) into the secret. Asking people and
+# reading files is no business of pages, so whoever starts the wizard says here who does it.
+Resolver = Callable[[object], Secret | None]
+_resolver: Resolver | None = None
+
+
+def use_resolver(resolver: Resolver | None) -> None:
+    """Says who turns sources into secrets in this process; None takes it back."""
+    global _resolver
+    _resolver = resolver
+
+
+def resolve(source: object) -> Secret | None:
+    """The secret that `source` stands for; None where nobody in this process can give it.
+
+    Raises what the resolver raises: a WizardError that names the source and never the value.
+    """
+    return _resolver(source) if _resolver is not None else None

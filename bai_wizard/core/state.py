@@ -153,13 +153,54 @@ class Image:
 
 @dataclass(frozen=True)
 class Tree:
-    """A directory tree made as a whole (an interpreter, a venv). `digest` covers names, types and sizes."""
+    """A directory tree made as a whole (an interpreter, a venv). `digest` covers names, types, modes and sizes."""
 
     kind: ClassVar[str] = "tree"
     digest: str
 
 
-State = Entry | Account | Group | Membership | Password | Package | Unit | Sysctl | Mount | Flag | Image | Tree
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python in a directory of its own. `version` is exact (3.13.7); empty where it was left half built."""
+
+    kind: ClassVar[str] = "interpreter"
+    version: str
+
+
+@dataclass(frozen=True)
+class Venv:
+    """A virtual environment. `version` is that of its Python, `home` the directory of the program it was made from."""
+
+    kind: ClassVar[str] = "venv"
+    version: str
+    home: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file fetched by the wizard, known by its sha256."""
+
+    kind: ClassVar[str] = "download"
+    sha256: str
+
+
+State = (
+    Entry
+    | Account
+    | Group
+    | Membership
+    | Password
+    | Package
+    | Unit
+    | Sysctl
+    | Mount
+    | Flag
+    | Image
+    | Tree
+    | Interpreter
+    | Venv
+    | Download
+)
 States = dict[Key, State | None]
 
 

@@ -19,7 +19,8 @@ class RunCommand(BasePrimitive):
 
     `touches` names files whose states the command changes in a way that cannot be predicted: they are read
     before and after, so that the journal can tell. `undo` is the command that takes it back; without one,
-    `stays` says what is left behind.
+    `stays` says what is left behind. With `undo_last` that command runs after everything else is back: it builds
+    something anew from the files.
     """
 
     kind: ClassVar[str] = "run-command"
@@ -33,6 +34,7 @@ class RunCommand(BasePrimitive):
     touches: tuple[str, ...] = ()
     undo: tuple[str, ...] = ()
     stays: str = ""
+    undo_last: bool = False  # type: ignore[misc]  # a constant of every other kind
 
     def keys(self) -> tuple[Key, ...]:
         return (Key("command", self.title), *(Key("file", path) for path in self.touches))

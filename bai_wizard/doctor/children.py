@@ -1,0 +1,139 @@
+"""Read-only checks in children that may hang without harm, one child a page, all at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.finding import Check, Finding
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.secret import redact
+
+
+@dataclass
+class _Batch:
+    """The checks of one page, being worked off by one child."""
+
+    checks: list[Check]
+    child: int = 0
+    reader: int = -1
+    buffer: bytes = b""
+    limit: float = 0.0
+    found: list[Finding] = field(default_factory=list)
+
+
+def look_all(checks: Sequence[Check], machine: Machine, context: Context) -> Iterator[Finding]:
+    """Yields findings as they come. A check over its deadline costs itself: «cannot tell», and the next goes on."""
+    batches: dict[str, _Batch] = {}
+    for check in checks:
+        batches.setdefault(check.page, _Batch([])).checks.append(check)
+    selector = selectors.DefaultSelector()
+    for batch in batches.values():
+        _start(batch, machine, context, selector)
+    try:
+        while selector.get_map():
+            wait = min(key.data.limit for key in selector.get_map().values()) - time.monotonic()
+            for key, _ in selector.select(max(0.0, wait)):
+                _read(key.data)
+            for batch in [key.data for key in selector.get_map().values()]:
+                if time.monotonic() > batch.limit and not batch.found:
+                    batch.found.append(_silent(batch.checks[0]))
+                    _abandon(batch, selector)
+                    yield from _drain(batch)
+                    _start(batch, machine, context, selector)
+                    continue
+                yield from _drain(batch)
+                if not batch.checks:
+                    _abandon(batch, selector)
+    finally:
+        selector.close()
+
+
+def _start(batch: _Batch, machine: Machine, context: Context, selector: selectors.BaseSelector) -> None:
+    if not batch.checks:
+        return
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        batch.child = os.fork()
+    if batch.child == 0:
+        _be_child(batch.checks, machine, context, writer)
+    os.close(writer)
+    batch.reader, batch.buffer = reader, b""
+    batch.limit = time.monotonic() + batch.checks[0].deadline
+    selector.register(reader, selectors.EVENT_READ, batch)
+
+
+def _be_child(checks: Sequence[Check], machine: Machine, context: Context, writer: int) -> None:
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for check in checks:
+            line = json.dumps([finding.to_wire() for finding in look(check, machine, context)]).encode() + b"\n"
+            while line:
+                line = line[os.write(writer, line) :]
+    finally:
+        os._exit(0)
+
+
+def look(check: Check, machine: Machine, context: Context) -> tuple[Finding, ...]:
+    """One check, here and now; no answer is «cannot tell», a fault of the check is «crashed»."""
+    if check.needs_root and not machine.is_root:
+        return (Finding(check.id, "cannot-tell", check.title, check.page, cause="needs root", owner=check.owner),)
+    try:
+        found = check.look(machine, context)
+    except CannotTell as error:
+        return (Finding(check.id, "cannot-tell", check.title, check.page, cause=str(error), owner=check.owner),)
+    except Exception as error:  # noqa: BLE001 - becomes a finding of its own: the others go on
+        told = redact(f"{type(error).__name__}: {error}")
+        return (Finding(check.id, "crashed", check.title, check.page, cause=told, owner=check.owner),)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _silent(check: Check) -> Finding:
+    told = f"no answer within {check.deadline:g} s"
+    return Finding(check.id, "cannot-tell", check.title, check.page, cause=told, owner=check.owner)
+
+
+def _read(batch: _Batch) -> None:
+    data = os.read(batch.reader, 1 << 16)
+    batch.buffer += data
+    *lines, batch.buffer = batch.buffer.split(b"\n")
+    for line in lines:
+        batch.found += [Finding.from_wire(item) for item in json.loads(line)]
+        batch.checks.pop(0)
+        if batch.checks:
+            batch.limit = time.monotonic() + batch.checks[0].deadline
+    if not data and batch.checks:
+        check = batch.checks.pop(0)
+        batch.found.append(
+            Finding(
+                check.id, "crashed", check.title, check.page, cause="the check's process ended", owner=check.owner
+            )
+        )
+
+
+def _drain(batch: _Batch) -> Iterator[Finding]:
+    while batch.found:
+        yield batch.found.pop(0)
+
+
+def _abandon(batch: _Batch, selector: selectors.BaseSelector) -> None:
+    """Closes the batch's pipe; the child is killed, or left behind where the kernel holds it."""
+    selector.unregister(batch.reader)
+    os.close(batch.reader)
+    if batch.checks:
+        batch.checks.pop(0)
+    try:
+        os.killpg(batch.child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os.waitpid(batch.child, os.WNOHANG)

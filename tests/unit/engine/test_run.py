@@ -1,0 +1,167 @@
+"""A run from plan to undo over a simulated node, and every place where the power can go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.core.plan import Plan
+from bai_wizard.core.state import Entry, Key, State
+from bai_wizard.core.step import Pending
+from bai_wizard.engine.run.directory import RunDirectory, create_run
+from bai_wizard.engine.run.execute import execute
+from bai_wizard.engine.run.places import Places
+from bai_wizard.engine.run.result import Result
+from bai_wizard.engine.run.settle import settle
+from bai_wizard.engine.run.undo import journal_of, plan_undo
+from bai_wizard.exits import ExitCode
+from bai_wizard.machine.simulated import SimulatedMachine
+from tests.unit.engine.plans import STATES, plan_of, steps
+
+
+class PowerCut(BaseException):
+    """The executor ends here, at once."""
+
+
+def cut_at(number: int) -> Callable[[str], None]:
+    """An instant hook that cuts the power at the given call, counted from 0."""
+    calls = iter(range(1_000_000))
+
+    def instant(name: str) -> None:
+        if next(calls) == number:
+            raise PowerCut(name)
+
+    return instant
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path)
+
+
+@pytest.fixture
+def machine() -> SimulatedMachine:
+    return SimulatedMachine(STATES)
+
+
+def run_plan(places: Places, machine: SimulatedMachine, plan: Plan) -> tuple[RunDirectory, Result]:
+    run = create_run(places, plan, {})
+    return run, execute(places, run, plan.digest(), machine)
+
+
+def undo_run(places: Places, machine: SimulatedMachine, run: RunDirectory, **about: bool) -> Result:
+    plan = Plan("test")
+    undo = create_run(places, plan, {}, kind="undo", undoes=run.id)
+    undo.begin_attempt(plan, {**undo.about, **about})
+    return execute(places, undo, plan.digest(), machine)
+
+
+def content(machine: SimulatedMachine, path: str) -> bytes | None:
+    entry = machine.state(Key("file", path))
+    return entry.content if isinstance(entry, Entry) else None
+
+
+def test_two_steps_on_one_file_show_a_chained_diff(machine: SimulatedMachine) -> None:
+    plan = plan_of(machine, steps())
+    again = next(item for item in plan.steps if item.step.id == "node.motd-again")
+    assert isinstance(again.verdict, Pending)
+    assert again.verdict.changes[0].before == "first\n"
+    assert "+second" in again.verdict.changes[0].diff()
+
+
+def test_apply_then_plan_again_is_empty_and_undo_restores(places: Places, machine: SimulatedMachine) -> None:
+    before = machine.snapshot()
+    run, result = run_plan(places, machine, plan_of(machine, steps()))
+    assert result.code() is ExitCode.OK
+    assert content(machine, "/etc/motd") == b"first\nsecond\n"
+    # The first of the two writers of one file would take the second one's line away again: only the last may be asked.
+    assert plan_of(machine, (steps()[0], *steps()[3:])).is_empty()
+    assert undo_run(places, machine, run).code() is ExitCode.OK
+    assert machine.snapshot() == before
+
+
+@pytest.mark.parametrize("number", range(28))
+def test_power_cut_at_every_instant_is_resumed_and_undone(
+    places: Places, machine: SimulatedMachine, number: int
+) -> None:
+    before = machine.snapshot()
+    wanted = tuple(step for step in steps() if step.id != "node.motd")
+    plan = plan_of(machine, wanted)
+    run = create_run(places, plan, {})
+    try:
+        execute(places, run, plan.digest(), machine, instant=cut_at(number))
+    except PowerCut:
+        assert run.result() is None
+    settle(journal_of(run), machine)
+    again = plan_of(machine, wanted)
+    run.begin_attempt(again, run.about)
+    assert execute(places, run, again.digest(), machine).code() is ExitCode.OK
+    assert plan_of(machine, wanted).is_empty()
+    assert undo_run(places, machine, run).code() is ExitCode.OK
+    assert machine.snapshot() == before
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_power_cut_during_undo_is_continued(places: Places, machine: SimulatedMachine, number: int) -> None:
+    before = machine.snapshot()
+    run, _ = run_plan(places, machine, plan_of(machine, steps()))
+    plan = Plan("test")
+    undo = create_run(places, plan, {}, kind="undo", undoes=run.id)
+    try:
+        execute(places, undo, plan.digest(), machine, instant=cut_at(number))
+    except PowerCut:
+        assert machine.snapshot() != before or number > 16
+    assert undo_run(places, machine, run).code() is ExitCode.OK
+    assert machine.snapshot() == before
+
+
+def test_undo_leaves_what_somebody_edited_and_says_so(places: Places, machine: SimulatedMachine) -> None:
+    run, _ = run_plan(places, machine, plan_of(machine, steps()))
+    edited = Entry("file", 0, 0, 0o644, b"first\nsecond\nmine\n")
+    machine.set_state(Key("file", "/etc/motd"), edited)
+    wanted = plan_undo(run, machine)
+    assert any("+mine" in text for text in wanted.conflicts)
+    assert undo_run(places, machine, run).code() is ExitCode.FAILED
+    assert content(machine, "/etc/motd") == edited.content
+    assert machine.state(Key("file", "/etc/new.conf")) is None
+    assert undo_run(places, machine, run, force=True).code() is ExitCode.OK
+    assert content(machine, "/etc/motd") == b"before\n"
+
+
+def test_a_directory_that_holds_foreign_things_stays(places: Places, machine: SimulatedMachine) -> None:
+    run, _ = run_plan(places, machine, plan_of(machine, steps()))
+    theirs: State = Entry("file", 1100, 1100, 0o644, b"data")
+    machine.set_state(Key("file", "/vfroot/local/data"), theirs)
+    assert undo_run(places, machine, run).code() is ExitCode.FAILED
+    assert machine.state(Key("file", "/vfroot/local/data")) == theirs
+
+
+def test_a_file_that_changed_since_review_is_not_written(places: Places, machine: SimulatedMachine) -> None:
+    plan = plan_of(machine, steps())
+    machine.set_state(Key("file", "/etc/motd"), Entry("file", 0, 0, 0o600, b"somebody else's\n"))
+    run, result = run_plan(places, machine, plan)
+    assert result.code() is ExitCode.FAILED
+    failed = next(step for step in result.steps if step.outcome == "failed")
+    assert "changed since review" in failed.text
+    assert content(machine, "/etc/motd") == b"somebody else's\n"
+    assert content(machine, "/etc/new.conf") is None
+    assert run.result() is not None
+
+
+def test_another_plan_than_the_confirmed_one_is_refused(places: Places, machine: SimulatedMachine) -> None:
+    plan = plan_of(machine, steps())
+    run = create_run(places, plan, {})
+    with pytest.raises(Exception, match="not the one that was confirmed"):
+        execute(places, run, "0" * 64, machine)
+    assert machine.snapshot() == SimulatedMachine(STATES).snapshot()
+
+
+def test_stop_request_ends_after_the_step_and_resume_goes_on(places: Places, machine: SimulatedMachine) -> None:
+    plan = plan_of(machine, steps())
+    run = create_run(places, plan, {})
+    asked = iter([False, False, True])
+    result = execute(places, run, plan.digest(), machine, should_stop=lambda: next(asked))
+    assert result.code() is ExitCode.INTERRUPTED
+    assert result.count("changed") == 2
