@@ -169,7 +169,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Venv:
-    """A virtual environment. `version` is that of its Python, `home` the directory of the program it was made from."""
+    """A virtual environment. `version` is that of its Python, `home` the directory of that program."""
 
     kind: ClassVar[str] = "venv"
     version: str

@@ -9,6 +9,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.primitives.accounts import member_key
 from bai_wizard.core.primitives.images import image_key
 from bai_wizard.core.primitives.packages import package_key
+from bai_wizard.core.primitives.pythons import distribution_key, interpreter_key, venv_key
 from bai_wizard.core.primitives.trees import tree_key
 from bai_wizard.core.primitives.units import unit_key
 from bai_wizard.core.state import (
@@ -16,6 +17,7 @@ from bai_wizard.core.state import (
     Entry,
     Group,
     Image,
+    Interpreter,
     Key,
     Mount,
     Package,
@@ -24,6 +26,7 @@ from bai_wizard.core.state import (
     Sysctl,
     Tree,
     Unit,
+    Venv,
 )
 
 S = TypeVar("S")
@@ -126,6 +129,18 @@ class NodeView(ABC):
     def tree(self, path: str) -> Tree | None:
         """A directory tree made as a whole."""
         return self._typed(tree_key(path), Tree)
+
+    def interpreter(self, path: str) -> Interpreter | None:
+        """The Python in a directory of its own; None where there is none."""
+        return self._typed(interpreter_key(path), Interpreter)
+
+    def venv(self, path: str) -> Venv | None:
+        """A virtual environment; None where there is none."""
+        return self._typed(venv_key(path), Venv)
+
+    def distribution(self, venv: str, name: str) -> Package | None:
+        """A Python package in a virtual environment, by its normalised name."""
+        return self._typed(distribution_key(venv, name), Package)
 
     def immutable(self, path: str) -> bool:
         """True when the directory carries the immutable attribute."""

@@ -27,7 +27,15 @@ from bai_wizard.core.primitives.images import LoadImage, PullImage, RemoveImage,
 from bai_wizard.core.primitives.kernel import SetSysctl
 from bai_wizard.core.primitives.mounts import SetMount
 from bai_wizard.core.primitives.packages import HoldPackages, InstallPackages, RefreshPackages, RemovePackages
-from bai_wizard.core.primitives.trees import PlaceTree, RemoveTree
+from bai_wizard.core.primitives.pythons import (
+    BuildPython,
+    DropDownload,
+    FetchFile,
+    InstallDistributions,
+    InstallPython,
+    MakeVenv,
+)
+from bai_wizard.core.primitives.trees import CloneRepository, RemoveTree
 from bai_wizard.core.primitives.units import ReloadUnits, RestartUnit, SetUnit
 
 Primitive = (
@@ -56,8 +64,14 @@ Primitive = (
     | LoadImage
     | TagImage
     | RemoveImage
-    | PlaceTree
+    | CloneRepository
     | RemoveTree
+    | FetchFile
+    | DropDownload
+    | InstallPython
+    | BuildPython
+    | MakeVenv
+    | InstallDistributions
     | RunCommand
 )
 
@@ -66,12 +80,18 @@ __all__ = [
     "AddMember",
     "AddUser",
     "BasePrimitive",
+    "BuildPython",
+    "CloneRepository",
+    "DropDownload",
+    "FetchFile",
     "HoldPackages",
+    "InstallDistributions",
     "InstallPackages",
+    "InstallPython",
     "LoadImage",
     "MakeDirectory",
     "MakeLink",
-    "PlaceTree",
+    "MakeVenv",
     "Primitive",
     "PullImage",
     "RefreshPackages",

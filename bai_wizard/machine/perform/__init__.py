@@ -36,7 +36,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kernel": ("set-sysctl",),
     "mounts": ("set-mount",),
     "images": ("pull-image", "load-image", "tag-image", "remove-image"),
-    "trees": ("place-tree", "remove-tree"),
+    "trees": ("clone-repository", "remove-tree"),
+    "downloads": ("fetch-file", "drop-download"),
+    "pythons": ("install-python", "build-python"),
+    "venvs": ("make-venv", "install-distributions"),
     "command": ("run-command",),
 }
 
