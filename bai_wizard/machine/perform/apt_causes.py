@@ -92,7 +92,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Packages need to be removed but remove is disabled",
-        "it would remove other packages, which the wizard never does unasked. Remove what is in conflict, then repeat",
+        "it would remove other packages, which the wizard never does unasked. Remove what is in conflict",
     ),
     (
         r"The following packages have unmet dependencies:(?P<what>(?:\n\s+\S.*)+)",
