@@ -1,0 +1,97 @@
+"""What is mounted where, from /proc/self/mountinfo."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bai_wizard.core.state import Mount
+
+# Their servers may be gone while the mount stays: every touch may hang.
+REMOTE = re.compile(
+    r"nfs|nfs4|cifs|smb3|smbfs|ceph|lustre|9p|afs|beegfs|gpfs|glusterfs|wekafs|panfs|ocfs2|gfs2|autofs|fuse(\..+|blk)?"
+)
+_REMOTE_LINE = re.compile(rb" - (?:" + REMOTE.pattern.encode() + rb") ")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class MountLine:
+    """One line of mountinfo. `root` is the part of the file system that is mounted, `/` for all of it."""
+
+    point: str
+    root: str
+    source: str
+    fstype: str
+    options: str
+
+    def mount(self) -> Mount:
+        """As a state. A part of a file system (bind mount, subvolume) is written `source[/part]`, as findmnt does."""
+        source = self.source if self.root == "/" else f"{self.source}[{self.root}]"
+        return Mount(source, self.fstype, self.options)
+
+
+def unescape(field: str) -> str:
+    """Blanks, tabs, line ends and backslashes stand as octal escapes."""
+    if "\\" not in field:
+        return field
+    raw = _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
+    return raw
+
+
+def parse_mountinfo(text: str) -> tuple[MountLine, ...]:
+    """Every mount, in the kernel's order: a later one at the same point covers the earlier."""
+    found = []
+    for line in text.split("\n"):
+        own, separator, rest = line.partition(" - ")
+        left, right = own.split(" "), rest.split(" ")
+        if not separator or len(left) < 6 or len(right) < 3:
+            continue
+        # Options of the mount first, then those of the file system which are not the same words.
+        options = dict.fromkeys([*left[5].split(","), *" ".join(right[2:]).split(",")])
+        if "ro" in left[5].split(","):
+            options.pop("rw", None)
+        root, point, fstype, source = left[3], left[4], right[0], right[1]
+        found.append(
+            MountLine(unescape(point), unescape(root), unescape(source), unescape(fstype), ",".join(options))
+        )
+    return tuple(found)
+
+
+def read_mountinfo(root: str = "") -> tuple[MountLine, ...]:
+    """The mounts of the node below `root`; none where it has no mountinfo."""
+    try:
+        with open(f"{root}/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return parse_mountinfo(file.read())
+    except FileNotFoundError:
+        return ()
+
+
+def mount_at(point: str, lines: tuple[MountLine, ...]) -> Mount | None:
+    """What is mounted at exactly this point: the topmost mount."""
+    covering = [line for line in lines if line.point == point]
+    return covering[-1].mount() if covering else None
+
+
+def mount_of(path: str, lines: tuple[MountLine, ...]) -> MountLine | None:
+    """The mount that a path lies on, by its name alone: nothing is touched."""
+    best: MountLine | None = None
+    for line in lines:
+        if is_below(path, line.point) and (best is None or len(line.point) >= len(best.point)):
+            best = line
+    return best
+
+
+def is_below(path: str, top: str) -> bool:
+    """True when `path` is `top` or lies below it."""
+    return path == top or path.startswith(top.rstrip("/") + "/")
+
+
+def is_remote(path: str) -> bool:
+    """True when a path crosses a mount whose server may be gone."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        data = file.read()
+    if _REMOTE_LINE.search(data) is None:
+        return False
+    lines = parse_mountinfo(data.decode(errors="surrogateescape"))
+    return any(REMOTE.fullmatch(line.fstype) and is_below(path, line.point) for line in lines)
