@@ -1,0 +1,107 @@
+"""Cut runs: the executor killed, the disk full, two at once, Ctrl-C, somebody editing in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.node.container import ContainerNode
+from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, prepare
+from tests.sampling import sampled
+
+HEADLESS = ("--headless", "/root/answers.toml")
+KILLER = Path(__file__).with_name("killer.py").read_text()
+
+
+@pytest.mark.parametrize("lines", sampled("kill", range(1, 60), 3))
+def test_killed_executor_is_resumed_and_undone(node: ContainerNode, lines: int) -> None:
+    prepare(node)
+    before = node.snapshot(TOUCHED)
+    node.write("/root/killer.py", KILLER)
+    node.run(["python3", "/root/killer.py", str(lines)], detach=True)
+    cut = node.wizard(*HEADLESS)
+    if cut.rc != 0:
+        assert "resume" in cut.err
+        assert "interrupted" in node.wizard("runs").out
+        resumed = node.wizard("resume")
+        assert resumed.rc == 0, resumed.out + resumed.err
+    assert_manual_holds(node, host_kernel=True)
+    assert_no_secret(node)
+    assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0
+    undone = node.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert node.snapshot(TOUCHED) == before
+
+
+@pytest.mark.parametrize("lines", sampled("kill-undo", range(1, 50), 1))
+def test_killed_undo_is_resumed_by_the_same_command(node: ContainerNode, lines: int) -> None:
+    prepare(node)
+    before = node.snapshot(TOUCHED)
+    assert node.wizard(*HEADLESS).rc == 0
+    run = json.loads(node.wizard("runs", "--json").out.splitlines()[-1])["run"]
+    node.write("/root/killer.py", KILLER)
+    node.run(["python3", "/root/killer.py", str(lines)], detach=True)
+    node.wizard("undo", run)
+    undone = node.wizard("undo", run)
+    assert undone.rc == 0, undone.out + undone.err
+    assert node.snapshot(TOUCHED) == before
+
+
+def test_no_space_left_keeps_the_old_file(node_factory) -> None:  # type: ignore[no-untyped-def]
+    node = node_factory(tmpfs={"/etc/sysctl.d": "size=8k,mode=0755"})
+    node.write("/etc/sysctl.d/99-backendai.conf", "# ours of long ago\n")
+    node.run(["sh", "-c", "head -c 100000 /dev/zero > /etc/sysctl.d/ballast"])
+    prepare(node)
+    failed = node.wizard(*HEADLESS, "--only", "tuning,account")
+    assert failed.rc == 4, failed.out + failed.err
+    assert "space" in failed.out
+    assert node.read("/etc/sysctl.d/99-backendai.conf") == b"# ours of long ago\n"
+    assert text_of(node, "ls", "-A", "/etc/sysctl.d").split() == ["99-backendai.conf", "ballast"]
+    node.run(["rm", "/etc/sysctl.d/ballast"], check=True)
+    resumed = node.wizard("resume")
+    assert resumed.rc == 0, resumed.out + resumed.err
+
+
+def text_of(node: ContainerNode, *argv: str) -> str:
+    return node.run(list(argv), check=True).out
+
+
+def test_two_runs_at_once(node: ContainerNode) -> None:
+    prepare(node)
+    holder = (
+        "import fcntl, json, os, time\n"
+        "os.makedirs('/run/bai-wizard', exist_ok=True)\n"
+        "lock = os.open('/run/bai-wizard/lock', os.O_RDWR | os.O_CREAT, 0o600)\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "open('/run/bai-wizard/current.json', 'w').write(json.dumps({'run': '20260101T000000Z-abcd', 'pid': 1}))\n"
+        "open('/run/ready', 'w')\n"
+        "time.sleep(600)\n"
+    )
+    node.write("/root/holder.py", holder)
+    node.run(["python3", "/root/holder.py"], detach=True)
+    node.wait_for(lambda: node.exists("/run/ready"), 30, "the holder of the lock")
+    second = node.wizard(*HEADLESS)
+    assert second.rc == 3, second.out + second.err
+    assert "20260101T000000Z-abcd" in second.err
+    assert node.wizard(*HEADLESS, "--plan").rc == 0, "looking takes no lock"
+
+
+def test_edited_since_is_left_alone_with_its_diff(node: ContainerNode) -> None:
+    prepare(node)
+    assert node.wizard(*HEADLESS).rc == 0
+    path = "/etc/security/limits.d/99-backendai.conf"
+    edited = node.read(path) + b"# a note of ours\n"
+    node.write(path, edited)
+    undone = node.wizard("undo")
+    assert undone.rc == 4
+    assert "+# a note of ours" in undone.out
+    assert node.read(path) == edited
+    assert not node.exists("/etc/sysctl.d/99-backendai.conf")
+
+
+def test_closed_stdin_and_no_terminal_never_hang(node: ContainerNode) -> None:
+    alone = node.wizard(timeout=30)
+    assert alone.rc == 2
+    assert "--headless" in alone.err

@@ -1,0 +1,92 @@
+"""Answers → plan → run → verify → undo on a fresh container node."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.node.container import ContainerNode
+from tests.node.spine import ANSWERS, PASSWORD, TOUCHED, assert_manual_holds, assert_no_secret, prepare
+
+HEADLESS = ("--headless", "/root/answers.toml")
+
+
+def run_of(node: ContainerNode) -> str:
+    """The id of the newest run."""
+    return json.loads(node.wizard("runs", "--json").out.splitlines()[-1])["run"]
+
+
+def test_four_pages_then_nothing_then_undone_to_the_byte(node: ContainerNode) -> None:
+    prepare(node)
+    before = node.snapshot(TOUCHED)
+    planned = node.wizard(*HEADLESS, "--plan", "--detailed-exitcode")
+    assert planned.rc == 7, planned.err
+    assert node.snapshot(TOUCHED) == before
+    done = node.wizard(*HEADLESS, "--report", "/root/report.md")
+    assert done.rc == 0, done.out + done.err
+    assert "in effect at the next login" in done.out
+    assert PASSWORD not in done.out + done.err
+    assert_manual_holds(node, host_kernel=True)
+    assert_no_secret(node)
+    assert "uid" in node.read("/root/report.md").decode()
+    again = node.wizard(*HEADLESS, "--plan", "--detailed-exitcode")
+    assert again.rc == 0, again.out
+    runs = node.wizard("runs").out
+    assert node.wizard(*HEADLESS).rc == 0
+    assert node.wizard("runs").out == runs, "an empty plan writes no run directory"
+    undone = node.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert node.snapshot(TOUCHED) == before
+
+
+def test_debian_12_as_well(node_factory) -> None:  # type: ignore[no-untyped-def]
+    node = node_factory("bookworm")
+    prepare(node)
+    done = node.wizard(*HEADLESS)
+    assert done.rc == 0, done.out + done.err
+    assert_manual_holds(node, host_kernel=True)
+    assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0
+
+
+def test_hosts_as_an_ordinary_file(node: ContainerNode) -> None:
+    node.own_hosts_file()
+    before = node.snapshot(("/etc/hosts",))
+    prepare(node)
+    assert node.wizard(*HEADLESS, "--only", "aliases").rc == 0
+    assert "10.20.30.10" in node.read("/etc/hosts").decode()
+    assert node.wizard("undo").rc == 0
+    assert node.snapshot(("/etc/hosts",)) == before
+
+
+def test_the_front_end_is_killed_and_the_run_finishes(node: ContainerNode) -> None:
+    prepare(node)
+    node.run(["bai-wizard", *HEADLESS], detach=True)
+    node.wait_for(lambda: node.exists("/run/bai-wizard/current.json"), 60, "the executor")
+    node.run(["pkill", "-KILL", "-f", "bai_wizard --headless"])
+    node.wait_for(lambda: node.run(["sh", "-c", "ls /var/lib/bai-wizard/runs/*/result.json"]).rc == 0, 60, "the end")
+    attached = node.wizard("attach")
+    assert attached.rc == 0, attached.err
+    assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0
+
+
+def test_json_lines_are_events_only(node: ContainerNode) -> None:
+    prepare(node)
+    done = node.wizard("--headless", "-", "--json", input=ANSWERS)
+    assert done.rc == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert {event["v"] for event in events} == {1}
+    assert events[0]["kind"] == "plan"
+    assert events[-1]["kind"] == "summary"
+    assert events[-1]["data"]["code"] == 0
+    assert PASSWORD not in done.out
+
+
+@pytest.mark.parametrize("user", ["nobody"])
+def test_without_root_it_looks_but_does_not_touch(node: ContainerNode, user: str) -> None:
+    node.write("/tmp/answers.toml", "version = 1\n[tuning]\n[storage]\nvolumes = [{ name = 'a', type = 'local' }]\n")
+    planned = node.wizard("--headless", "/tmp/answers.toml", "--plan", user=user)
+    assert planned.rc in (0, 3), planned.err
+    refused = node.wizard("--headless", "/tmp/answers.toml", user=user)
+    assert refused.rc == 3, refused.out
+    assert "root" in refused.err
