@@ -1,0 +1,83 @@
+"""The container engine of this node: what others of the wizard ask it, each with a deadline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.state import Image
+from bai_wizard.machine.engine_socket import EngineSocket, NoEngine
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+# Docker Hub's name in references that leave it out, and the tag that is meant where none is written.
+HUB = "docker.io"
+LATEST = "latest"
+# Oldest API that the engine packages of the supported systems speak is 1.41 (Debian 12); the SDK negotiates.
+SDK_TIMEOUT = 60
+
+
+def image_state(reference: str) -> Image | None:
+    """An image by reference; None where the engine has none, or where there is no engine. Raises CannotTell."""
+    try:
+        found = EngineSocket().image(reference)
+    except NoEngine:
+        return None
+    if found is None:
+        return None
+    return Image(str(found.get("Id", "")), int(found.get("Size") or 0))
+
+
+def running_containers() -> tuple[str, ...]:
+    """Names of the containers that run now; none where there is no engine or it is down. Raises CannotTell."""
+    engine = EngineSocket()
+    try:
+        found = engine.containers()
+    except NoEngine:
+        return ()
+    except CannotTell:
+        if is_down():
+            return ()
+        raise
+    names = [str((container.get("Names") or [container.get("Id", "")[:12]])[0]) for container in found]
+    return tuple(sorted(name.removeprefix("/") for name in names))
+
+
+def is_down() -> bool:
+    """True when an engine is installed and its daemon does not run."""
+    from bai_wizard.machine.engine_socket import refuse_to_wake
+
+    try:
+        refuse_to_wake()
+    except CannotTell:
+        return True
+    return False
+
+
+def open_sdk(timeout: float = SDK_TIMEOUT) -> APIClient:
+    """The SDK's low-level client, the version of the API agreed with the engine. Raises CannotTell."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client: APIClient = docker.APIClient(base_url="unix:///var/run/docker.sock", version="auto", timeout=timeout)
+    except DockerException as error:
+        raise CannotTell(f"Docker does not answer: {error}") from error
+    return client
+
+
+def full_reference(reference: str) -> str:
+    """A reference with registry and tag written out: `alpine` → `docker.io/library/alpine:latest`."""
+    name, at, digest = reference.partition("@")
+    registry, _, path = name.partition("/")
+    if not path or not ("." in registry or ":" in registry or registry == "localhost"):
+        registry, path = HUB, name if "/" in name else f"library/{name}"
+    if not at and ":" not in path:
+        path = f"{path}:{LATEST}"
+    return f"{registry}/{path}{at}{digest}"
+
+
+def registry_of(reference: str) -> str:
+    """The registry's host of a reference."""
+    return full_reference(reference).partition("/")[0]
