@@ -19,10 +19,10 @@ def cache_directory() -> Path:
 
 
 @contextmanager
-def locked(name: str, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock ``name`` of the cache; exclusive unless ``shared``. Waits for as long as it takes."""
-    with (cache_directory() / f"{name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+def locked(name: str, directory: Path | None = None) -> Iterator[None]:
+    """Hold the lock ``name`` of the cache, or of another directory. Waits for as long as it takes."""
+    with ((directory or cache_directory()) / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -25,16 +25,17 @@ STOP_SECONDS = 60
 @contextmanager
 def running_engine() -> Iterator[Docker]:
     """An engine for as long as the block lasts; several processes may share it."""
-    with locked("engine"):
+    RUNTIME.mkdir(mode=0o700, exist_ok=True)
+    with locked("engine", RUNTIME):
         docker = _answering() or _start()
         _remove_orphans(docker)
         _remove_old_images(docker)
-        users = (cache_directory() / "engine-users.lock").open("w")
+        users = (RUNTIME / "users.lock").open("w")
         fcntl.flock(users, fcntl.LOCK_SH)
     try:
         yield docker
     finally:
-        with locked("engine"):
+        with locked("engine", RUNTIME):
             if docker is OURS and _is_last_user(users):
                 _stop()
             users.close()
@@ -57,7 +58,6 @@ def _answering() -> Docker | None:
 
 def _start() -> Docker:
     """Start dockerd as a process of its own, so that it outlives the test process that needed it first."""
-    RUNTIME.mkdir(mode=0o700, exist_ok=True)
     PID_FILE.unlink(missing_ok=True)
     log = cache_directory() / "dockerd.log"
     argv = ["setsid", "--fork", "dockerd", "--data-root", str(cache_directory() / "docker"), "--exec-root",
