@@ -55,7 +55,7 @@ def is_down() -> bool:
     return False
 
 
-def open_sdk(timeout: float = SDK_TIMEOUT) -> APIClient:
+def open_sdk(timeout: int = SDK_TIMEOUT) -> APIClient:
     """The SDK's low-level client, the version of the API agreed with the engine. Raises CannotTell."""
     import docker
     from docker.errors import DockerException

@@ -1,0 +1,50 @@
+"""Docker's service: enabled, running, and running with its files as they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.primitives import RestartUnit, WriteFile
+from bai_wizard.core.step import Interrupt, Node, register
+from bai_wizard.steps.docker_config import DAEMON_JSON
+from bai_wizard.steps.service import Service
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class DockerService(Service):
+    """Like any service; but when the daemon does not start with a daemon.json that this plan changed, it gets the
+    old one back, so that the containers run again.
+
+    `before` is the text from before the plan; empty where there was no file, or it is not changed.
+    """
+
+    kind: ClassVar[str] = "docker-service"
+    unit: str = "docker.service"
+    interrupts: tuple[Interrupt, ...] = ("docker.restart",)
+    before: str = ""
+    config: str = DAEMON_JSON
+
+    def describe(self) -> str:
+        return f"{self.unit} runs with its files as they are now"
+
+    def apply(self, node: Node) -> None:
+        """Raises StepFailed with the daemon's reason, after putting the old daemon.json back where there was one."""
+        try:
+            super().apply(node)
+        except StepFailed as error:
+            now = node.view.entry(self.config)
+            if not self.before or now is None or now.content == self.before.encode():
+                raise
+            node.do(WriteFile(self.config, self.before.encode(), now.uid, now.gid, now.mode))
+            try:
+                node.do(RestartUnit(self.unit, f"{self.config} is back as it was"))
+            except StepFailed as second:
+                raise StepFailed(
+                    f"{error}. {self.config} is back as it was, but Docker does not start with it either: {second}"
+                ) from second
+            raise StepFailed(
+                f"{error}. {self.config} is back as it was and Docker runs with it. Correct the answers, then repeat"
+            ) from error
