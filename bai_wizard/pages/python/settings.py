@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
 from bai_wizard.pages.values import (
@@ -14,8 +14,17 @@ from bai_wizard.pages.values import (
     PythonVersion,
     Requirement,
     ServiceName,
+    Shape,
     WebUrl,
 )
+
+WheelSource = Annotated[
+    str,
+    Shape(
+        r"https?://[^\s/]+(?:/\S*)?|file:///\S*|/[^\x00-\x1f]*",
+        "must be a directory such as /srv/wheels or an address that begins with http://, https:// or file:///",
+    ),
+]
 
 
 class VenvSettings(SettingsPart):
@@ -70,7 +79,7 @@ class PythonSettings(SettingsTable):
     extra_index_urls: Many[GivenUrl] = field(
         (), label="Further indexes", help="Indexes that are looked at besides the package index."
     )
-    find_links: Many[MirrorUrl | PathOrEmpty] = field(
+    find_links: Many[WheelSource] = field(
         (),
         label="Wheel directories",
         help="Directories or addresses with wheels, for nodes without a package index.",

@@ -43,6 +43,9 @@ FstabLine = Annotated[
         r"[^\s#]\S*[ \t]+\S+[ \t]+\S+(?:[ \t]+\S+){0,3}[ \t]*", "must be one line of fstab with three to six fields"
     ),
 ]
+CephUser = Annotated[
+    str, Shape(r"[A-Za-z0-9][A-Za-z0-9._-]*", "must be a Ceph user's name without `client.`", empty=True)
+]
 
 OWNER = {"set": "give it to the operation account", "check": "only look", "keep": "do not look"}
 VERSION_FILE = {"if-empty": "write it into an empty volume", "check": "only look", "no": "do not look"}
@@ -144,9 +147,7 @@ class CephfsVolume(MountedVolume):
 
     type: Literal["cephfs"] = field(help="A CephFS file system by the kernel's client.")
     source: CephSource = field(label="Source", help="The monitors and the path.", example="mon1,mon2:/vol1")
-    user: VolumeName | Literal[""] = field(
-        "", label="Ceph user", help="The Ceph user without `client.`. Empty: guest."
-    )
+    user: CephUser = field("", label="Ceph user", help="The Ceph user without `client.`. Empty: guest.")
     secret_file: PathOrEmpty = field(
         "", label="Key file", help="A file with the user's key. Only its path is written to fstab."
     )
@@ -237,8 +238,9 @@ Volume = Annotated[
     | Annotated[FstabVolume, Tag("=fstab")],
     Discriminator(
         _type,
-        custom_error_type="volume_type",
+        custom_error_type="sort_of_table",
         custom_error_message="must be a table whose `type` is one of " + ", ".join(TYPES),
+        custom_error_context={"key": "type", "words": list(TYPES)},
     ),
 ]
 

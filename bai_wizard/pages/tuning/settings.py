@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import PlainValidator, WithJsonSchema
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, field
-from bai_wizard.pages.values import PortRange, Shape, SysctlKey, UnitName
+from bai_wizard.pages.values import PortRange, SysctlKey, UnitName
 
 # The kernel's own bounds: fs.nr_open must fit into 31 bits, pids into 22 (include/linux/threads.h).
 LARGEST_NOFILE = 2**30
 LARGEST_NPROC = 2**22
 
-SysctlText = Annotated[
-    str,
-    Shape(
-        r"""[^\s"'#;][^"'#;\x00-\x1f]*""",
-        "must be a plain value without quotes, '#' and ';': the kernel takes them literally",
-    ),
+
+def check_sysctl_value(value: object) -> int | str:
+    """A whole number or a plain text. Raises ValueError with the reason."""
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"""[^\s"'#;][^"'#;\x00-\x1f]*""", value):
+        return value
+    raise ValueError("must be a whole number or a text without quotes, '#' and ';', which the kernel takes literally")
+
+
+def check_memlock(value: object) -> int | Literal["unlimited"]:
+    """KiB or no limit at all. Raises ValueError with the reason."""
+    if value == "unlimited":
+        return "unlimited"
+    if isinstance(value, int) and not isinstance(value, bool) and 64 <= value <= 2**40:
+        return value
+    raise ValueError('must be a number of KiB, at least 64, or "unlimited"')
+
+
+SysctlValue = Annotated[
+    int | str, PlainValidator(check_sysctl_value), WithJsonSchema({"type": ["integer", "string"]})
 ]
-SysctlNumber = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-Memlock = Annotated[int, Field(ge=64, le=2**40)] | Literal["unlimited"]
+Memlock = Annotated[
+    int | Literal["unlimited"],
+    PlainValidator(check_memlock),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 64, "maximum": 2**40}, {"const": "unlimited"}]}),
+]
 
 
 class LimitSettings(SettingsPart):
@@ -87,7 +106,7 @@ class TuningSettings(SettingsTable):
         label="Keep better values",
         help="Keeps a value of this node that is at least as good as the profile's; some of the manual's are lower.",
     )
-    sysctl: dict[SysctlKey, SysctlNumber | SysctlText] = field(
+    sysctl: dict[SysctlKey, SysctlValue] = field(
         {},
         label="Own parameters",
         help="Kernel parameters of your own: they are added to the profile or take the place of its values.",

@@ -1,0 +1,1 @@
+"""The answers file: read, located, validated, resolved, written."""
