@@ -91,6 +91,14 @@ class Files:
         with changing(path):
             self._at(path, set_immutable_at, (immutable,), None, WRITE_DEADLINE)
 
+    def look_below(self, path: str, operation: Operation, *args: Any, answer: Any, deadline: float) -> Any:
+        """What `operation(open directory, last name, *args)` finds at `path`; None where nothing is.
+
+        `answer` is the type of what it returns, which may have to cross from a child.
+        """
+        with reading(path):
+            return self._at(path, operation, args, answer, deadline, absent=None)
+
     def _at(
         self,
         path: str,

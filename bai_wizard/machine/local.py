@@ -56,7 +56,11 @@ class LocalMachine(Machine):
             "sysctl": lambda key: read_sysctl(key, self.prefix, in_container=self.in_container()),
             "mount": lambda point: mount_at(point, read_mountinfo(self.prefix)),
             "immutable": lambda path: Flag() if self.files.is_immutable(path) else None,
-            "tree": self._tree,
+            "tree": lambda path: self._late("perform.trees", "tree_state", path),
+            "interpreter": lambda path: self._late("readers.pythons", "interpreter_state", path),
+            "venv": lambda path: self._late("readers.pythons", "venv_state", path),
+            "distribution": lambda name: self._late("readers.pythons", "distribution_state", name),
+            "download": lambda path: self._late("perform.downloads", "download_state", path),
             "image": self._image,
             # Nothing that lasts: these keys only say that something was done.
             "package-lists": lambda _name: None,
@@ -187,8 +191,8 @@ class LocalMachine(Machine):
 
         return read_unit(name)
 
-    def _tree(self, path: str) -> State | None:
-        state: State | None = late("perform.trees", "tree_state")(self, path)
+    def _late(self, module: str, function: str, name: str) -> State | None:
+        state: State | None = late(module, function)(self, name)
         return state
 
     def _image(self, reference: str) -> State | None:
