@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.view import NodeView
 
@@ -60,6 +61,13 @@ class Machine(NodeView):
     @abstractmethod
     def in_container(self) -> bool:
         """True when the node itself is a container, whose kernel belongs to another."""
+
+    def engine(self, path: str, *, deadline: float = 3.0) -> Any:
+        """The container engine's answer to `GET path`, decoded from JSON; None for «no such thing» and «no engine».
+
+        Raises CannotTell when it does not run, refuses, or gives no answer in time. Never starts a stopped engine.
+        """
+        raise CannotTell("this node's container engine cannot be asked")
 
     def load_all(self) -> None:
         """Imports everything that performing may need, before the first change. Nothing to do for most machines."""

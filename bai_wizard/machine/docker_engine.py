@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.state import Image
-from bai_wizard.machine.engine_socket import EngineSocket, NoEngine
+from bai_wizard.machine.engine_socket import EngineSocket, NoEngine, message_of
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -16,6 +16,19 @@ HUB = "docker.io"
 LATEST = "latest"
 # Oldest API that the engine packages of the supported systems speak is 1.41 (Debian 12); the SDK negotiates.
 SDK_TIMEOUT = 60
+
+
+def ask(path: str, deadline: float) -> Any:
+    """The answer to `GET path`; None for 404 and where there is no engine. Raises CannotTell."""
+    try:
+        status, body = EngineSocket(deadline=deadline).get(path)
+    except NoEngine:
+        return None
+    if status == 404:
+        return None
+    if status >= 400:
+        raise CannotTell(f"Docker answered {status} to {path}: {message_of(body)}")
+    return body
 
 
 def image_state(reference: str) -> Image | None:

@@ -63,19 +63,11 @@ class EngineSocket:
             return None
         return _expect(status, body, f"image {reference}")
 
-    def info(self) -> dict[str, Any]:
-        """What `docker info` shows."""
-        return _expect(*self.get("/info"), "docker info")
-
-    def version(self) -> dict[str, Any]:
-        """What `docker version` shows of the server."""
-        return _expect(*self.get("/version"), "docker version")
-
     def containers(self) -> list[dict[str, Any]]:
         """The running containers."""
         status, body = self.get("/containers/json")
         if status != 200 or not isinstance(body, list):
-            raise CannotTell(f"the running containers: Docker answered {status}: {_message(body)}")
+            raise CannotTell(f"the running containers: Docker answered {status}: {message_of(body)}")
         return body
 
 
@@ -126,9 +118,10 @@ def _parse(answer: bytes) -> tuple[int, Any]:
 
 def _expect(status: int, body: Any, what: str) -> dict[str, Any]:
     if status != 200 or not isinstance(body, dict):
-        raise CannotTell(f"{what}: Docker answered {status}: {_message(body)}")
+        raise CannotTell(f"{what}: Docker answered {status}: {message_of(body)}")
     return body
 
 
-def _message(body: Any) -> str:
+def message_of(body: Any) -> str:
+    """What the engine says of a refusal."""
     return str(body.get("message", body) if isinstance(body, dict) else body)[:300]

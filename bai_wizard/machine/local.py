@@ -146,6 +146,13 @@ class LocalMachine(Machine):
 
         return users_of_gpus(self.prefix) if interrupt == "gpu.reload" else users_of_mount("/vfroot", self.prefix)
 
+    def engine(self, path: str, *, deadline: float = 3.0) -> Any:
+        if self.prefix:
+            raise CannotTell(f"the container engine belongs to the running node and not to {self.root}")
+        from bai_wizard.machine.docker_engine import ask
+
+        return ask(path, deadline)
+
     def free_bytes(self, path: str) -> int:
         def measure() -> int:
             here = path
