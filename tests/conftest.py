@@ -42,6 +42,7 @@ def pytest_report_header() -> str:
     return f"bai-wizard: seed {os.environ['BAI_WIZARD_SEED']} (repeat with --seed), {size}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test that uses a node or a machine is marked so; all tests of the machine go to one worker, first."""
     for item in items:

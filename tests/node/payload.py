@@ -27,8 +27,8 @@ def dependencies(python: str) -> Path:
     directory = cache_directory() / f"wheels-{python}-{digest(*requirements)}"
     with locked(f"wheels-{python}"):
         if not directory.exists():
-            for old in cache_directory().glob(f"wheels-{python}-*"):
-                shutil.rmtree(old) if old.is_dir() else None
+            for old in cache_directory().glob(f"wheels-{python}-*/"):
+                shutil.rmtree(old)
             partial = cache_directory() / f"work-wheels-{python}"
             shutil.rmtree(partial, ignore_errors=True)
             host.pip_install(python, partial, requirements)

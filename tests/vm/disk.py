@@ -58,8 +58,8 @@ def root_disk(docker: Docker) -> RootDisk:
     directory = cache_directory() / f"machine-{recipe}"
     with locked("machine"):
         if not directory.exists():
-            for old in cache_directory().glob("machine-*"):
-                shutil.rmtree(old) if old.is_dir() else None
+            for old in cache_directory().glob("machine-*/"):
+                shutil.rmtree(old)
             with _unpacked(docker, tag, "/") as root:
                 _customise(root)
                 _make_root(root, directory)

@@ -27,9 +27,11 @@ class VirtualMachine(Node):
     def __init__(self, root: RootDisk, wizard: Path, booted: Path | None = None) -> None:
         """Boot it, or go on from ``booted``, a disk that `save` was called on. ``wizard`` is never written to."""
         self.hostname = HOSTNAME
-        self._root, self._wizard = root, wizard
+        self._root = root
         self._files = cache_directory() / f"vm-{secrets.token_hex(4)}"
         self._files.mkdir()
+        self._wizard = self._files / "wizard.img"
+        self._wizard.hardlink_to(wizard)
         self._sockets = Path(tempfile.mkdtemp(prefix="bai-vm-"))
         self.disk = self._files / "disk.qcow2"
         self._extra: list[Path] = []
