@@ -1,0 +1,1 @@
+"""Facts as data, edited by people who know Backend.AI and no Python."""
