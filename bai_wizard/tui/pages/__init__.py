@@ -1,0 +1,1 @@
+"""The views of single pages that are more than a generated form."""

@@ -1,0 +1,96 @@
+"""A page: what is now, what is wanted, what will change."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button, Static
+
+from bai_wizard.core.page import Page
+from bai_wizard.pages import settings_of
+from bai_wizard.texts import tr
+from bai_wizard.tui.surveyor import Surveyor
+from bai_wizard.tui.widgets.changes import Changes
+from bai_wizard.tui.widgets.field import Field
+from bai_wizard.tui.widgets.form import Form
+from bai_wizard.wizard.draft import tables_of
+from bai_wizard.wizard.survey import unknowns
+
+
+class PageView(Vertical):
+    """One page of the wizard, its form made from its settings. Only the page that is shown is mounted."""
+
+    def __init__(self, page: Page, surveyor: Surveyor) -> None:
+        super().__init__(id=f"page-{page.name}", classes="page")
+        self.page = page
+        self.surveyor = surveyor
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="body", can_focus=False):
+            yield Static(tr(self.page.title), markup=False, classes="title")
+            yield Static(tr(self.page.summary), markup=False, classes="summary")
+            yield Static(tr("Now"), markup=False, classes="heading")
+            yield Static(markup=False, id="now")
+            yield Static(tr("Want"), markup=False, classes="heading")
+            for table in tables_of(self.page.name):
+                yield Form(table, settings_of(table), self.surveyor.draft)
+            yield Static(tr("Will change"), markup=False, classes="heading")
+            yield Changes()
+        yield Static(markup=False, id="hint")
+        with Horizontal(id="actions"):
+            yield Button(tr("Apply this page"), id="apply", compact=True)
+            yield Button(tr("Diff"), id="diff", compact=True)
+            yield Button(tr("Skip"), id="skip", compact=True)
+            yield Button(tr("Look again"), id="recheck", compact=True)
+
+    def on_mount(self) -> None:
+        self.surveyor.moved.subscribe(self, self._moved)
+        self.show()
+
+    def _moved(self, page: str) -> None:
+        if page in ("", self.page.name):
+            self.show()
+
+    def show(self) -> None:
+        """Brings everything but the form itself up to date."""
+        name, draft = self.page.name, self.surveyor.draft
+        self.query_one("#now", Static).update(self._now())
+        for form in self.query(Form):
+            form.show_troubles(draft.troubles(form.table))
+        skipped = name in draft.skipped
+        self.query_one("#skip", Button).label = tr("Do not skip") if skipped else tr("Skip")
+        self.set_class(skipped, "-skipped")
+        self.query_one(Changes).show(() if skipped else self.surveyor.steps(name), self._nothing())
+
+    def _now(self) -> str:
+        name = self.page.name
+        reason = self.surveyor.reasons.get(name, "")
+        if reason:
+            return tr("The node gave no answer: {reason}", reason=reason)
+        facts = self.surveyor.survey.facts(name)
+        if facts is None:
+            return tr("looking…")
+        pairs = [*self.surveyor.survey.now(name)]
+        told = {what for what, _ in pairs}
+        pairs += [
+            (what, tr("cannot tell: {reason}", reason=reason)) for what, reason in unknowns(facts) if what not in told
+        ]
+        width = min(18, max((len(tr(what)) for what, _ in pairs), default=0))
+        return "\n".join(f"{tr(what):<{width}}  {value}" for what, value in pairs) or tr("nothing to tell")
+
+    def _nothing(self) -> str:
+        name, draft = self.page.name, self.surveyor.draft
+        if name in draft.skipped:
+            return tr("This page is skipped: nothing of it will be touched.")
+        if not draft.is_valid(name):
+            return tr("Something above is missing or wrong; nothing can be planned yet.")
+        if self.surveyor.reason:
+            return tr("No plan can be made: {reason}", reason=self.surveyor.reason)
+        if self.surveyor.plan is None or self.surveyor.survey.facts(name) is None:
+            return tr("looking…")
+        return tr("Nothing: all of this is in effect.")
+
+    @on(Field.Focused)
+    def _help(self, event: Field.Focused) -> None:
+        self.query_one("#hint", Static).update(event.field.help)

@@ -1,0 +1,159 @@
+"""The main screen: the rail, the page that is open, the log of a run below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Button, Footer
+
+from bai_wizard.core.plan import PlannedStep
+from bai_wizard.pages import ORDER
+from bai_wizard.texts import tr
+from bai_wizard.tui.pages.page import PageView
+from bai_wizard.tui.widgets.base import Changed
+from bai_wizard.tui.widgets.changes import Changes
+from bai_wizard.tui.widgets.header import Header
+from bai_wizard.tui.widgets.rail import Entry, Rail
+from bai_wizard.tui.widgets.walk import Walk
+
+if TYPE_CHECKING:
+    from bai_wizard.tui.app import WizardApp
+
+# What stands below the pages: key → title and the app's action.
+ACTIONS = {
+    "review": ("Review and apply", "review"),
+    "doctor": ("Troubleshoot", "doctor"),
+    "runs": ("Past runs", "runs"),
+    "save": ("Save answers", "save"),
+    "help": ("Help", "show_help"),
+    "quit": ("Quit", "leave"),
+}
+
+
+class MainScreen(Screen[None]):
+    """Walks through the pages. Esc goes from a page to the rail and loses nothing."""
+
+    app: WizardApp
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "apply_page", "Apply page", id="page.apply"),
+        Binding("d", "diff", "Diff", id="page.diff"),
+        Binding("escape", "to_rail", "Pages", id="page.rail", show=False),
+        Binding("left", "to_rail", "Pages", id="page.rail2", show=False),
+        Binding("right", "to_page", "Page", id="rail.page", show=False),
+        Binding("up", "step(-1)", show=False),
+        Binding("down", "step(1)", show=False),
+    ]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HELP = "main"
+
+    def __init__(self, page: str = "node") -> None:
+        super().__init__()
+        self.page = page
+
+    def compose(self) -> ComposeResult:
+        yield Header()
+        with Horizontal(id="middle"):
+            with Vertical(id="left"):
+                yield Rail()
+            with Vertical(id="right"):
+                yield Container(id="place")
+        yield Footer(compact=True, show_command_palette=False)
+
+    async def on_mount(self) -> None:
+        self.app.surveyor.moved.subscribe(self, lambda _page: self.show_rail())
+        self.show_rail()
+        await self.open(self.page)
+        self.query_one(Rail).focus()
+
+    def show_rail(self) -> None:
+        """Brings the rail up to date."""
+        surveyor = self.app.surveyor
+        entries = [
+            Entry(name, f"{number} {tr(surveyor.survey.page(name).title)}", surveyor.status(name))
+            for number, name in enumerate(ORDER)
+        ]
+        entries.append(Entry("", ""))
+        entries += [Entry(key, tr(title)) for key, (title, _) in ACTIONS.items()]
+        self.query_one(Rail).show(entries, self.page)
+
+    async def open(self, page: str) -> None:
+        """Shows a page in the place of the one that was open."""
+        self.page = page
+        place = self.query_one("#place", Container)
+        with self.app.batch_update():
+            await place.remove_children()
+            await place.mount(PageView(self.app.surveyor.survey.page(page), self.app.surveyor))
+        self.show_rail()
+
+    @on(Walk.Moved, "Rail")
+    async def _walked(self, event: Walk.Moved) -> None:
+        key = self.query_one(Rail).key_at(event.at)
+        if key in ORDER and key != self.page:
+            await self.open(key)
+
+    @on(Walk.Taken, "Rail")
+    async def _taken(self, event: Walk.Taken) -> None:
+        key = self.query_one(Rail).key_at(event.at)
+        if key in ACTIONS:
+            await self.app.run_action(ACTIONS[key][1])
+        elif key in ORDER:
+            if key != self.page:
+                await self.open(key)
+            self.action_to_page()
+
+    @on(Changed)
+    def _changed(self, event: Changed) -> None:
+        self.app.surveyor.draft.put(event.table, event.path, event.value)
+        self.app.surveyor.edited()
+
+    @on(Walk.Taken, "Changes")
+    def _change_taken(self) -> None:
+        self.action_diff()
+
+    @on(Button.Pressed, "#apply")
+    def action_apply_page(self) -> None:
+        """Reviews, then applies, the page that is open."""
+        self.app.review((self.page,))
+
+    @on(Button.Pressed, "#skip")
+    def action_skip(self) -> None:
+        """Leaves the page's matter alone, or takes it up again."""
+        self.app.surveyor.draft.skipped ^= {self.page}
+        self.app.surveyor.edited()
+
+    @on(Button.Pressed, "#recheck")
+    def action_recheck(self) -> None:
+        """Looks at the node again."""
+        self.app.surveyor.recheck(self.page)
+
+    @on(Button.Pressed, "#diff")
+    def action_diff(self) -> None:
+        """Shows every change of the page as a diff, beginning with the one under the cursor."""
+        from bai_wizard.tui.screens.diff import DiffScreen
+
+        steps: tuple[PlannedStep, ...] = self.app.surveyor.steps(self.page)
+        self.app.push_screen(
+            DiffScreen(tr("What this page changes"), steps, self.query_one(Changes).step_at_cursor())
+        )
+
+    def action_to_rail(self) -> None:
+        """Goes to the rail."""
+        self.query_one(Rail).focus()
+
+    def action_to_page(self) -> None:
+        """Goes to the first field of the page."""
+        inside = [widget for widget in self.focus_chain if self.query_one("#place") in widget.ancestors]
+        if inside:
+            inside[0].focus()
+
+    def action_step(self, by: int) -> None:
+        """Goes one field on or back, for those who have arrows only."""
+        if by < 0:
+            self.focus_previous()
+        else:
+            self.focus_next()

@@ -1,0 +1,133 @@
+"""Looks at the node and plans, always in the background, and tells everybody when something moved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.signal import Signal
+from textual.timer import Timer
+
+from bai_wizard.compose import Wish
+from bai_wizard.core.plan import Plan, PlannedStep
+from bai_wizard.core.step import Unchanged
+from bai_wizard.pages import ORDER
+from bai_wizard.tui import status
+from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.wizard.draft import Draft
+from bai_wizard.wizard.survey import Survey, reason_of
+
+if TYPE_CHECKING:
+    from bai_wizard.tui.app import WizardApp
+
+# How long after the last key a new plan is begun, in seconds.
+DEBOUNCE = 0.25
+
+
+class Surveyor:
+    """The survey of this node for this draft. `moved` is sent with the name of a page, or empty for all."""
+
+    def __init__(self, app: WizardApp, draft: Draft, survey: Survey) -> None:
+        self.app = app
+        self.draft = draft
+        self.survey = survey
+        self.plan: Plan | None = None
+        self.reason = ""
+        self.reasons: dict[str, str] = {}
+        self.running_page = ""
+        self.moved: Signal[str] = Signal(app, "moved")
+        self._looking: set[str] = set()
+        self._look_again: set[str] = set()
+        self._planning = False
+        self._plan_again = False
+        self._timer: Timer | None = None
+
+    def begin(self) -> None:
+        """Looks at every page at once; each answers when it can."""
+        for page in ORDER:
+            self._look(page)
+
+    def edited(self) -> None:
+        """Somebody changed the draft: plan again when the keys have come to rest."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.app.set_timer(DEBOUNCE, self.refresh)
+        self.moved.publish("")
+
+    def refresh(self) -> None:
+        """Plans with what is known, and looks again where the settings are not those of the last look."""
+        wish = self.draft.wish_to_look()
+        for page in ORDER:
+            if not self.survey.is_fresh(page, wish):
+                self._look(page)
+        self._make_plan()
+
+    def recheck(self, page: str = "") -> None:
+        """Forgets what was found, at one page or everywhere, and looks again."""
+        for name in (page,) if page else ORDER:
+            self._look(name)
+        self.moved.publish(page)
+
+    def is_looking(self, page: str) -> bool:
+        """True while a look at the page has not come back."""
+        return page in self._looking
+
+    def status(self, page: str) -> status.Status:
+        """The page's state in words."""
+        if page == self.running_page:
+            return status.running()
+        if page in self.draft.skipped:
+            return status.skipped()
+        if not self.draft.is_valid(page):
+            return status.needs_input()
+        if page in self.reasons or (self.reason and page not in self._looking):
+            return status.cannot_tell()
+        if self.plan is None or self.survey.facts(page) is None:
+            return status.looking()
+        return status.status_of_plan(page, self.plan)
+
+    def steps(self, page: str) -> tuple[PlannedStep, ...]:
+        """The page's steps that have something to say, as last planned."""
+        if self.plan is None:
+            return ()
+        return tuple(
+            item
+            for item in self.plan.steps
+            if item.step.page == page and not (isinstance(item.verdict, Unchanged) and not item.verdict.note)
+        )
+
+    def _look(self, page: str) -> None:
+        if page in self._looking:
+            self._look_again.add(page)
+            return
+        self._looking.add(page)
+        wish = self.draft.wish_to_look()
+        behind(self.app, lambda: self.survey.look(page, wish), lambda outcome: self._looked(page, outcome))
+
+    def _looked(self, page: str, outcome: Outcome[object]) -> None:
+        self._looking.discard(page)
+        self.reasons.pop(page, None)
+        if outcome.error is not None:
+            self.reasons[page] = reason_of(outcome.error)
+        if page in self._look_again:
+            self._look_again.discard(page)
+            self._look(page)
+        self.moved.publish(page)
+        self._make_plan()
+
+    def _make_plan(self) -> None:
+        if self._planning:
+            self._plan_again = True
+            return
+        self._planning = True
+        wish: Wish = self.draft.wish()
+        behind(self.app, lambda: self.survey.plan(wish), self._planned)
+
+    def _planned(self, outcome: Outcome[Plan]) -> None:
+        self._planning = False
+        self.reason = "" if outcome.error is None else reason_of(outcome.error)
+        if outcome.error is None:
+            self.plan = outcome.get()
+        if self._plan_again:
+            self._plan_again = False
+            self._make_plan()
+        self.moved.publish("")

@@ -1,0 +1,1 @@
+"""Widgets that say in words and glyphs what others say in colour."""

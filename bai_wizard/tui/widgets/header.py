@@ -1,0 +1,39 @@
+"""One line on top: the node, and how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+from textual.widget import Widget
+
+from bai_wizard.pages import ORDER
+from bai_wizard.texts import tr
+
+if TYPE_CHECKING:
+    from bai_wizard.tui.app import WizardApp
+
+
+class Header(Widget):
+    """Name of the tool, of the node, what it is, and how many pages are ready."""
+
+    app: WizardApp
+    DEFAULT_CSS = """
+    Header { height: 1; width: 1fr; }
+    """
+
+    def on_mount(self) -> None:
+        self.app.surveyor.moved.subscribe(self, lambda _page: self.refresh())
+
+    def render(self) -> Content:
+        surveyor = self.app.surveyor
+        words = [surveyor.draft.host, *self.app.what_node()]
+        left = " bai-wizard   " + " · ".join(word for word in words if word)
+        counted = [page for page in ORDER if page not in surveyor.draft.skipped]
+        ready = sum(1 for page in counted if surveyor.status(page).mood == "good")
+        right = tr("{ready} of {all} ready", ready=ready, all=len(counted)) + " "
+        room = self.size.width - cell_len(right) - 1
+        if cell_len(left) > room:
+            left = set_cell_size(left, max(0, room - 1)) + "…"
+        return Content(set_cell_size(left, room) + " " + right)

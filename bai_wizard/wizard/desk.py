@@ -1,0 +1,82 @@
+"""Where the wizard works: a node, the place of its runs, and how a run is started there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from bai_wizard import compose
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.plan import Plan
+from bai_wizard.engine.run.directory import RunDirectory, create_run, find_run
+from bai_wizard.engine.run.lock import current, held, is_held
+from bai_wizard.engine.run.places import Places
+
+Starter = Callable[[RunDirectory, str], None]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """`start` carries a made run out, apart from this process or, for a simulated node, in a thread of it.
+
+    `demo` is the name of the simulated node; empty on a real one.
+    """
+
+    machine: Machine
+    places: Places
+    start: Starter
+    demo: str = ""
+
+    def begin(self, plan: Plan, wish: compose.Wish, consent: Collection[str] = ()) -> RunDirectory:
+        """Makes a run of a confirmed plan and starts it. Raises LockHeld, PreflightError."""
+        if is_held(self.places):
+            raise held(self.places)
+        run = create_run(self.places, plan, wish.to_json(), consent=tuple(consent))
+        self.start(run, plan.digest())
+        return run
+
+    def begin_undo(self, undone: RunDirectory) -> RunDirectory:
+        """Makes the run that takes another one back and starts it. Raises LockHeld, PreflightError."""
+        if is_held(self.places):
+            raise held(self.places)
+        plan = Plan(self.machine.host)
+        run = create_run(self.places, plan, undone.settings(), kind="undo", undoes=undone.id)
+        self.start(run, plan.digest())
+        return run
+
+    def running(self) -> RunDirectory | None:
+        """The run that is in progress on this node, if there is one and it may be read."""
+        notice = current(self.places)
+        if notice is None or not is_held(self.places) or not self.machine.is_root:
+            return None
+        return find_run(self.places, str(notice.get("run", "")))
+
+    def is_alive(self, run: RunDirectory) -> bool:
+        """True while the executor of this very run holds the lock."""
+        notice = current(self.places)
+        return notice is not None and notice.get("run") == run.id and is_held(self.places)
+
+
+def real_desk(root: str = "/") -> Desk:
+    """The node that this process runs on."""
+    from bai_wizard.engine.launch.unit import start_executor
+
+    places = compose.places(root)
+    return Desk(compose.local_machine(root), places, lambda run, digest: start_executor(run, digest, places))
+
+
+def demo_desk(name: str, machine: Machine, directory: Path) -> Desk:
+    """A simulated node whose runs lie in a temporary directory and are carried out in a thread."""
+    from bai_wizard.engine.run.execute import execute
+
+    places = Places(directory)
+
+    def start(run: RunDirectory, digest: str) -> None:
+        from bai_wizard.steps import load_all
+
+        load_all()
+        threading.Thread(target=execute, args=(places, run, digest, machine), daemon=True).start()
+
+    return Desk(machine, places, start, demo=name)

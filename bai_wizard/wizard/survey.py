@@ -1,0 +1,83 @@
+"""What is known of the node: facts page by page, and the plan that follows from them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bai_wizard.compose import Wish, table_of
+from bai_wizard.core.errors import WizardError
+from bai_wizard.core.facts import Unknown
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.page import Page, Settings
+from bai_wizard.core.plan import Plan
+from bai_wizard.engine.plan.planner import PageWork, make_plan
+from bai_wizard.pages import load
+
+Loader = Callable[[str], Page]
+
+
+class Survey:
+    """Facts are kept until somebody forgets them or asks with other settings. Safe to use from several threads."""
+
+    def __init__(self, machine: Machine, loader: Loader = load) -> None:
+        self.machine = machine
+        self.page = loader
+        self._lock = threading.Lock()
+        self._facts: dict[str, tuple[tuple[Settings, Any], Any]] = {}
+
+    def look(self, name: str, wish: Wish) -> Any:
+        """Probes one page, however long that takes, and keeps what it found. Raises WizardError."""
+        settings = wish.settings[table_of(name)]
+        found = self.page(name).probe(self.machine, settings, wish.context)
+        with self._lock:
+            self._facts[name] = ((settings, wish.context), found)
+        return found
+
+    def facts(self, name: str) -> Any | None:
+        """What the last look at a page found, whatever it was asked with; None before the first."""
+        with self._lock:
+            kept = self._facts.get(name)
+        return kept[1] if kept else None
+
+    def is_fresh(self, name: str, wish: Wish) -> bool:
+        """True when a page was looked at with these very settings."""
+        with self._lock:
+            kept = self._facts.get(name)
+        return kept is not None and kept[0] == (wish.settings[table_of(name)], wish.context)
+
+    def forget(self, name: str = "") -> None:
+        """Makes the next plan look again: at one page, or at all of them."""
+        with self._lock:
+            if name:
+                self._facts.pop(name, None)
+            else:
+                self._facts.clear()
+
+    def now(self, name: str) -> tuple[tuple[str, str], ...]:
+        """What a page's facts say, as pairs for people; empty before the first look."""
+        facts = self.facts(name)
+        return () if facts is None else self.page(name).now(facts)
+
+    def plan(self, wish: Wish) -> Plan:
+        """The plan of those pages of the wish that have been looked at. Raises WizardError."""
+        works = [
+            PageWork(self.page(name), wish.settings[table_of(name)], facts)
+            for name in wish.pages
+            if (facts := self.facts(name)) is not None
+        ]
+        return make_plan(works, self.machine, wish.context)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a look or a plan gave nothing, in words for people."""
+    return str(error) if isinstance(error, WizardError) else f"{type(error).__name__}: {error}"
+
+
+def unknowns(facts: object) -> tuple[tuple[str, str], ...]:
+    """The facts of a page that nobody could tell, by their names, with the reasons."""
+    names = getattr(facts, "__dataclass_fields__", {})
+    return tuple(
+        (name.replace("_", " "), value.reason) for name in names if isinstance(value := getattr(facts, name), Unknown)
+    )

@@ -1,0 +1,134 @@
+"""A node in a dictionary and pages with one step each: small, exact, and as slow as a test wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.event import Log, silent
+from bai_wizard.core.machine import Completed, Machine
+from bai_wizard.core.page import Page
+from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.state import Account, Group, Key, State, Unpredictable
+from bai_wizard.core.step import Interrupt, Step
+from bai_wizard.pages import settings_of
+from bai_wizard.steps.write_file import DropIn
+from bai_wizard.wizard.desk import Desk, demo_desk
+
+TITLES = {
+    "node": "Node",
+    "account": "Account",
+    "docker": "Docker",
+    "tuning": "Tuning",
+    "python": "Python",
+    "aliases": "Aliases",
+    "storage": "Storage",
+    "accelerators": "Accelerators",
+    "images": "Images",
+}
+
+
+class FakeMachine(Machine):
+    """States under keys; `delay` is how long performing takes, in seconds, `lines` how much it says meanwhile."""
+
+    def __init__(self, *, root: bool = True, delay: float = 0.0, lines: int = 3) -> None:
+        self.states_by_key: dict[Key, State | None] = {}
+        self.delay = delay
+        self.lines = lines
+        self._root = root
+        self.hit: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def is_root(self) -> bool:
+        return self._root
+
+    @property
+    def host(self) -> str:
+        return "gpu01"
+
+    def state(self, key: Key) -> State | None:
+        return self.states_by_key.get(key)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        return ()
+
+    def accounts(self) -> tuple[Account, ...]:
+        return (Account("root", 0, 0, "root", "/root", "/bin/bash"),)
+
+    def groups(self) -> tuple[Group, ...]:
+        return (Group("root", 0),)
+
+    def candidate(self, package: str) -> str | None:
+        return None
+
+    def changed_at(self, path: str) -> float:
+        return 0.0
+
+    def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+        raise CannotTell(f"{argv[0]} is not on this node")
+
+    def kernel_text(self, path: str, *, deadline: float = 2.0) -> str | None:
+        return None
+
+    def perform(self, primitive: Primitive, log: Log = silent) -> None:
+        for number in range(self.lines):
+            log(f"{primitive.kind} line {number + 1} of {self.lines}", stream="stdout")
+            if self.delay:
+                time.sleep(self.delay / self.lines)
+        before = {key: self.state(key) for key in primitive.keys()}
+        for key, state in primitive.after(before).items():
+            assert not isinstance(state, Unpredictable)
+            self.states_by_key[key] = state
+
+    def affected(self, interrupt: Interrupt) -> tuple[str, ...]:
+        return self.hit.get(interrupt, ())
+
+    def free_bytes(self, path: str) -> int:
+        return 1 << 40
+
+    def in_container(self) -> bool:
+        return False
+
+
+@dataclass
+class FakePages:
+    """Pages whose probe takes `delay` seconds and whose one step writes the settings into a file."""
+
+    delay: float = 0.0
+    broken: tuple[str, ...] = ()
+    probes: list[str] = field(default_factory=list)
+
+    def load(self, name: str) -> Page:
+        return Page(
+            name=name,
+            title=TITLES[name],
+            summary=f"What the page {name} is about.",
+            settings=settings_of(name),
+            probe=lambda machine, settings, context: self._probe(name, machine),
+            steps=lambda settings, facts, context: self._steps(name, settings, context),
+            checks=lambda: (),
+            now=lambda facts: (("file", str(facts)),),
+        )
+
+    def _probe(self, name: str, machine: Machine) -> Any:
+        self.probes.append(name)
+        time.sleep(self.delay)
+        if name in self.broken:
+            raise CannotTell("the service does not answer")
+        return machine.entry(f"/etc/demo/{name}.conf") is not None
+
+    def _steps(self, name: str, settings: Any, context: Context) -> tuple[Step, ...]:
+        if name in ("storage", "accelerators"):
+            return ()
+        text = settings.model_dump_json(indent=2) + "\n"
+        return (DropIn(id=f"{name}.file", path=f"/etc/demo/{name}.conf", text=text, why=f"what {name} wants"),)
+
+
+def fake_desk(directory: Path, machine: Machine | None = None) -> Desk:
+    """A desk over a fake node, its runs in a directory of the test's."""
+    return demo_desk("fake", machine or FakeMachine(), directory)
