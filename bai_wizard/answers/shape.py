@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Tag
 
-from bai_wizard.pages.fields import TAG
+from bai_wizard.pages.fields import TAG, EnvSecret, FileSecret, PromptSecret, SettingsPart
 
 Loc = tuple[str | int, ...]
 
@@ -67,3 +67,22 @@ def _tags(hint: Any) -> set[str]:
     if typing.get_origin(hint) is not typing.Annotated:
         return set()
     return {extra.tag for extra in typing.get_args(hint)[1:] if isinstance(extra, Tag)}
+
+
+def member_models(model: type[BaseModel], name: str) -> dict[str, type[SettingsPart]]:
+    """The models that a field's value is made of, by the word of their tag (empty for an untagged one).
+
+    Lists and tables are looked into; sources of secrets are not, for their field's own help says all.
+    """
+    found: dict[str, type[SettingsPart]] = {}
+    pending = [model.model_fields[name].annotation]
+    while pending:
+        hint = pending.pop(0)
+        bare = _bare(hint)
+        if isinstance(bare, type) and issubclass(bare, SettingsPart):
+            word = next(iter(_tags(hint)), TAG).removeprefix(TAG)
+            if not issubclass(bare, PromptSecret | EnvSecret | FileSecret):
+                found[word] = bare
+        else:
+            pending += typing.get_args(bare)
+    return found

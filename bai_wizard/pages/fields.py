@@ -75,7 +75,7 @@ class SettingsTable(SettingsPart):
     apply: bool = Field(
         True,
         title="Apply",
-        description="Set this to false to keep the table's values for the other pages without changing the node.",
+        description="False: the node is left alone, the table's values still serve the other pages.",
     )
 
 
@@ -93,7 +93,7 @@ def field(
     """A field of the settings; without `default` and `factory` it must be given.
 
     `help` is one or two sentences that serve the help panel, the schema, the commented answers file and the
-    README. `choices` says for each word what it means. `unit` is shown behind the value. `limits` are pydantic's
+    README. `example` is a whole value of the field. `choices` says for each word what it means. `unit` is shown behind the value. `limits` are pydantic's
     own (`ge`, `le`, `min_length`, `max_length`).
     """
     extra: dict[str, Any] = {}

@@ -59,7 +59,7 @@ class AccountSettings(SettingsTable):
         (),
         label="Further groups",
         help="Existing groups that the account joins besides those of the other pages (sudo, docker).",
-        example="adm",
+        example=["adm"],
     )
     sudo: Literal["password", "nopasswd", "no"] = field(
         "password",
@@ -87,7 +87,7 @@ class AccountSettings(SettingsTable):
         (),
         label="SSH keys",
         help="Public keys that may log in as the account. Keys that are there already are not touched.",
-        example="ssh-ed25519 AAAA… operator@corp",
+        example=["ssh-ed25519 AAAA… operator@corp"],
     )
 
     @property

@@ -18,7 +18,7 @@ class HostSettings(SettingsPart):
         label="Address", help="The node's address, as the other nodes reach it.", example="10.20.30.10"
     )
     names: Many[HostName] = field(
-        label="Names", help="Its names, the most used one first.", example="bai-m1", min_length=1, max_length=16
+        label="Names", help="Its names, the most used one first.", example=["bai-m1"], min_length=1, max_length=16
     )
     comment: Comment = field(
         "",
@@ -51,6 +51,7 @@ class AliasesSettings(SettingsTable):
         (),
         label="Hosts",
         help="The lines of the block for Backend.AI in /etc/hosts; other lines of the file stay as they are.",
+        example=[{"ip": "10.20.30.10", "names": ["bai-m1"], "comment": "management node 01"}],
         max_length=2000,
     )
 

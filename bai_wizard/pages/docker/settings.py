@@ -96,7 +96,7 @@ class DockerSettings(SettingsTable):
         (),
         label="Mirrors",
         help="Mirrors of Docker Hub; other registries are not mirrored.",
-        example="https://mirror.corp",
+        example=["https://mirror.corp"],
     )
     registry_ca: dict[RegistryHost, AbsolutePath] = field(
         {},
@@ -108,7 +108,7 @@ class DockerSettings(SettingsTable):
         (),
         label="Insecure registries",
         help="Registries that are used without TLS or without checking it. The doctor keeps warning about them.",
-        example="harbor.corp:5000",
+        example=["harbor.corp:5000"],
     )
     data_root: PathOrEmpty = field(
         "",
@@ -134,7 +134,7 @@ class DockerSettings(SettingsTable):
         (),
         label="Address pools",
         help="Ranges for networks that Docker makes, where its own choice meets networks of yours.",
-        example={"base": "172.30.0.0/16", "size": 24},
+        example=[{"base": "172.30.0.0/16", "size": 24}],
     )
     log: LogSettings = field(factory=LogSettings, label="Logs", help="Rotation of the containers' logs.")
 

@@ -72,14 +72,17 @@ class ImagesSettings(SettingsTable):
         (),
         label="Further images",
         help="Images to pull besides the starter set.",
-        example="cr.backend.ai/stable/filebrowser:21.02-ubuntu20.04",
+        example=["cr.backend.ai/stable/filebrowser:21.02-ubuntu20.04"],
     )
     archives: Many[ArchiveSettings] = field(
         (), label="Archives", help="Images in files, for nodes that reach no registry."
     )
     parallel: int = field(3, label="At once", help="How many images are pulled at the same time.", ge=1, le=16)
     registries: Many[RegistrySettings] = field(
-        (), label="Logins", help="Registries that ask for a password or have a certificate of their own."
+        (),
+        label="Logins",
+        help="Registries that ask for a password or have a certificate of their own.",
+        example=[{"host": "harbor.corp", "username": "u", "password": {"env": "CR_PASSWORD"}}],
     )
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -83,7 +83,7 @@ class NetworkSettings(SettingsTable):
         (),
         label="CA certificates",
         help="Certificate files of your own authorities. They join the system's trust and are given to pip and uv.",
-        example="/root/corp-ca.crt",
+        example=["/root/corp-ca.crt"],
     )
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -36,7 +36,7 @@ class VenvSettings(SettingsPart):
         example="manager",
     )
     packages: Many[Requirement] = field(
-        (), label="Packages", help="Packages to install, as pip takes them.", example="backend.ai-agent==26.4.10"
+        (), label="Packages", help="Packages to install, as pip takes them.", example=["backend.ai-agent==26.4.10"]
     )
 
 
@@ -83,7 +83,7 @@ class PythonSettings(SettingsTable):
         (),
         label="Wheel directories",
         help="Directories or addresses with wheels, for nodes without a package index.",
-        example="/srv/wheels",
+        example=["/srv/wheels"],
     )
     pyenv_url: GitUrl = field(
         "", label="pyenv repository", help="The git repository of pyenv or of its mirror. Empty: the project's own."
@@ -92,7 +92,7 @@ class PythonSettings(SettingsTable):
         None,
         label="Virtual environments",
         help="One for each service that runs here. Absent: those of the node's roles; an empty list: none.",
-        example={"service": "agent", "packages": ["backend.ai-agent==26.4.10"]},
+        example=[{"service": "agent", "packages": ["backend.ai-agent==26.4.10"]}],
     )
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -47,6 +47,11 @@ CephUser = Annotated[
     str, Shape(r"[A-Za-z0-9][A-Za-z0-9._-]*", "must be a Ceph user's name without `client.`", empty=True)
 ]
 
+OWNER_HELP = "What to do about the owner of the top directory. Default: set on local and xfs, check on the others."
+VERSION_HELP = (
+    "What to do about version.txt, without which the storage proxy takes the volume for an old one."
+    " Default: if-empty on local and xfs, check on the others."
+)
 OWNER = {"set": "give it to the operation account", "check": "only look", "keep": "do not look"}
 VERSION_FILE = {"if-empty": "write it into an empty volume", "check": "only look", "no": "do not look"}
 
@@ -64,7 +69,10 @@ class VolumeSettings(SettingsPart):
         False, label="Outside /vfroot", help="Allows a path that does not lie under /vfroot."
     )
     owner: Literal["set", "check", "keep"] = field(
-        "check", label="Owner", help="What to do about the owner of the volume's top directory.", choices=OWNER
+        "check",
+        label="Owner",
+        help=OWNER_HELP,
+        choices=OWNER,
     )
     mode: OctalMode = field(
         "0755", label="Mode", help='Permissions of the volume\'s top directory, in octal. Used with owner = "set".'
@@ -72,7 +80,7 @@ class VolumeSettings(SettingsPart):
     version_file: Literal["if-empty", "check", "no"] = field(
         "check",
         label="version.txt",
-        help="What to do about version.txt, without which the storage proxy takes the volume for an old layout.",
+        help=VERSION_HELP,
         choices=VERSION_FILE,
     )
 
@@ -125,12 +133,15 @@ class LocalVolume(VolumeSettings):
 
     type: Literal["local"] = field(help="A directory on a disk of this node.")
     owner: Literal["set", "check", "keep"] = field(
-        "set", label="Owner", help="What to do about the owner of the volume's top directory.", choices=OWNER
+        "set",
+        label="Owner",
+        help=OWNER_HELP,
+        choices=OWNER,
     )
     version_file: Literal["if-empty", "check", "no"] = field(
         "if-empty",
         label="version.txt",
-        help="What to do about version.txt, without which the storage proxy takes the volume for an old layout.",
+        help=VERSION_HELP,
         choices=VERSION_FILE,
     )
 
@@ -173,12 +184,15 @@ class XfsVolume(MountedVolume):
         True, label="Project quota", help="Mounts with project quota, which the storage proxy's xfs volumes need."
     )
     owner: Literal["set", "check", "keep"] = field(
-        "set", label="Owner", help="What to do about the owner of the volume's top directory.", choices=OWNER
+        "set",
+        label="Owner",
+        help=OWNER_HELP,
+        choices=OWNER,
     )
     version_file: Literal["if-empty", "check", "no"] = field(
         "if-empty",
         label="version.txt",
-        help="What to do about version.txt, without which the storage proxy takes the volume for an old layout.",
+        help=VERSION_HELP,
         choices=VERSION_FILE,
     )
 
@@ -248,7 +262,16 @@ Volume = Annotated[
 class StorageSettings(SettingsTable):
     """Volumes for the users' data."""
 
-    volumes: Many[Volume] = field((), label="Volumes", help="The volumes of this node.", max_length=100)
+    volumes: Many[Volume] = field(
+        (),
+        label="Volumes",
+        help="The volumes of this node.",
+        example=[
+            {"name": "local", "type": "local"},
+            {"name": "vol1", "type": "nfs", "source": "10.20.30.50:/export/vol1"},
+        ],
+        max_length=100,
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         for key in ("name", "target"):

@@ -116,7 +116,7 @@ class TuningSettings(SettingsTable):
         (),
         label="Left out",
         help="Kernel parameters of the profile that are not touched.",
-        example="vm.overcommit_memory",
+        example=["vm.overcommit_memory"],
     )
     limits: LimitSettings = field(
         factory=LimitSettings,
@@ -127,7 +127,7 @@ class TuningSettings(SettingsTable):
         ("auto",),
         label="Reserved ports",
         help='Ports that the kernel must not hand out to clients. "auto": those of Backend.AI, by the node\'s roles.',
-        example="30000-31000",
+        example=["auto", "30000-31000"],
     )
     services: dict[UnitName, ServiceLimits] = field(
         factory=lambda: {"docker": ServiceLimits(nofile=1048576)},
