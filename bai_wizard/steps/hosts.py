@@ -56,6 +56,8 @@ class HostsBlock(Step):
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
         text = read_text(view, self.path) or ""
+        if not text and not self.aliases:
+            return
         try:
             yield rewrite(view, self.path, self.text_after(text))
         except BlockDamaged as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = IPv4Address | IPv6Address
+# Ends the comment of an address that moves between nodes: nobody is to wonder when it does not answer.
+VIRTUAL = "(virtual)"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""Checks of the aliases that ask the resolver or the network; every one is a child with a deadline."""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import ip_address
+
+from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.finding import Evidence, Finding
+from bai_wizard.core.machine import Machine
+from bai_wizard.pages.aliases.present import Present
+from bai_wizard.steps.hosts_lines import VIRTUAL
+
+# Every node that is looked after has a way in; a closed port answers as well as an open one.
+PORT = 22
+SECONDS = 2.0
+# glibc asks names one by one: more of them would outlast the check.
+NAMES_ASKED = 8
+
+
+def name_unknown(machine: Machine, present: Present) -> Finding:
+    """The resolver knows this node's own name; otherwise sudo and many services wait for DNS at every start."""
+    id, title = "hosts-sudo-slow", "This node knows its own name"
+    answer = machine.look(["getent", "ahosts", present.host], deadline=5.0)
+    if answer.code == 0:
+        return Finding(id, "ok", title, "aliases")
+    return Finding(
+        id,
+        "warning",
+        "The node does not know its own name",
+        "aliases",
+        evidence=(Evidence("getent ahosts", present.host, "no address", "an address"),),
+        cause="The host name was changed without /etc/hosts, or its line was removed; sudo then warns at each call.",
+        guidance=f"Add this node to [aliases] hosts, or put the line «127.0.1.1 {present.host}» into /etc/hosts.",
+        owner="site",
+    )
+
+
+def dns_disagree(machine: Machine, present: Present) -> Finding:
+    """DNS, where it knows an alias at all, gives the address of our block: containers ask DNS, not the file."""
+    id, title = "hosts-dns-disagree", "DNS and /etc/hosts agree about the aliases"
+    if not present.aliases:
+        return Finding(id, "not-applicable", title, "aliases", cause="no aliases on this node")
+    differing: list[Evidence] = []
+    for alias in present.aliases[:NAMES_ASKED]:
+        name = alias.names[0]
+        answer = machine.look(["getent", "-s", "hosts:dns", "ahosts", name], deadline=2.0)
+        found = list(dict.fromkeys(line.split()[0] for line in answer.out.splitlines() if line.strip()))
+        if found and ip_address(alias.ip) not in [ip_address(address) for address in found]:
+            differing.append(Evidence(name, "DNS", ", ".join(found), alias.ip))
+    if not differing:
+        return Finding(id, "ok", title, "aliases")
+    return Finding(
+        id,
+        "warning",
+        "DNS and /etc/hosts disagree about a node",
+        "aliases",
+        evidence=tuple(differing),
+        cause="This node follows /etc/hosts, while containers and nodes without the block follow DNS.",
+        guidance="Use the same block on all nodes, or have the DNS record changed.",
+        owner="site",
+    )
+
+
+def no_answer(machine: Machine, present: Present) -> Finding:
+    """Each address answers; a refused connection is an answer, silence may be a firewall."""
+    id, title = "hosts-no-answer", "The other nodes answer at their addresses"
+    addresses = [alias.ip for alias in present.aliases if not alias.comment.endswith(VIRTUAL)]
+    if not addresses:
+        return Finding(id, "not-applicable", title, "aliases", cause="no aliases on this node that stay at one node")
+    answers = knock_at(machine, addresses)
+    quiet = {address: word for address, word in answers.items() if word not in ("open", "refused")}
+    if not quiet:
+        return Finding(id, "ok", title, "aliases")
+    names = {alias.ip: alias.names[0] for alias in present.aliases}
+    return Finding(
+        id,
+        "warning",
+        "A node did not answer at its address",
+        "aliases",
+        evidence=tuple(
+            Evidence(names[address], f"{address} port {PORT}", word, "open or refused")
+            for address, word in quiet.items()
+        ),
+        cause="The node is off, the address is wrong, or a firewall drops what is sent to it.",
+        guidance="Compare the address with the node's own («ip address» there), then look at firewalls in between.",
+        owner="site",
+    )
+
+
+def knock_at(machine: Machine, addresses: list[str], port: int = PORT) -> dict[str, str]:
+    """`open`, `refused`, `silent` or `unreachable` for each address. Raises CannotTell where no child can run."""
+    from bai_wizard.pages.aliases import knock
+
+    program = [sys.executable, "-I", "-S", knock.__file__, str(port), str(SECONDS), *addresses]
+    answer = machine.look(program, deadline=SECONDS + 2.0)
+    if answer.code != 0:
+        raise CannotTell(f"cannot knock at the addresses: {answer.err.strip() or answer.code}")
+    lines = (line.split() for line in answer.out.splitlines())
+    return {words[0]: words[1] for words in lines if len(words) == 2}

@@ -1,0 +1,37 @@
+"""The top directory of a volume: owner, mode, version.txt; what every type of volume shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.step import Step
+from bai_wizard.steps.directory import Directory
+from bai_wizard.steps.version_file import VersionFile
+from bai_wizard.steps.volume_check import VolumeCheck
+
+if TYPE_CHECKING:
+    from bai_wizard.pages.storage.settings import VolumeSettings
+
+
+def step_id(volume: VolumeSettings, part: str) -> str:
+    """`storage.vol1.mount`: unique, as volumes' names are."""
+    return f"storage.{volume.name}.{part}"
+
+
+def top_steps(volume: VolumeSettings, context: Context, *, mounted: bool) -> tuple[Step, ...]:
+    """Owner and mode of the top directory as the answers say, then version.txt."""
+    found: list[Step] = []
+    if volume.owner == "set":
+        found.append(
+            Directory(id=step_id(volume, "owner"), path=volume.target, owner=context.account, mode=volume.permissions)
+        )
+    else:
+        owner = context.account if volume.owner == "check" else ""
+        found.append(VolumeCheck(id=step_id(volume, "check"), path=volume.target, mounted=mounted, owner=owner))
+    if volume.version_file != "no":
+        write = volume.version_file == "if-empty"
+        found.append(
+            VersionFile(id=step_id(volume, "version"), path=volume.target, owner=context.account, write=write)
+        )
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""Looks at the top directory of a volume and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bai_wizard.core.errors import CannotTell, StepBlocked
+from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.step import Step, Unchanged, register
+from bai_wizard.core.view import NodeView
+from bai_wizard.steps.owner import ids_of
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class VolumeCheck(Step):
+    """The volume is there, and a mount point if `mounted`; a wrong owner is told where `owner` is given."""
+
+    kind: ClassVar[str] = "volume-check"
+    path: str
+    mounted: bool = False
+    owner: str = ""
+
+    def describe(self) -> str:
+        whose = f" and belongs to {self.owner}" if self.owner else ""
+        return f"{self.path} {'is mounted' if self.mounted else 'is there'}{whose} (only looked at)"
+
+    def note(self, view: NodeView) -> Unchanged:
+        if not self.owner:
+            return Unchanged()
+        try:
+            entry = view.entry(self.path)
+            uid, gid = ids_of(view, self.owner)
+        except (CannotTell, StepBlocked) as error:
+            return Unchanged(f"cannot tell whose {self.path} is: {error}")
+        if entry is not None and (entry.uid, entry.gid) != (uid, gid):
+            return Unchanged(
+                f"{self.path} belongs to {entry.uid}:{entry.gid}, not to {self.owner} ({uid}:{gid}); only looked at"
+            )
+        return Unchanged()
+
+    def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        if self.mounted and view.mount(self.path) is None:
+            raise StepBlocked(
+                f"nothing is mounted at {self.path}: what is written there would go to the root disk. Mount it by "
+                "the vendor's client first, or give the volume another type"
+            )
+        if not self.mounted and view.entry(self.path) is None:
+            raise StepBlocked(f'{self.path} is not there, and owner = "check" means that it is only looked at')
+        yield from ()
