@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from typing import Any
 
 MASK = "***"
 # A shorter one would blot out half of every log; the answers refuse such passwords anyway.
@@ -49,9 +50,9 @@ def redact(text: str) -> str:
     return text
 
 
-# Turns where a secret comes from (a table of the answers: prompt, env, file) into the secret. Asking people and
-# reading files is no business of pages, so whoever starts the wizard says here who does it.
-Resolver = Callable[[object], Secret | None]
+# Turns where a secret comes from (a table of the answers: prompt, env, file) into the secret; the key names it to
+# people. Asking people and reading files is no business of pages, so whoever starts the wizard says who does it.
+Resolver = Callable[[str, Any], Secret | None]
 _resolver: Resolver | None = None
 
 
@@ -61,9 +62,9 @@ def use_resolver(resolver: Resolver | None) -> None:
     _resolver = resolver
 
 
-def resolve(source: object) -> Secret | None:
+def resolve(key: str, source: Any) -> Secret | None:
     """The secret that `source` stands for; None where nobody in this process can give it.
 
     Raises what the resolver raises: a WizardError that names the source and never the value.
     """
-    return _resolver(source) if _resolver is not None else None
+    return _resolver(key, source) if _resolver is not None else None

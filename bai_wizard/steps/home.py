@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +15,10 @@ from bai_wizard.core.view import NodeView
 from bai_wizard.steps.directory import Directory
 
 SKELETON = "/etc/skel"
-# login.defs(5): what useradd takes where HOME_MODE is not set and the umask is the usual 022.
-DEFAULT_MODE = 0o755
+# Where the system says how private a new home is: adduser.conf(5), login.defs(5).
+MODE_SETTINGS = (("/etc/adduser.conf", "DIR_MODE", "="), ("/etc/login.defs", "HOME_MODE", None))
+# Ubuntu's own default.
+DEFAULT_MODE = 0o750
 WRITABLE_BY_OTHERS = 0o022
 
 
@@ -60,13 +63,11 @@ class Home(Step):
 
 
 def _home_mode(view: NodeView) -> int:
-    for line in (view.text("/etc/login.defs") or "").splitlines():
-        words = line.split()
-        if len(words) == 2 and words[0] == "HOME_MODE":
-            try:
+    for path, name, separator in MODE_SETTINGS:
+        for line in (view.text(path) or "").splitlines():
+            words = [word.strip() for word in line.split(separator)]
+            if len(words) == 2 and words[0] == name and re.fullmatch("[0-7]{3,4}", words[1]):
                 return int(words[1], 8) & 0o777 & ~WRITABLE_BY_OTHERS
-            except ValueError:
-                break
     return DEFAULT_MODE
 
 

@@ -68,7 +68,7 @@ def wanted_hash(machine: Machine, settings: AccountSettings) -> Fact[Secret]:
         current = machine.password(settings.username)
     except CannotTell as error:
         return Unknown(f"whether the password changes: {error}")
-    clear = resolve(settings.password)
+    clear = resolve("account.password", settings.password)
     if clear is None:
         return Unknown("the password is asked for when the plan is applied")
     from bai_wizard.machine.libcrypt import belongs_to, hash_of
