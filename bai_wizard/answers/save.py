@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from bai_wizard import pages
 from bai_wizard.answers.model import VERSION
 from bai_wizard.answers.shape import member_models
+from bai_wizard.core.view import NodeView
 from bai_wizard.pages.fields import Note, SettingsPart, SettingsTable, notes
 
 WIDTH = 100
@@ -30,6 +31,14 @@ short or full names match; lists are replaced as a whole."""
 def answers_text() -> str:
     """The commented answers file that `bai-wizard answers` prints: everything shown, nothing asked for."""
     return render(None)
+
+
+def answers_from(view: NodeView) -> str:
+    """The answers file that describes this node as far as it can be read: `bai-wizard answers --from-node`."""
+    from bai_wizard.answers.from_node import from_node
+
+    read = from_node(view)
+    return render(read.tables, ("Read back from this node.", *read.remarks))
 
 
 def render(tables: Mapping[str, SettingsTable] | None, remarks: Sequence[str] = ()) -> str:
