@@ -42,15 +42,15 @@ def pytest_report_header() -> str:
     return f"bai-wizard: seed {os.environ['BAI_WIZARD_SEED']} (repeat with --seed), {size}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that uses a node or a machine is marked so; all tests of the machine go to one worker."""
+    for need in {NEED_OF_FIXTURE[name] for name in getattr(item, "fixturenames", ()) if name in NEED_OF_FIXTURE}:
+        item.add_marker(need)
+    if item.get_closest_marker("needs_vm"):
+        item.add_marker(pytest.mark.xdist_group("vm"))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that uses a node or a machine is marked so; all tests of the machine go to one worker, first."""
-    for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
-            if need := NEED_OF_FIXTURE.get(fixture):
-                item.add_marker(need)
-        if item.get_closest_marker("needs_vm"):
-            item.add_marker(pytest.mark.xdist_group("vm"))
     if hasattr(config, "workerinput"):
         items.sort(key=_turn)
 
