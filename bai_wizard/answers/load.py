@@ -111,23 +111,28 @@ def _elsewhere(base: Layer, layer: Layer) -> list[Fault]:
     for table in layer.tables:
         _, faults = validate(table, joined[table])
         known = validate(table, alone[table])[1] if faults and table in alone else []
-        for fault in _placed((base, layer), [fault for fault in faults if fault not in known]):
-            nodes = "" if fault.path[:2] == layer.prefix else f" (on the nodes {', '.join(layer.hosts)})"
-            found.append(Fault(fault.path, fault.reason + nodes, fault.hide))
+        for fault in faults:
+            (placed,) = _placed((base, layer), [fault])
+            if placed.path[:2] == layer.prefix:
+                found.append(placed)
+            elif fault not in known:
+                nodes = f" (on the nodes {', '.join(layer.hosts)})"
+                found.append(Fault(placed.path, placed.reason + nodes, placed.hide))
     return found
 
 
 def _problems(name: str, text: str, faults: list[Fault]) -> list[Problem]:
     """Problems in the order of the file, each with its line quoted."""
-    from bai_wizard.answers.mask import is_secretive, quote
+    from bai_wizard.answers.mask import Quoter, is_secretive
     from bai_wizard.answers.positions import positions
 
     known = positions(text)
+    quoter = Quoter(text)
     problems = set()
     for fault in faults:
         line, column = position_of(known, fault.path)
         hide = fault.hide or any(is_secretive(part) for part in fault.path)
         there = fault.path in known
-        quoted = quote(text, line, hide_from=column if hide and there else 0)
+        quoted = quoter.quote(line, hide_from=column if hide and there else 0)
         problems.add(Problem(name, line, column, dotted(fault.path), fault.reason, quoted))
     return sorted(problems, key=lambda problem: (problem.line, problem.column, problem.key, problem.reason))

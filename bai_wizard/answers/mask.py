@@ -33,11 +33,16 @@ def masked_urls(text: str) -> str:
     return _URL_PASSWORD.sub(MASK, text)
 
 
-def quote(text: str, line: int, *, hide_from: int = 0) -> str:
-    """A line of a valid document as shown. From the column `hide_from` (0: none) on, the value is hidden."""
-    if line in lines_inside_text(text):
-        return MASK
-    return _quoted(text, line, hide_from)
+class Quoter:
+    """Quotes lines of a valid document."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        self._inside = lines_inside_text(text)
+
+    def quote(self, line: int, *, hide_from: int = 0) -> str:
+        """The line as shown. From the column `hide_from` (0: none) on, the value is hidden."""
+        return MASK if line in self._inside else _quoted(self._lines, line, hide_from)
 
 
 def quote_broken(text: str, line: int) -> str:
@@ -51,11 +56,10 @@ def quote_broken(text: str, line: int) -> str:
             return MASK
         if _ANY_KEY.match(lines[number]):
             break
-    return _quoted(text, line, 0)
+    return _quoted(lines, line, 0)
 
 
-def _quoted(text: str, line: int, hide_from: int) -> str:
-    lines = text.split("\n")
+def _quoted(lines: list[str], line: int, hide_from: int) -> str:
     if not 1 <= line <= len(lines):
         return ""
     shown = lines[line - 1]

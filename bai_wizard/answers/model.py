@@ -65,6 +65,11 @@ class Answers:
         layer = next((layer for layer in self.overrides if layer.prefix == place[:2]), None)
         return f"{self.file}:{line}" + (f" (override for {', '.join(layer.hosts)})" if layer else "")
 
+    def origin_of(self, layer: Layer) -> str:
+        """`FILE:LINE` of the place where a layer begins."""
+        line, _ = self._position(layer.prefix)
+        return f"{self.file}:{line}"
+
     def problem(self, path: Path, reason: str) -> Problem:
         """A problem with the value at `path`, found after the file was read; the line is not quoted."""
         line, column = self._position(locate(self.layers, path)) if self.layers else (0, 0)

@@ -28,7 +28,7 @@ def report(answers: Answers) -> str:
     if not answers.tables:
         lines.append("  nothing: no table is present")
     for layer in answers.overrides:
-        lines.append(f"Override for {', '.join(layer.hosts)} is laid over it ({answers.origin(layer.prefix)}).")
+        lines.append(f"Override for {', '.join(layer.hosts)} is laid over it ({answers.origin_of(layer)}).")
     rows = list(values(answers))
     if rows:
         lines.append("Values that are written; all others have their defaults:")
@@ -50,7 +50,7 @@ def _written(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for place, inner in enumerate(value):
             yield from _written(inner, (*path, place))
-    elif path:
+    elif len(path) > 1:
         yield path, value
 
 

@@ -33,7 +33,7 @@ _PLAIN_WORDS = (
     ("Invalid initial character for a key part", "a key is expected here"),
     ("Invalid statement", "a key or a table is expected here"),
     ("Unterminated string", "the text is not closed by a quote"),
-    ("Unescaped '\\\\'", "a backslash must be doubled, or the text put into single quotes"),
+    ("Unescaped '\\'", "a backslash must be doubled, or the text put into single quotes"),
     ("Expected ']", "the name of the table is not closed by ']'"),
     ("Invalid date or datetime", "this is no date"),
 )
@@ -50,9 +50,6 @@ def read(path: str) -> str:
     data = _read_stdin() if path == "-" else _read_file(path)
     if len(data) > LIMIT:
         _refuse(name, f"is larger than {LIMIT // 2**20} MiB, which no answers file is")
-    if b"\0" in data:
-        line, column = _place(data, data.index(b"\0"))
-        raise AnswersError([Problem(name, line, column, "", "contains a NUL byte; this is no text file")])
     return _decode(name, data)
 
 
@@ -97,7 +94,10 @@ def _read_file(path: str) -> bytes:
             _refuse(path, "is a directory; name the file in it")
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
             _refuse(path, "is no regular file")
-        return _read_all(path, handle)
+        data = _read_all(path, handle)
+        if not data and stat.S_ISFIFO(mode):
+            _refuse(path, "is a pipe into which nobody wrote anything")
+        return data
     except OSError as error:
         _refuse(path, _why(error))
     finally:
@@ -108,10 +108,13 @@ def _read_all(path: str, handle: int) -> bytes:
     pieces = []
     size = 0
     while size <= LIMIT:
-        ready, _, _ = select.select([handle], [], [], PIPE_DEADLINE)
-        if not ready:
-            _refuse(path, f"sent nothing for {PIPE_DEADLINE:.0f} seconds")
-        piece = os.read(handle, LIMIT + 1 - size)
+        try:
+            piece = os.read(handle, LIMIT + 1 - size)
+        except BlockingIOError:
+            # A pipe whose writer is still at work; one without a writer gives its end at once.
+            if not select.select([handle], [], [], PIPE_DEADLINE)[0]:
+                _refuse(path, f"sent nothing for {PIPE_DEADLINE:.0f} seconds")
+            continue
         if not piece:
             break
         pieces.append(piece)
@@ -140,6 +143,9 @@ def _decode(name: str, data: bytes) -> str:
     if data.startswith(b"\xef\xbb\xbf"):
         reason = "begins with a byte order mark; save it as UTF-8 without one"
         raise AnswersError([Problem(name, 1, 1, "", reason)])
+    if b"\0" in data:
+        line, column = _place(data, data.index(b"\0"))
+        raise AnswersError([Problem(name, line, column, "", "contains a NUL byte; this is no text file")])
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -53,9 +53,15 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
 
 
 def _faults(table: str, model: type[SettingsTable], error: ValidationError) -> Iterator[Fault]:
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
         loc = item["loc"]
         path: Path = (table, *without_tags(loc))
+        if item["type"] == "too_short" and any(
+            other["loc"][: len(loc)] == loc for other in items if other is not item
+        ):
+            # Only because its elements are wrong, which is told already.
+            continue
         if item["type"] == "conflicts":
             for conflict in item["ctx"]["conflicts"]:
                 yield Fault((*path, *conflict.at), conflict.reason)
