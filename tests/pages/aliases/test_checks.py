@@ -106,7 +106,9 @@ def test_silence_of_a_virtual_address_is_no_finding() -> None:
 
 
 def test_dns_that_knows_another_address_is_told_and_silence_is_not() -> None:
-    asked = {name: ("getent", "-s", "hosts:dns", "ahosts", name) for name in ("bai-m1", "bai-a01", "bai-a02")}
+    asked: dict[str, tuple[str, ...]] = {
+        name: ("getent", "-s", "hosts:dns", "ahosts", name) for name in ("bai-m1", "bai-a01", "bai-a02")
+    }
     looks = {asked[name]: Completed(2, "", "") for name in asked}
     looks[asked["bai-a01"]] = Completed(0, "10.8.8.8  STREAM bai-a01\n10.8.8.8  DGRAM\n", "")
     machine = SimulatedMachine(
