@@ -12,6 +12,7 @@ from bai_wizard.core.errors import AnswersError, PreflightError, Problem
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Page, Settings
 from bai_wizard.core.plan import Plan
+from bai_wizard.core.secret import use_resolver
 from bai_wizard.engine.plan.planner import PageWork, make_plan
 from bai_wizard.engine.run.places import Places
 from bai_wizard.pages import ORDER, load, settings_of
@@ -38,7 +39,7 @@ class Wish:
         return {"version": 1, "host": self.context.host, "pages": list(self.pages), "tables": tables}
 
 
-def wish_of(answers: Answers, host: str, *, only: Collection[str] = (), skip: Collection[str] = ()) -> Wish:
+def wish_of(answers: Answers, *, only: Collection[str] = (), skip: Collection[str] = ()) -> Wish:
     """The wish of an answers file. Raises AnswersError for a page name that is none."""
     from bai_wizard.answers.context import context
 
@@ -48,16 +49,33 @@ def wish_of(answers: Answers, host: str, *, only: Collection[str] = (), skip: Co
             raise AnswersError([Problem("command line", 0, 0, name, f"no page of that name; there are: {known}")])
     pages = [name for name in ORDER if _applies(name, answers.tables)]
     pages = [name for name in pages if (not only or name in only) and name not in skip]
-    return Wish(answers.tables, tuple(pages), context(answers.tables, host, applied=tuple(pages)))
+    return Wish(answers.tables, tuple(pages), context(answers, applied=tuple(pages)))
+
+
+def use_secrets_of(answers: Answers) -> None:
+    """Resolves every secret of the answers without asking anybody. Raises AnswersError with all that have none."""
+    from bai_wizard.answers.secrets import resolve_all
+
+    resolved = resolve_all(answers)
+    use_resolver(lambda key, _source: resolved.get(key))
+
+
+def use_secret_sources() -> None:
+    """Secrets are looked up when a page asks for them: for settings that come from a run directory."""
+    from bai_wizard.answers.secrets import resolve
+
+    use_resolver(resolve)
 
 
 def wish_from_json(data: Mapping[str, Any]) -> Wish:
     """The wish that `Wish.to_json` wrote."""
     from bai_wizard.answers.context import context
+    from bai_wizard.answers.model import Answers
 
     tables = {name: settings_of(name).model_validate(table) for name, table in data["tables"].items()}
     pages = tuple(data["pages"])
-    return Wish(tables, pages, context(tables, data["host"], applied=pages))
+    answers = Answers("settings.json", data["host"], tables)
+    return Wish(tables, pages, context(answers, applied=pages))
 
 
 def _applies(page: str, tables: Mapping[str, Settings]) -> bool:

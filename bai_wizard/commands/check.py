@@ -10,7 +10,7 @@ from bai_wizard.exits import ExitCode
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Raises AnswersError with every problem."""
-    from bai_wizard.answers.check import check
+    from bai_wizard.answers.report import check
 
     print(check(arguments.file, arguments.host or os.uname().nodename))
     return ExitCode.OK

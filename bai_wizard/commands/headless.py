@@ -18,9 +18,10 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
     machine = compose.local_machine(arguments.root)
     answers = load(arguments.headless, machine.host)
-    wish = compose.wish_of(answers, machine.host, only=_list(arguments.only), skip=_list(arguments.skip))
+    wish = compose.wish_of(answers, only=_list(arguments.only), skip=_list(arguments.skip))
     if not arguments.plan:
         require_root(machine, arguments)
+    compose.use_secrets_of(answers)
     plan = compose.plan(machine, wish)
     output = output_for(arguments.json)
     output.plan(plan, answers.origins if arguments.plan else {})

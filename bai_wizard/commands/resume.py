@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if run.kind == "undo":
         plan = run.plan()
     else:
+        compose.use_secret_sources()
         plan = compose.plan(machine, compose.wish_from_json(run.settings()))
         for line in differences(run.plan(), plan):
             output.note(line)

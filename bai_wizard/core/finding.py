@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from bai_wizard.core.context import Context
@@ -45,7 +45,7 @@ class Finding:
         """Everything, remedy included, for another process of the wizard."""
         from bai_wizard.core.codec import KEPT
 
-        body = {name: KEPT.encode(getattr(self, name)) for name in self.__dataclass_fields__ if name != "remedy"}
+        body = {name: KEPT.encode(getattr(self, name)) for name in _plain_fields()}
         return {**body, "remedy": [KEPT.encode(step) for step in self.remedy]}
 
     @staticmethod
@@ -54,7 +54,7 @@ class Finding:
         from bai_wizard.core.codec import KEPT
         from bai_wizard.core.step import step_from_json
 
-        body = {name: value for name, value in data.items() if name not in ("remedy", "evidence")}
+        body = {name: data[name] for name in _plain_fields() if name != "evidence"}
         evidence = tuple(KEPT.decode(Evidence, item) for item in data["evidence"])
         remedy = tuple(step_from_json(KEPT, item) for item in data["remedy"])
         return Finding(**body, evidence=evidence, remedy=remedy)
@@ -63,9 +63,13 @@ class Finding:
         """JSON values; the remedy as the ids and descriptions of its steps."""
         from bai_wizard.core.codec import SHOWN
 
-        body = {name: SHOWN.encode(getattr(self, name)) for name in self.__dataclass_fields__ if name != "remedy"}
+        body = {name: SHOWN.encode(getattr(self, name)) for name in _plain_fields()}
         steps = [{"id": step.id, "describe": step.describe()} for step in self.remedy]
         return {"kind": self.kind, **body, "remedy": steps}
+
+
+def _plain_fields() -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(Finding) if entry.name != "remedy")
 
 
 @dataclass(frozen=True)

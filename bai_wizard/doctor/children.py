@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bai_wizard.core.context import Context
@@ -27,6 +28,7 @@ class _Batch:
     reader: int = -1
     buffer: bytes = b""
     limit: float = 0.0
+    ended: bool = False
     found: list[Finding] = field(default_factory=list)
 
 
@@ -44,16 +46,16 @@ def look_all(checks: Sequence[Check], machine: Machine, context: Context) -> Ite
             for key, _ in selector.select(max(0.0, wait)):
                 _read(key.data)
             for batch in [key.data for key in selector.get_map().values()]:
-                if time.monotonic() > batch.limit and not batch.found:
-                    batch.found.append(_silent(batch.checks[0]))
-                    _abandon(batch, selector)
-                    yield from _drain(batch)
-                    _start(batch, machine, context, selector)
-                    continue
+                if batch.checks and not batch.found and time.monotonic() > batch.limit:
+                    batch.found.append(_silent(batch.checks.pop(0)))
+                    batch.ended = True
                 yield from _drain(batch)
-                if not batch.checks:
+                if batch.ended or not batch.checks:
                     _abandon(batch, selector)
+                    _start(batch, machine, context, selector)
     finally:
+        for key in list(selector.get_map().values()):
+            _abandon(key.data, selector)
         selector.close()
 
 
@@ -67,7 +69,7 @@ def _start(batch: _Batch, machine: Machine, context: Context, selector: selector
     if batch.child == 0:
         _be_child(batch.checks, machine, context, writer)
     os.close(writer)
-    batch.reader, batch.buffer = reader, b""
+    batch.reader, batch.buffer, batch.ended = reader, b"", False
     batch.limit = time.monotonic() + batch.checks[0].deadline
     selector.register(reader, selectors.EVENT_READ, batch)
 
@@ -112,7 +114,8 @@ def _read(batch: _Batch) -> None:
         batch.checks.pop(0)
         if batch.checks:
             batch.limit = time.monotonic() + batch.checks[0].deadline
-    if not data and batch.checks:
+    batch.ended = not data
+    if batch.ended and batch.checks:
         check = batch.checks.pop(0)
         batch.found.append(
             Finding(
@@ -130,10 +133,6 @@ def _abandon(batch: _Batch, selector: selectors.BaseSelector) -> None:
     """Closes the batch's pipe; the child is killed, or left behind where the kernel holds it."""
     selector.unregister(batch.reader)
     os.close(batch.reader)
-    if batch.checks:
-        batch.checks.pop(0)
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(batch.child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     os.waitpid(batch.child, os.WNOHANG)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bai_wizard import __version__
-from bai_wizard.answers.context import context
 from bai_wizard.compose import Wish
+from bai_wizard.core.context import Context
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.secret import redact
@@ -41,7 +41,7 @@ def write_report(file: str, machine: Machine, run: str, result: Result, wish: Wi
 
 def make_report(machine: Machine, run: str, result: Result, wish: Wish | None) -> dict[str, Any]:
     """The report as data; `compare` reads it back."""
-    around = wish.context if wish else context({}, machine.host)
+    around = wish.context if wish else Context(host=machine.host)
     found = detect(machine, wish.settings if wish else {}, around)
     release = around.backend_ai or "RELEASE"
     return {
