@@ -43,23 +43,17 @@ def pytest_report_header() -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test that uses a node or a machine is marked so; all tests of the machine go to one worker."""
+    """A test that uses a node or a machine is marked so."""
     for need in {NEED_OF_FIXTURE[name] for name in getattr(item, "fixturenames", ()) if name in NEED_OF_FIXTURE}:
         item.add_marker(need)
-    if item.get_closest_marker("needs_vm"):
-        item.add_marker(pytest.mark.xdist_group("vm"))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
-        items.sort(key=_turn)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Pytest 9 hides the groups of ``--dist loadgroup`` from xdist, hence a scheduler of our own."""
+    from tests.parallel import Queues
 
-
-def _turn(item: pytest.Item) -> int:
-    """Beside others: the one long queue (machines) starts at once; nodes wait until their images are likely there."""
-    if item.get_closest_marker("needs_vm"):
-        return 0
-    return 2 if item.get_closest_marker("needs_node") else 1
+    return Queues(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -76,7 +76,7 @@ def say_what_is_left_out() -> None:
 def run_pytest(seed: int, options: list[str], rest: list[str]) -> int:
     """Pytest on every core (unless told otherwise), with its closing line as it is."""
     parallel = [] if _serial(rest) or importlib.util.find_spec("xdist") is None else ["-n", str(os.cpu_count() or 1)]
-    argv = [sys.executable, "-m", "pytest", *parallel, *(["--dist", "loadgroup"] if parallel else [])]
+    argv = [sys.executable, "-m", "pytest", *parallel]
     done = subprocess.run([*argv, "--seed", str(seed), *options, *rest], stdin=subprocess.DEVNULL, check=False)
     return done.returncode
 
