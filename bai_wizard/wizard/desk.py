@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,13 +15,18 @@ from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory, create_run, find_run
 from bai_wizard.engine.run.lock import current, held, is_held
 from bai_wizard.engine.run.places import Places
+from bai_wizard.engine.run.result import Result
 
 Starter = Callable[[RunDirectory, str], None]
+Stopper = Callable[[RunDirectory], None]
+# The handover report of a run, as text; front ends do not know how it is made.
+Reporter = Callable[[Machine, str, Result, compose.Wish], str]
 
 
 @dataclass(frozen=True)
 class Desk:
     """`start` carries a made run out, apart from this process or, for a simulated node, in a thread of it.
+    `stop` asks a run to end after the step that it is at.
 
     `demo` is the name of the simulated node; empty on a real one.
     """
@@ -27,7 +34,9 @@ class Desk:
     machine: Machine
     places: Places
     start: Starter
+    stop: Stopper
     demo: str = ""
+    reporter: Reporter = lambda _machine, run, result, _wish: f"{run}: {result.to_json()}"
 
     def begin(self, plan: Plan, wish: compose.Wish, consent: Collection[str] = ()) -> RunDirectory:
         """Makes a run of a confirmed plan and starts it. Raises LockHeld, PreflightError."""
@@ -46,6 +55,10 @@ class Desk:
         self.start(run, plan.digest())
         return run
 
+    def report(self, run: str, result: Result, wish: compose.Wish) -> str:
+        """The handover report of a run."""
+        return self.reporter(self.machine, run, result, wish)
+
     def running(self) -> RunDirectory | None:
         """The run that is in progress on this node, if there is one and it may be read."""
         notice = current(self.places)
@@ -58,13 +71,35 @@ class Desk:
         notice = current(self.places)
         return notice is not None and notice.get("run") == run.id and is_held(self.places)
 
+    def settle(self, run: RunDirectory) -> None:
+        """Under the lock, gives every open intent of a cut run its end. Raises LockHeld."""
+        from bai_wizard.engine.run.lock import hold_lock
+        from bai_wizard.engine.run.settle import settle
+        from bai_wizard.engine.run.undo import journal_of
+
+        with hold_lock(self.places, {"run": run.id, "unit": "", "page": "", "since": ""}):
+            settle(journal_of(run), self.machine)
+
+    def begin_again(self, run: RunDirectory, plan: Plan, consent: Collection[str] = ()) -> None:
+        """Starts a further attempt of the same run. Raises LockHeld, PreflightError."""
+        if is_held(self.places):
+            raise held(self.places)
+        run.begin_attempt(plan, {**run.about, "consent": sorted({*run.about["consent"], *consent})})
+        self.start(run, plan.digest())
+
 
 def real_desk(root: str = "/") -> Desk:
     """The node that this process runs on."""
     from bai_wizard.engine.launch.unit import start_executor
 
     places = compose.places(root)
-    return Desk(compose.local_machine(root), places, lambda run, digest: start_executor(run, digest, places))
+
+    def stop(run: RunDirectory) -> None:
+        notice = current(places)
+        if notice is not None and notice.get("run") == run.id and is_held(places):
+            os.kill(int(notice["pid"]), signal.SIGTERM)
+
+    return Desk(compose.local_machine(root), places, lambda run, digest: start_executor(run, digest, places), stop)
 
 
 def demo_desk(name: str, machine: Machine, directory: Path) -> Desk:
@@ -72,11 +107,17 @@ def demo_desk(name: str, machine: Machine, directory: Path) -> Desk:
     from bai_wizard.engine.run.execute import execute
 
     places = Places(directory)
+    asked: set[str] = set()
 
     def start(run: RunDirectory, digest: str) -> None:
         from bai_wizard.steps import load_all
 
         load_all()
-        threading.Thread(target=execute, args=(places, run, digest, machine), daemon=True).start()
+        asked.discard(run.id)
 
-    return Desk(machine, places, start, demo=name)
+        def carry_out() -> None:
+            execute(places, run, digest, machine, should_stop=lambda: run.id in asked)
+
+        threading.Thread(target=carry_out, daemon=True).start()
+
+    return Desk(machine, places, start, lambda run: asked.add(run.id), demo=name)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import BaseModel, ValidationError
+
+from bai_wizard.answers.reasons import reason_of
+from bai_wizard.answers.shape import without_tags
 from bai_wizard.answers.validate import validate
 from bai_wizard.compose import Wish, table_of
 from bai_wizard.core.context import Context
@@ -25,6 +29,24 @@ class Trouble(NamedTuple):
 
     path: Path
     reason: str
+
+
+def troubles_of(model: type[BaseModel], values: Mapping[str, Any]) -> tuple[Trouble, ...]:
+    """What is wrong with the values of a part or a row, judged by itself."""
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        return tuple(_troubles(error))
+    return ()
+
+
+def _troubles(error: ValidationError) -> Iterator[Trouble]:
+    for item in error.errors(include_url=False):
+        path = tuple(without_tags(item["loc"]))
+        if item["type"] == "conflicts":
+            yield from (Trouble((*path, *conflict.at), conflict.reason) for conflict in item["ctx"]["conflicts"])
+        else:
+            yield Trouble(path, reason_of(item))
 
 
 def tables_of(page: str) -> tuple[str, ...]:
@@ -78,12 +100,18 @@ class Draft:
     def put(self, table: str, path: Path, value: Any) -> None:
         """Takes a value as the form has it; wrong ones too, for `troubles` to tell."""
         place: Any = self._raw[table]
+        if not path:
+            raise ValueError("a table as a whole is not put, only what is in it")
         for part in path[:-1]:
             if isinstance(place, dict) and place.get(part) is None:
                 place[part] = {}
             place = place[part]
         place[path[-1]] = deepcopy(value)
         self._judged.pop(table, None)
+
+    def scratch(self, table: str, values: Mapping[str, Any]) -> None:
+        """Makes a table of that name that is none of the answers: a row under edit, for instance."""
+        self._raw[table] = deepcopy(dict(values))
 
     def drop(self, table: str, path: Path) -> None:
         """Takes a value back to its default."""

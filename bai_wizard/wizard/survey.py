@@ -69,6 +69,25 @@ class Survey:
         ]
         return make_plan(works, self.machine, wish.context)
 
+    def fresh_plan(self, wish: Wish) -> Plan:
+        """The plan of all pages of the wish, each looked at anew, side by side. Raises WizardError."""
+        failed: list[Exception] = []
+
+        def look(name: str) -> None:
+            try:
+                self.look(name, wish)
+            except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
+                failed.append(error)
+
+        threads = [threading.Thread(target=look, args=(name,), daemon=True) for name in wish.pages]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
+        return self.plan(wish)
+
 
 def reason_of(error: BaseException) -> str:
     """Why a look or a plan gave nothing, in words for people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,14 +15,12 @@ from bai_wizard.core.plan import PlannedStep
 from bai_wizard.pages import ORDER
 from bai_wizard.texts import tr
 from bai_wizard.tui.pages.page import PageView
-from bai_wizard.tui.widgets.base import Changed
+from bai_wizard.tui.widgets.base import Changed, wizard
 from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.header import Header
+from bai_wizard.tui.widgets.logpanel import LogPanel
 from bai_wizard.tui.widgets.rail import Entry, Rail
 from bai_wizard.tui.widgets.walk import Walk
-
-if TYPE_CHECKING:
-    from bai_wizard.tui.app import WizardApp
 
 # What stands below the pages: key → title and the app's action.
 ACTIONS = {
@@ -38,7 +36,6 @@ ACTIONS = {
 class MainScreen(Screen[None]):
     """Walks through the pages. Esc goes from a page to the rail and loses nothing."""
 
-    app: WizardApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "apply_page", "Apply page", id="page.apply"),
         Binding("d", "diff", "Diff", id="page.diff"),
@@ -65,14 +62,14 @@ class MainScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     async def on_mount(self) -> None:
-        self.app.surveyor.moved.subscribe(self, lambda _page: self.show_rail())
+        wizard(self).surveyor.moved.subscribe(self, lambda _page: self.show_rail())
         self.show_rail()
         await self.open(self.page)
         self.query_one(Rail).focus()
 
     def show_rail(self) -> None:
         """Brings the rail up to date."""
-        surveyor = self.app.surveyor
+        surveyor = wizard(self).surveyor
         entries = [
             Entry(name, f"{number} {tr(surveyor.survey.page(name).title)}", surveyor.status(name))
             for number, name in enumerate(ORDER)
@@ -87,7 +84,7 @@ class MainScreen(Screen[None]):
         place = self.query_one("#place", Container)
         with self.app.batch_update():
             await place.remove_children()
-            await place.mount(PageView(self.app.surveyor.survey.page(page), self.app.surveyor))
+            await place.mount(PageView(wizard(self).surveyor.survey.page(page), wizard(self).surveyor))
         self.show_rail()
 
     @on(Walk.Moved, "Rail")
@@ -108,8 +105,8 @@ class MainScreen(Screen[None]):
 
     @on(Changed)
     def _changed(self, event: Changed) -> None:
-        self.app.surveyor.draft.put(event.table, event.path, event.value)
-        self.app.surveyor.edited()
+        wizard(self).surveyor.draft.put(event.table, event.path, event.value)
+        wizard(self).surveyor.edited()
 
     @on(Walk.Taken, "Changes")
     def _change_taken(self) -> None:
@@ -118,28 +115,36 @@ class MainScreen(Screen[None]):
     @on(Button.Pressed, "#apply")
     def action_apply_page(self) -> None:
         """Reviews, then applies, the page that is open."""
-        self.app.review((self.page,))
+        wizard(self).review((self.page,))
 
     @on(Button.Pressed, "#skip")
     def action_skip(self) -> None:
         """Leaves the page's matter alone, or takes it up again."""
-        self.app.surveyor.draft.skipped ^= {self.page}
-        self.app.surveyor.edited()
+        wizard(self).surveyor.draft.skipped ^= {self.page}
+        wizard(self).surveyor.edited()
 
     @on(Button.Pressed, "#recheck")
     def action_recheck(self) -> None:
         """Looks at the node again."""
-        self.app.surveyor.recheck(self.page)
+        wizard(self).surveyor.recheck(self.page)
 
     @on(Button.Pressed, "#diff")
     def action_diff(self) -> None:
         """Shows every change of the page as a diff, beginning with the one under the cursor."""
         from bai_wizard.tui.screens.diff import DiffScreen
 
-        steps: tuple[PlannedStep, ...] = self.app.surveyor.steps(self.page)
+        steps: tuple[PlannedStep, ...] = wizard(self).surveyor.steps(self.page)
         self.app.push_screen(
             DiffScreen(tr("What this page changes"), steps, self.query_one(Changes).step_at_cursor())
         )
+
+    async def toggle_log(self) -> None:
+        """Slides the log up or down."""
+        panels = self.query(LogPanel)
+        if panels:
+            await panels.remove()
+        else:
+            await self.query_one("#right").mount(LogPanel())
 
     def action_to_rail(self) -> None:
         """Goes to the rail."""

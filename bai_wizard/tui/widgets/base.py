@@ -1,12 +1,21 @@
-"""What the fields of a form have in common."""
+"""What widgets and screens of the wizard have in common."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from textual.dom import DOMNode
 from textual.message import Message
 
 from bai_wizard.wizard.draft import Path
+
+if TYPE_CHECKING:
+    from bai_wizard.tui.app import WizardApp
+
+
+def wizard(node: DOMNode) -> WizardApp:
+    """The application, as what it is."""
+    return cast("WizardApp", node.app)
 
 
 class Changed(Message):

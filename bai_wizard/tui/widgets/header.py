@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
 from bai_wizard.pages import ORDER
 from bai_wizard.texts import tr
-
-if TYPE_CHECKING:
-    from bai_wizard.tui.app import WizardApp
+from bai_wizard.tui.widgets.base import wizard
 
 
 class Header(Widget):
     """Name of the tool, of the node, what it is, and how many pages are ready."""
 
-    app: WizardApp
     DEFAULT_CSS = """
     Header { height: 1; width: 1fr; }
     """
 
     def on_mount(self) -> None:
-        self.app.surveyor.moved.subscribe(self, lambda _page: self.refresh())
+        wizard(self).surveyor.moved.subscribe(self, lambda _page: self.refresh())
 
     def render(self) -> Content:
-        surveyor = self.app.surveyor
-        words = [surveyor.draft.host, *self.app.what_node()]
+        surveyor = wizard(self).surveyor
+        words = [surveyor.draft.host, *wizard(self).what_node()]
         left = " bai-wizard   " + " · ".join(word for word in words if word)
         counted = [page for page in ORDER if page not in surveyor.draft.skipped]
         ready = sum(1 for page in counted if surveyor.status(page).mood == "good")

@@ -1,0 +1,132 @@
+"""How a run ended: what is ready, what waits, what failed and why, and what to do now."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from bai_wizard.exits import ExitCode
+from bai_wizard.texts import tr
+from bai_wizard.tui.screens.ask import Answers
+from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.wizard.picture import LogLine, Picture
+from bai_wizard.wizard.symptoms import likely_cause
+
+# Lines of the log that the failure screen shows.
+LAST = 8
+
+
+class EndScreen(Screen[str]):
+    """Returns the key of what was chosen; Esc goes back to the pages."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Pages", id="end.back")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HELP = "end"
+
+    def __init__(self, picture: Picture, lines: list[LogLine]) -> None:
+        super().__init__()
+        self.picture = picture
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        yield Static(headline(self.picture), markup=False, classes="title")
+        with VerticalScroll(id="end-body", can_focus=False):
+            yield Static(told(self.picture, self._lines), markup=False)
+            yield Answers(what_now(self.picture))
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(Answers).focus()
+
+    def on_walk_taken(self, event: Walk.Taken) -> None:
+        self.dismiss(list(self.query_one(Answers).answers)[event.at])
+
+    def action_no(self) -> None:
+        """Back to the pages."""
+        self.dismiss("pages")
+
+    @property
+    def host(self) -> str:
+        """The node's name."""
+        return wizard(self).surveyor.draft.host
+
+
+def headline(picture: Picture) -> str:
+    """How it ended, in a sentence."""
+    result = picture.result
+    if result is None:
+        return picture.refusal or tr("The run was cut: its executor is gone.")
+    if picture.kind == "undo":
+        return tr("Taken back.") if result.code() == ExitCode.OK else tr("Taken back, but not all of it.")
+    return {
+        ExitCode.OK: tr("Done: everything that was asked for is in effect."),
+        ExitCode.FAILED: tr("A step failed. What was done before it stays, and is listed."),
+        ExitCode.REBOOT: tr("A reboot is needed before the rest can be done."),
+        ExitCode.OPTIONAL_FAILED: tr("Done, but optional steps failed."),
+        ExitCode.INTERRUPTED: tr("Stopped, as was asked. The rest was not begun."),
+    }.get(result.code(), tr("The run ended with code {code}.", code=int(result.code())))
+
+
+def told(picture: Picture, lines: list[LogLine]) -> Content:
+    """What there is to say about it, in lines."""
+    result = picture.result
+    parts: list[Content] = []
+    if result is not None:
+        counts = [
+            tr("{count} changed", count=result.count("changed")),
+            tr("{count} unchanged", count=result.count("unchanged")),
+            tr("{count} skipped", count=result.count("skipped")),
+            tr("{count} failed", count=result.count("failed")),
+        ]
+        parts.append(Content(", ".join(counts)))
+    for step in picture.failed():
+        parts += [
+            Content(""),
+            Content.styled(tr("Failed: {step}", step=f"{step.id}: {step.describe}"), "bold $text-error"),
+        ]
+        parts += [Content("  " + line) for line in step.text.splitlines()]
+        cause = likely_cause(step.text)
+        if cause:
+            parts.append(Content("  " + tr("Likely cause: {cause}", cause=cause)))
+        said = [line for line in lines if line.step == step.id][-LAST:]
+        parts += [Content.styled(f"    {line}", "dim") for line in said]
+    if result is not None:
+        login, reboot = result.waits_for("next-login"), result.waits_for("reboot")
+        if login:
+            parts.append(Content(tr("In effect at the next login: {steps}", steps=", ".join(s.step for s in login))))
+        if reboot:
+            parts.append(Content(tr("In effect after a reboot: {steps}", steps=", ".join(s.step for s in reboot))))
+        parts += [Content(tr("Not taken back by undo: {what}", what=what)) for what in result.lasting]
+    if result is None:
+        parts.append(Content(tr("Continue it with: bai-wizard resume {run}", run=picture.run)))
+    return Content("\n").join([*parts, Content("")])
+
+
+def what_now(picture: Picture) -> dict[str, str]:
+    """What can be done now, the most useful first."""
+    result = picture.result
+    answers: dict[str, str] = {}
+    failed = picture.failed()
+    if picture.kind == "apply" and (result is None or result.code() not in (ExitCode.OK, ExitCode.OPTIONAL_FAILED)):
+        answers["retry"] = tr("Go on: try again from where it stopped")
+        if failed:
+            answers["skip"] = tr("Go on without {step}", step=failed[0].id)
+    elif picture.kind == "undo" and result is None:
+        answers["retry"] = tr("Go on with taking back")
+    if failed:
+        answers["doctor"] = tr("Find out why (troubleshoot)")
+    if result is not None:
+        answers["report"] = tr("Save a report")
+    if picture.kind == "apply":
+        answers["undo"] = tr("Take this run back")
+    answers["log"] = tr("Look at the log")
+    answers["pages"] = tr("Back to the pages")
+    answers["quit"] = tr("Quit")
+    return answers

@@ -1,0 +1,53 @@
+"""Several lines of /etc/hosts at once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from bai_wizard.texts import tr
+from bai_wizard.tui.widgets.lines import Lines
+
+
+class PasteScreen(ModalScreen[list[dict[str, Any]]]):
+    """Lines as in /etc/hosts: an address, its names, and behind `#` a remark."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="paste.back")]
+    HELP = "paste"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialogue tall"):
+            yield Static(tr("Paste lines of /etc/hosts"), markup=False, classes="title")
+            yield Static(tr("An address and its names in each line; a remark may stand behind #."), markup=False)
+            yield Lines("")
+            with Horizontal(id="actions"):
+                yield Button(tr("Take them"), id="take", compact=True)
+                yield Button(tr("Back"), id="no", compact=True)
+
+    @on(Button.Pressed, "#take")
+    def action_take(self) -> None:
+        """Takes what was pasted; what is wrong with it is told beside the table."""
+        self.dismiss(rows_of(self.query_one(Lines).text))
+
+    @on(Button.Pressed, "#no")
+    def action_no(self) -> None:
+        """Takes nothing."""
+        self.dismiss([])
+
+
+def rows_of(text: str) -> list[dict[str, Any]]:
+    """Rows of [aliases] from lines of /etc/hosts. Lines without an address are left out."""
+    rows: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        entry, _, comment = line.partition("#")
+        words = entry.split()
+        if words:
+            row: dict[str, Any] = {"ip": words[0], "names": words[1:]}
+            rows.append({**row, "comment": comment.strip()} if comment.strip() else row)
+    return rows

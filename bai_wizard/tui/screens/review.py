@@ -1,0 +1,258 @@
+"""The plan as a whole, before somebody says yes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Static
+
+from bai_wizard import compose
+from bai_wizard.core.plan import Plan, PlannedStep
+from bai_wizard.core.step import Blocked, Pending
+from bai_wizard.texts import tr
+from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.changes import tag
+from bai_wizard.tui.widgets.choice import Tick
+from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.wizard.review import Summary, is_slow, summary, without
+from bai_wizard.wizard.survey import reason_of
+
+# What an interrupt means, in words.
+INTERRUPTS = {
+    "docker.restart": "Docker is restarted, which stops",
+    "gpu.reload": "the GPU driver is loaded anew, which takes the GPU from",
+    "umount": "a file system is unmounted, which takes it from",
+}
+
+
+class Chosen(Walk):
+    """Every step with a tick; unticked ones are left out of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(id="chosen")
+        self.steps: list[PlannedStep] = []
+        self.left_out: set[str] = set()
+
+    def show(self, steps: list[PlannedStep]) -> None:
+        """Draws these steps."""
+        self.steps = steps
+        self.changed()
+
+    def lines(self) -> list[Content]:
+        return [self._line(planned) for planned in self.steps]
+
+    def _line(self, planned: PlannedStep) -> Content:
+        step = planned.step
+        tick = " " if step.id in self.left_out else "X"
+        text = f"[{tick}] {step.id:<24} {step.describe()}"
+        if step.id in self.left_out:
+            return Content.styled(text, "dim")
+        if isinstance(planned.verdict, Blocked):
+            return Content.assemble(text, "  ", (f"! {planned.verdict.reason}", "$text-error"))
+        minutes = tr("minutes") if is_slow(planned) else ""
+        tail = " ".join(part for part in (tag(step), minutes) if part)
+        return Content.assemble(text, "  ", (tail, "$text-warning")) if tail else Content(text)
+
+    def step_at_cursor(self) -> PlannedStep | None:
+        """The step under the cursor."""
+        return self.steps[self.at] if self.at < len(self.steps) else None
+
+
+class ReviewScreen(Screen[Plan | None]):
+    """Apply is possible only when nothing is blocked and every interruption is allowed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "no", "Back", id="review.back"),
+        Binding("d", "diff", "Diff", id="review.diff"),
+        Binding("up", "step(-1)", show=False),
+        Binding("down", "step(1)", show=False),
+    ]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HELP = "review"
+
+    def __init__(self, wish: compose.Wish, missing: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.wish = wish
+        self._missing = missing
+        self._full: Plan | None = None
+        self._plan: Plan | None = None
+        self._hit: dict[str, tuple[str, ...]] = {}
+        self._error = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(tr("Review and apply"), markup=False, classes="title")
+        with VerticalScroll(id="review-body", can_focus=False):
+            yield Static(tr("planning…"), markup=False, id="review-text")
+            yield Chosen()
+            yield Vertical(id="consents")
+            yield Static(markup=False, id="review-sums")
+        yield Static(markup=False, id="refusal")
+        with Horizontal(id="actions"):
+            yield Button(tr("Apply"), id="apply", compact=True, disabled=True)
+            yield Button(tr("Diff"), id="diff", compact=True)
+            yield Button(tr("Save answers"), id="save", compact=True)
+            yield Button(tr("Back"), id="no", compact=True)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        survey, wish = wizard(self).surveyor.survey, self.wish
+        behind(self.app, lambda: survey.fresh_plan(wish), self._planned)
+        self.query_one("#no", Button).focus()
+
+    def _planned(self, outcome: Outcome[Plan]) -> None:
+        if not self.is_mounted:
+            return
+        if outcome.error is not None:
+            self._error = reason_of(outcome.error)
+            self._show()
+            return
+        self._full = self._plan = outcome.get()
+        shown = [item for item in self._full.steps if isinstance(item.verdict, Pending | Blocked)]
+        chosen = self.query_one(Chosen)
+        chosen.left_out = {item.step.id for item in shown if isinstance(item.verdict, Blocked) and item.step.optional}
+        chosen.show(shown)
+        if shown:
+            chosen.focus()
+        self._look_for_interrupts()
+
+    def _look_for_interrupts(self) -> None:
+        machine, plan = wizard(self).desk.machine, self._plan
+        if plan is not None:
+            behind(self.app, lambda: compose.unconsented(machine, plan, ()), self._interrupts)
+
+    async def _ask_consent(self) -> None:
+        body = self.query_one("#consents", Vertical)
+        await body.remove_children()
+        for what, hit in self._hit.items():
+            told = f"{tr(INTERRUPTS.get(what, what))} {', '.join(hit[:6])}"
+            await body.mount(Tick(tr("allow: {what}", what=told), False, id="allow-" + what.replace(".", "-")))
+
+    def _interrupts(self, outcome: Outcome[dict[str, tuple[str, ...]]]) -> None:
+        if not self.is_mounted:
+            return
+        if outcome.error is not None:
+            self._error = reason_of(outcome.error)
+        else:
+            hit = outcome.get()
+            if hit != self._hit:
+                self._hit = hit
+                self.call_later(self._ask_consent)
+        self.call_later(self._show)
+
+    def _show(self) -> None:
+        plan = self._plan
+        text, refusal = "", self._error
+        if plan is not None:
+            pending = len(plan.pending())
+            text = tr("{count} steps on {host}, page by page:", count=pending, host=plan.host)
+            text = text if pending else tr("There is nothing to do: all of this is in effect.")
+            refusal = refusal or self._refusal(plan)
+            self.query_one("#review-sums", Static).update(sums(summary(plan)))
+        if self._missing:
+            text += "\n" + tr(
+                "Not part of it, because their forms are not complete: {pages}", pages=", ".join(self._missing)
+            )
+        self.query_one("#review-text", Static).update(text)
+        self.query_one("#refusal", Static).update(f"! {refusal}" if refusal else "")
+        apply = self.query_one("#apply", Button)
+        apply.disabled = plan is None or bool(refusal) or plan.is_empty()
+
+    def _refusal(self, plan: Plan) -> str:
+        blocked = plan.blocked()
+        if blocked:
+            return tr(
+                "Cannot be applied: {step} must not be done. Untick it, or mend what it says.",
+                step=blocked[0].step.id,
+            )
+        asked = [what for what in self._hit if what not in self.consent()]
+        if asked:
+            return tr("Cannot be applied yet: allow the interruption above, or untick its steps.")
+        return ""
+
+    def consent(self) -> tuple[str, ...]:
+        """What may be interrupted."""
+        return tuple(
+            what
+            for what in self._hit
+            if any(tick.value for tick in self.query(f"#allow-{what.replace('.', '-')}").results(Tick))
+        )
+
+    @on(Walk.Taken, "Chosen")
+    def _turn(self, event: Walk.Taken) -> None:
+        chosen = self.query_one(Chosen)
+        chosen.left_out ^= {chosen.steps[event.at].step.id}
+        full, left_out, machine = self._full, frozenset(chosen.left_out), wizard(self).desk.machine
+        assert full is not None
+        behind(self.app, lambda: without(full, left_out, machine), self._replanned)
+
+    def _replanned(self, outcome: Outcome[Plan]) -> None:
+        if not self.is_mounted:
+            return
+        if outcome.error is not None:
+            self._error = reason_of(outcome.error)
+            self._show()
+            return
+        self._error = ""
+        self._plan = outcome.get()
+        anew = {item.step.id: item for item in self._plan.steps}
+        chosen = self.query_one(Chosen)
+        chosen.show([anew.get(item.step.id, item) for item in chosen.steps])
+        self._look_for_interrupts()
+
+    @on(Tick.Turned)
+    def _consented(self) -> None:
+        self._show()
+
+    @on(Button.Pressed, "#apply")
+    def action_apply(self) -> None:
+        """Applies what is ticked."""
+        if self._plan is not None and not self.query_one("#apply", Button).disabled:
+            wizard(self).runs.apply(self._plan, self.wish, self.consent())
+
+    @on(Button.Pressed, "#diff")
+    def action_diff(self) -> None:
+        """Every change as a diff."""
+        from bai_wizard.tui.screens.diff import DiffScreen
+
+        plan = self._plan or Plan("")
+        steps = tuple(item for item in plan.steps if isinstance(item.verdict, Pending | Blocked))
+        self.app.push_screen(
+            DiffScreen(tr("Everything that changes"), steps, self.query_one(Chosen).step_at_cursor())
+        )
+
+    @on(Button.Pressed, "#save")
+    async def action_save(self) -> None:
+        """Saves the answers."""
+        await self.app.run_action("save")
+
+    @on(Button.Pressed, "#no")
+    def action_no(self) -> None:
+        """Back to the pages; nothing is lost."""
+        self.dismiss(None)
+
+    def action_step(self, by: int) -> None:
+        """Goes one field on or back, for those who have arrows only."""
+        if by < 0:
+            self.focus_previous()
+        else:
+            self.focus_next()
+
+
+def sums(told: Summary) -> Content:
+    """The consequences in a line each."""
+    lines = []
+    if told.slow:
+        lines.append(tr("May take minutes: {steps}", steps=", ".join(told.slow)))
+    if told.next_login:
+        lines.append(tr("In effect at the next login: {steps}", steps=", ".join(told.next_login)))
+    if told.reboot:
+        lines.append(tr("In effect after a reboot: {steps}", steps=", ".join(told.reboot)))
+    lines += [tr("Not taken back by undo: {what}", what=what) for what in told.lasting]
+    return Content("\n".join(lines))

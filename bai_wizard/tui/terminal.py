@@ -1,0 +1,119 @@
+"""Manners towards the terminal: what it can do, where its cursor stands, and how it is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import LineFilter
+from textual.geometry import Offset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What stands for a glyph where there is ASCII only; anything else becomes `?`.
+ASCII: Mapping[str, str] = {
+    "─": "-", "━": "-", "│": "|", "┃": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+",
+    "┴": "+", "┼": "+", "╭": "+", "╮": "+", "╰": "+", "╯": "+", "▔": "-", "▁": "_", "▂": "_", "▃": "_", "▄": "=",
+    "▅": "=", "▆": "=", "▇": "=", "█": "#", "▊": "|", "▎": "|", "▌": "|", "▐": "|", "▕": "|", "▏": "|",
+    "•": "*", "·": "-", "×": "x", "◀": "<", "▶": ">", "▮": "#", "▯": ".", "…": "~", "→": ">", "←": "<", "↑": "^",
+    "↓": "v", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "‘": "'", "–": "-", "—": "-", "⏎": ">", "✓": "x",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the terminal can show. `theme` is one of Textual's names."""
+
+    ascii: bool = False
+    serial: bool = False
+    theme: str = "textual-dark"
+
+
+class AsciiFilter(LineFilter):
+    """Every glyph as one ASCII character of the same width."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [Segment(to_ascii(text), style, control) for text, style, control in segments]
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII; wide characters become two question marks, so that columns stay."""
+    if text.isascii():
+        return text
+    from rich.cells import cell_len
+
+    return "".join(letter if letter.isascii() else ASCII.get(letter, "?" * cell_len(letter)) for letter in text)
+
+
+class CursorDriver(LinuxDriver):
+    """Leaves the terminal's own cursor visible: braille displays and screen readers follow it."""
+
+    def start_application_mode(self) -> None:
+        super().start_application_mode()
+        self.write("\x1b[?25h")
+        self.flush()
+
+
+class TerminalMixin:
+    """What the application adds for the terminal's sake."""
+
+    capabilities: Capabilities
+    focused: Any
+    _cursor = Offset(0, 0)
+
+    @property
+    def cursor_position(self) -> Offset:
+        """Where the terminal's cursor goes after each frame: into the focused widget, on its selected row."""
+        widget = self.focused
+        if widget is None or not widget.is_attached:
+            return self._cursor
+        if hasattr(widget, "cursor_screen_offset"):
+            offset: Offset = widget.cursor_screen_offset
+            return offset
+        inside: Offset = getattr(widget, "cursor_in_widget", Offset(0, 0))
+        place: Offset = widget.content_region.offset + inside
+        return place
+
+    @cursor_position.setter
+    def cursor_position(self, value: Offset) -> None:
+        self._cursor = value
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, and ours."""
+        filters = [*super().get_line_filters()]  # type: ignore[misc]
+        return [*filters, AsciiFilter()] if self.capabilities.ascii else filters
+
+    def listen_to_signals(self) -> None:
+        """SIGTERM and SIGHUP end the wizard in order: the terminal is put back, the run goes on."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                loop.add_signal_handler(number, self._end, number)
+            except (RuntimeError, ValueError):
+                # Not the main thread: somebody else's program runs us, and its signals are its own.
+                return
+
+    def _end(self, number: signal.Signals) -> None:
+        # A terminal that is gone cannot be put back; nobody shall wait for it.
+        asyncio.get_running_loop().call_later(2.0, os._exit, 128 + number)
+        self.exit(return_code=128 + number)  # type: ignore[attr-defined]
+
+    def _fatal_error(self) -> None:
+        """A crash in words and lines of code, never with local variables: they may hold secrets."""
+        import traceback
+
+        from rich.text import Text
+
+        from bai_wizard.core.secret import redact
+
+        text = redact(traceback.format_exc(limit=-12))
+        self._exit_renderables.append(Text(text))  # type: ignore[attr-defined]
+        self._close_messages_no_wait()  # type: ignore[attr-defined]
