@@ -99,6 +99,11 @@ class Files:
         with reading(path):
             return self._at(path, operation, args, answer, deadline, absent=None)
 
+    def change_below(self, path: str, operation: Operation, *args: Any, deadline: float) -> None:
+        """Has `operation(open directory, last name, *args)` change what is at `path`; nothing where nothing is."""
+        with changing(path):
+            self._at(path, operation, args, None, deadline, absent=None)
+
     def _at(
         self,
         path: str,

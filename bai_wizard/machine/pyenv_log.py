@@ -1,0 +1,64 @@
+"""What a build by pyenv says: how far it is, and why it stopped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from bai_wizard.core.event import Log
+from bai_wizard.core.machine import Completed
+from bai_wizard.machine.perform.call import last_words
+
+# What a line begins with → the phase it belongs to. python-build prints the first, configure and make the others.
+PHASES: tuple[tuple[str, str], ...] = (
+    (r"(Downloading|-> http)", "downloading the source"),
+    (r"(Installing Python|checking for|configure:)", "configuring"),
+    (r"(gcc|cc|clang|x86_64-linux-gnu-gcc|aarch64-linux-gnu-gcc)\b.* -c ", "compiling"),
+    (r"(Creating directory |if test \"x(upgrade|install)\"|/usr/bin/install|Compiling ')", "installing"),
+)
+# What stands in the log → what it means. The first that is found is told.
+CAUSES: tuple[tuple[str, str], ...] = (
+    (r"no acceptable C compiler|C compiler cannot create", "there is no C compiler: install build-essential"),
+    (r"OpenSSL|ssl extension was not compiled", "the OpenSSL headers are missing: install libssl-dev"),
+    (r"zlib not available|zipimport.ZipImportError", "the zlib headers are missing: install zlib1g-dev"),
+    (r"_ctypes|ffi\.h", "the libffi headers are missing: install libffi-dev"),
+    (r"lzma extension was not compiled", "the lzma headers are missing: install liblzma-dev"),
+    (r"bz2 extension was not compiled", "the bzip2 headers are missing: install libbz2-dev"),
+    (r"No space left on device", "no space left: a build needs about 1 GiB in the account's home"),
+    (r"(Killed|internal compiler error|virtual memory exhausted)", "the compiler was killed: not enough memory"),
+    (r"Permission denied", "a program may not be executed: is the account's home mounted noexec?"),
+    (
+        r"definition not found",
+        "this pyenv does not know that version: its repository is older, see [python] pyenv_url",
+    ),
+    (
+        r"(Could not resolve host|failed to download|error: failed to)",
+        "the source could not be downloaded: network, proxy",
+    ),
+    (r"(make: not found|make: command not found)", "make is missing: install build-essential"),
+)
+
+
+@dataclass
+class BuildLog:
+    """Passes a build's lines on and tells each new phase once, as progress of four."""
+
+    log: Log
+    phase: int = -1
+    lines: list[str] = field(default_factory=list)
+
+    def line(self, text: str, stream: str) -> None:
+        """One line of the build."""
+        self.lines = [*self.lines[-400:], text]
+        for number, (pattern, name) in enumerate(PHASES):
+            if number > self.phase and re.match(pattern, text):
+                self.phase = number
+                self.log(name, done=number, total=len(PHASES))
+        self.log(text, stream=stream, level="debug")
+
+
+def build_cause(told: BuildLog, completed: Completed) -> str:
+    """Why a build stopped, in plain words, with the end of what it said."""
+    text = "\n".join(told.lines)
+    meaning = next((sentence for pattern, sentence in CAUSES if re.search(pattern, text)), "")
+    return f"{meaning} ({last_words(completed)})" if meaning else last_words(completed)
