@@ -13,10 +13,11 @@ from bai_wizard.core.primitives import (
     BuildPython,
     HoldPackages,
     InstallPackages,
+    LoadImages,
     MakeDirectory,
     MakeLink,
     Primitive,
-    PullImage,
+    PullImages,
     RemoveGroup,
     RemovePath,
     RemoveTree,
@@ -130,12 +131,15 @@ def _besides(primitive: Primitive, known: Known, offers: Mapping[str, Offer], no
         return dict.fromkeys(key for key in known if key.name == primitive.path or key.name.startswith(inside))
     if isinstance(primitive, TreePrimitive | BuildPython):
         return {tree_key(primitive.path): Tree(sha256(primitive.path.encode()).hexdigest())}
-    if isinstance(primitive, PullImage) and not primitive.digest:
-        digest = "sha256:" + sha256(primitive.reference.encode()).hexdigest()
-        return {Key("image", primitive.reference): Image(digest, 1 << 30)}
+    if isinstance(primitive, PullImages | LoadImages):
+        return {key: known.get(key) or _some_image(key) for key in primitive.keys()}
     if isinstance(primitive, TagImage) and Key("image", primitive.source) not in known:
         raise StepFailed(f"there is no image {primitive.source}")
     return {}
+
+
+def _some_image(key: Key) -> Image:
+    return Image("sha256:" + sha256(key.name.encode()).hexdigest(), 1 << 30)
 
 
 def _install(primitive: InstallPackages, known: Known, offers: Mapping[str, Offer], now: float) -> States:

@@ -23,7 +23,7 @@ from bai_wizard.core.primitives.files import (
     SetImmutable,
     WriteFile,
 )
-from bai_wizard.core.primitives.images import LoadImage, PullImage, RemoveImage, TagImage
+from bai_wizard.core.primitives.images import LoadImages, Login, PullImages, RemoveImages, TagImage
 from bai_wizard.core.primitives.kernel import SetSysctl
 from bai_wizard.core.primitives.mounts import SetMount
 from bai_wizard.core.primitives.packages import HoldPackages, InstallPackages, RefreshPackages, RemovePackages
@@ -60,10 +60,10 @@ Primitive = (
     | ReloadUnits
     | SetSysctl
     | SetMount
-    | PullImage
-    | LoadImage
+    | PullImages
+    | LoadImages
     | TagImage
-    | RemoveImage
+    | RemoveImages
     | CloneRepository
     | RemoveTree
     | FetchFile
@@ -88,16 +88,17 @@ __all__ = [
     "InstallDistributions",
     "InstallPackages",
     "InstallPython",
-    "LoadImage",
+    "LoadImages",
+    "Login",
     "MakeDirectory",
     "MakeLink",
     "MakeVenv",
     "Primitive",
-    "PullImage",
+    "PullImages",
     "RefreshPackages",
     "ReloadUnits",
     "RemoveGroup",
-    "RemoveImage",
+    "RemoveImages",
     "RemoveMember",
     "RemovePackages",
     "RemovePath",

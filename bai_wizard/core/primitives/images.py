@@ -15,56 +15,73 @@ def image_key(reference: str) -> Key:
     return Key("image", reference)
 
 
-class ImagePrimitive(BasePrimitive):
-    """A primitive over one image reference. What was there before cannot be pulled back by us."""
+@dataclass(frozen=True)
+class Login:
+    """How to log in to a registry. `secret` names the password, which is lent to the run and never written down."""
 
-    reference: str
+    registry: str
+    username: str
+    secret: str
+
+
+class ImagesPrimitive(BasePrimitive):
+    """A primitive that brings image references in. Taken back, it removes those that were not there before."""
+
+    references: tuple[str, ...]
 
     def keys(self) -> tuple[Key, ...]:
-        return (image_key(self.reference),)
+        return tuple(image_key(reference) for reference in self.references)
+
+    def after(self, before: States) -> Outcome:
+        """What is there stays as it is; the id of what comes is known to the engine only."""
+        return {key: before[key] if before[key] is not None else Image("") for key in self.keys()}
 
     def inverse(self, before: States) -> BasePrimitive | None:
-        return RemoveImage(self.reference) if before[self.keys()[0]] is None else None
+        new = tuple(reference for reference in self.references if before[image_key(reference)] is None)
+        return RemoveImages(new) if new else None
+
+    def remark(self, reference: str) -> str:
+        """What is shown beside an image."""
+        return ""
 
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
-        return Change(f"image {self.reference}", verb_of(before, after), attributes=self.kind)
+        return Change(f"image {key.name}", verb_of(before, after), attributes=self.remark(key.name))
 
 
 @dataclass(frozen=True)
-class PullImage(ImagePrimitive):
-    """Pulls one image for one platform (`linux/amd64`). `digest` is its image id when known beforehand."""
+class PullImages(ImagesPrimitive):
+    """Pulls images for one platform (`linux/amd64`), `parallel` at a time.
 
-    kind: ClassVar[str] = "pull-image"
-    reference: str
+    `sizes` are compressed bytes, one for each reference, 0 where unknown. `remarks` are shown beside them.
+    """
+
+    kind: ClassVar[str] = "pull-images"
+    references: tuple[str, ...]
     platform: str = ""
-    digest: str = ""
+    parallel: int = 1
+    sizes: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
+    logins: tuple[Login, ...] = ()
 
-    def after(self, before: States) -> Outcome:
-        old = before[self.keys()[0]]
-        if isinstance(old, Image) and self.digest in ("", old.id):
-            return {self.keys()[0]: old}
-        return {self.keys()[0]: Image(self.digest)}
+    def remark(self, reference: str) -> str:
+        return dict(zip(self.references, self.remarks, strict=False)).get(reference, "")
 
 
 @dataclass(frozen=True)
-class LoadImage(ImagePrimitive):
-    """Loads one image from an archive file whose sha256 is checked first."""
+class LoadImages(ImagesPrimitive):
+    """Loads the images of an archive file whose sha256 is checked first."""
 
-    kind: ClassVar[str] = "load-image"
-    reference: str
+    kind: ClassVar[str] = "load-images"
+    references: tuple[str, ...]
     archive: str
     sha256: str
-    digest: str = ""
 
-    def after(self, before: States) -> Outcome:
-        old = before[self.keys()[0]]
-        if isinstance(old, Image) and self.digest in ("", old.id):
-            return {self.keys()[0]: old}
-        return {self.keys()[0]: Image(self.digest)}
+    def remark(self, reference: str) -> str:
+        return f"from {self.archive}"
 
 
 @dataclass(frozen=True)
-class TagImage(ImagePrimitive):
+class TagImage(BasePrimitive):
     """Gives an image that is here a second reference."""
 
     kind: ClassVar[str] = "tag-image"
@@ -78,16 +95,29 @@ class TagImage(ImagePrimitive):
         source = before[image_key(self.source)]
         return {image_key(self.reference): source, image_key(self.source): source}
 
+    def inverse(self, before: States) -> BasePrimitive | None:
+        old = before[image_key(self.reference)]
+        return RemoveImages((self.reference,)) if old is None else None
+
+    def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
+        return Change(f"image {self.reference}", verb_of(before, after), attributes=f"a second name of {self.source}")
+
 
 @dataclass(frozen=True)
-class RemoveImage(ImagePrimitive):
-    """Removes a reference; refused by the engine while a container uses the image, and then left alone."""
+class RemoveImages(BasePrimitive):
+    """Removes references; an image that a container uses is left alone, and that is a failure which names it."""
 
-    kind: ClassVar[str] = "remove-image"
-    reference: str
+    kind: ClassVar[str] = "remove-images"
+    references: tuple[str, ...]
+
+    def keys(self) -> tuple[Key, ...]:
+        return tuple(image_key(reference) for reference in self.references)
 
     def after(self, before: States) -> Outcome:
-        return {self.keys()[0]: None}
+        return dict.fromkeys(self.keys())
 
     def inverse(self, before: States) -> BasePrimitive | None:
         return None
+
+    def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
+        return Change(f"image {key.name}", "remove")

@@ -35,7 +35,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "units": ("set-unit", "restart-unit", "reload-units"),
     "kernel": ("set-sysctl",),
     "mounts": ("set-mount",),
-    "images": ("pull-image", "load-image", "tag-image", "remove-image"),
+    "images": ("pull-images", "load-images", "tag-image", "remove-images"),
     "trees": ("clone-repository", "remove-tree"),
     "downloads": ("fetch-file", "drop-download"),
     "pythons": ("install-python", "build-python"),
