@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.state import Image
 from bai_wizard.machine.engine_socket import EngineSocket, NoEngine, message_of
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 # Docker Hub's name in references that leave it out, and the tag that is meant where none is written.
 HUB = "docker.io"
@@ -68,16 +65,15 @@ def is_down() -> bool:
     return False
 
 
-def open_sdk(timeout: int = SDK_TIMEOUT) -> APIClient:
+def open_sdk(timeout: int = SDK_TIMEOUT) -> Any:
     """The SDK's low-level client, the version of the API agreed with the engine. Raises CannotTell."""
     import docker
     from docker.errors import DockerException
 
     try:
-        client: APIClient = docker.APIClient(base_url="unix:///var/run/docker.sock", version="auto", timeout=timeout)
+        return docker.APIClient(base_url="unix:///var/run/docker.sock", version="auto", timeout=timeout)
     except DockerException as error:
         raise CannotTell(f"Docker does not answer: {error}") from error
-    return client
 
 
 def full_reference(reference: str) -> str:
@@ -94,3 +90,12 @@ def full_reference(reference: str) -> str:
 def registry_of(reference: str) -> str:
     """The registry's host of a reference."""
     return full_reference(reference).partition("/")[0]
+
+
+def split_tag(reference: str) -> tuple[str, str]:
+    """Name and tag (or digest) as the engine's API takes them apart; `latest` where neither is written."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return name, digest
+    head, _, tail = name.rpartition(":")
+    return (head, tail) if head and "/" not in tail else (name, LATEST)
