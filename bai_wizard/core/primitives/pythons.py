@@ -57,6 +57,9 @@ class PackageSources:
     environment: Environment = ()
 
 
+PYPI = PackageSources()
+
+
 @dataclass(frozen=True)
 class FetchFile(BasePrimitive):
     """Fetches `url` (http, https or file) to `path` in a directory of root's, resuming what a cut run left.
@@ -166,7 +169,7 @@ class MakeVenv(TreePrimitive):
     version: str
     requirements: tuple[str, ...]
     account: str
-    sources: PackageSources = PackageSources()
+    sources: PackageSources = PYPI
 
     def made(self) -> Outcome:
         home = join(self.python, "bin")
@@ -187,7 +190,7 @@ class InstallDistributions(BasePrimitive):
     venv: str
     requirements: tuple[str, ...]
     account: str
-    sources: PackageSources = PackageSources()
+    sources: PackageSources = PYPI
 
     def keys(self) -> tuple[Key, ...]:
         return tuple(distribution_key(self.venv, wanted.name) for wanted in wishes(self.requirements))
