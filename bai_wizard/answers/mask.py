@@ -14,6 +14,7 @@ from bai_wizard.core.secret import MASK
 _WORDS = r"(?i:pa+s+|pw|psw|secret|token|hash|cred|\benv\b)"
 _SECRETIVE = re.compile(_WORDS)
 _SECRET_KEY = re.compile(rf"{_WORDS}[^=]*=")
+_SECRET_WITHOUT_SIGN = re.compile(rf"({_WORDS}[\w-]*)[^=]*$")
 _SECRET_COMMENT = re.compile(rf"#[^\"']*{_WORDS}.*$")
 _ANY_KEY = re.compile(r"""^[ \t]*(?:\[|(?:[\w.-]+|"[^"]*"|'[^']*')(?:[ \t]*\.[ \t]*[\w"'-]+)*[ \t]*=)""")
 # What stands before a name in `[a.b]` or `[[a.b]]`.
@@ -56,7 +57,9 @@ def quote_broken(text: str, line: int) -> str:
             return MASK
         if _ANY_KEY.match(lines[number]):
             break
-    return _quoted(lines, line, 0)
+    # Without '=' behind it, anything behind the key may be the secret.
+    shown = _SECRET_WITHOUT_SIGN.sub(rf"\1 {MASK}", lines[-1])
+    return _quoted([*lines[:-1], shown], line, 0)
 
 
 def _quoted(lines: list[str], line: int, hide_from: int) -> str:

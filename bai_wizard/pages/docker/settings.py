@@ -136,7 +136,7 @@ class DockerSettings(SettingsTable):
         help="Ranges for networks that Docker makes, where its own choice meets networks of yours.",
         example=[{"base": "172.30.0.0/16", "size": 24}],
     )
-    log: LogSettings = field(factory=LogSettings, label="Logs", help="Rotation of the containers' logs.")
+    log: LogSettings = field(factory=LogSettings, label="Logs", help="How the containers' logs are kept and rotated.")
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.data_root_must_be_mount and not self.data_root:

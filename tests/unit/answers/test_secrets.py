@@ -1,0 +1,134 @@
+"""A secret is taken from where the answers say, or refused; in no case is its text told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.answers.load import loads
+from bai_wizard.answers.secrets import FILE_LIMIT, Source, resolve, resolve_all
+from bai_wizard.core.errors import AnswersError
+from bai_wizard.core.secret import Secret, redact
+from bai_wizard.pages.fields import EnvSecret, FileSecret, PromptSecret
+
+TEXT = "correct horse battery"
+
+
+def refused(source: Source) -> str:
+    with pytest.raises(AnswersError) as caught:
+        resolve("account.password", source)
+    assert TEXT not in str(caught.value)
+    return str(caught.value)
+
+
+def secret_file(tmp_path: Path, content: bytes, mode: int = 0o600) -> FileSecret:
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return FileSecret(file=str(path))
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAI_TEST_PASSWORD", TEXT)
+    secret = resolve("account.password", EnvSecret(env="BAI_TEST_PASSWORD"))
+    assert secret.reveal() == TEXT
+    assert TEXT not in redact(f"log of {TEXT}")
+    monkeypatch.delenv("BAI_TEST_PASSWORD")
+    assert "BAI_TEST_PASSWORD is not set" in refused(EnvSecret(env="BAI_TEST_PASSWORD"))
+    monkeypatch.setenv("BAI_TEST_PASSWORD", "")
+    assert "is empty" in refused(EnvSecret(env="BAI_TEST_PASSWORD"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"correct horse battery", b"correct horse battery\n", b"correct horse battery\r\nsecond line\n"]
+)
+def test_first_line_of_a_file(tmp_path: Path, content: bytes) -> None:
+    assert resolve("account.password", secret_file(tmp_path, content)) == Secret(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        (b"", 0o600, "is empty"),
+        (b"\ncorrect horse battery", 0o600, "is empty"),
+        (b"abc\n", 0o600, "too short"),
+        (TEXT.encode() * 30, 0o600, "too long"),
+        (TEXT.encode() + b"\x07", 0o600, "control characters"),
+        (TEXT.encode() + b"\xff\xfe", 0o600, "not UTF-8"),
+        (TEXT.encode() + b"\n" + b"x" * FILE_LIMIT, 0o600, "larger than 4 KiB"),
+        (TEXT.encode(), 0o602, "written by everybody"),
+    ],
+)
+def test_files_that_are_no_secret(tmp_path: Path, content: bytes, mode: int, reason: str) -> None:
+    assert reason in refused(secret_file(tmp_path, content, mode))
+
+
+def test_paths_that_are_no_file(tmp_path: Path) -> None:
+    good = secret_file(tmp_path, TEXT.encode())
+    link = tmp_path / "link"
+    link.symlink_to(good.file)
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is a link" in refused(FileSecret(file=str(link)))
+    assert "no regular file" in refused(FileSecret(file=str(tmp_path / "pipe")))
+    assert "no regular file" in refused(FileSecret(file=str(tmp_path)))
+    assert "No such file" in refused(FileSecret(file=str(tmp_path / "no")))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a file away")
+def test_a_file_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = secret_file(tmp_path, TEXT.encode())
+    os.chown(source.file, 4242, 4242)
+    assert "neither to you nor to root" in refused(source)
+    monkeypatch.setenv("SUDO_UID", "4242")
+    assert resolve("account.password", source) == Secret(TEXT)
+
+
+def test_nobody_is_asked_in_a_headless_run() -> None:
+    assert "nobody is there to be asked" in refused(PromptSecret(prompt=True))
+    asked: list[str] = []
+
+    def ask(key: str) -> str | None:
+        asked.append(key)
+        return TEXT if len(asked) == 1 else None
+
+    assert resolve("account.password", PromptSecret(prompt=True), ask) == Secret(TEXT)
+    with pytest.raises(AnswersError, match="was not given"):
+        resolve("account.password", PromptSecret(prompt=True), ask)
+
+
+ANSWERS = """version = 1
+[account]
+password = { prompt = true }
+[images]
+registries = [
+  { host = "a", username = "u", password = { env = "BAI_TEST_PASSWORD" } },
+  { host = "b", username = "u", password = { file = "/does/not/exist" } },
+  { host = "c" },
+]
+"""
+
+
+def test_all_secrets_are_resolved_or_all_problems_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAI_TEST_PASSWORD", TEXT)
+    answers = loads(ANSWERS, "a.toml", "h")
+    with pytest.raises(AnswersError) as caught:
+        resolve_all(answers)
+    assert [(problem.line, problem.key) for problem in caught.value.problems] == [
+        (3, "account.password"),
+        (7, "images.registries[1].password"),
+    ]
+    fine = loads(
+        ANSWERS.replace("/does/not/exist", "/x").replace("{ file", "{ env").replace('"/x"', '"BAI_TEST_PASSWORD"'),
+        "a",
+        "h",
+    )
+    resolved = resolve_all(fine, lambda key: TEXT)
+    assert set(resolved) == {"account.password", "images.registries[0].password", "images.registries[1].password"}
+    assert set(resolved.values()) == {Secret(TEXT)}
+
+
+def test_tables_that_are_not_applied_need_no_secret() -> None:
+    answers = loads("version = 1\n[account]\napply = false\npassword = { prompt = true }\n", "a", "h")
+    assert resolve_all(answers) == {}
