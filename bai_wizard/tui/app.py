@@ -16,8 +16,10 @@ from bai_wizard.tui.background import Came, Outcome, behind
 from bai_wizard.tui.runs import Runs
 from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.surveyor import Surveyor
-from bai_wizard.tui.terminal import Capabilities, CursorDriver, TerminalMixin
+from bai_wizard.tui.terminal import CursorDriver, TerminalMixin
+from bai_wizard.tui.themes import THEMES
 from bai_wizard.tui.watcher import Watcher
+from bai_wizard.wizard.console import Console
 from bai_wizard.wizard.desk import Desk
 from bai_wizard.wizard.draft import Draft
 from bai_wizard.wizard.survey import Loader, Survey, reason_of
@@ -34,7 +36,8 @@ class WizardApp(TerminalMixin, App[int]):
         Binding("l", "log", "Log", id="app.log"),
         Binding("s", "save", "Save answers", id="app.save"),
         Binding("question_mark,f1", "show_help", "Help", id="app.help", key_display="?"),
-        Binding("q,ctrl+q", "leave", "Quit", id="app.quit", priority=False),
+        Binding("q", "leave", "Quit", id="app.quit"),
+        Binding("ctrl+q,ctrl+c", "leave", "Quit", id="app.quit2", show=False),
     ]
 
     def __init__(
@@ -43,12 +46,14 @@ class WizardApp(TerminalMixin, App[int]):
         draft: Draft,
         *,
         loader: Loader = load,
-        capabilities: Capabilities | None = None,
+        console: Console | None = None,
         words: Sequence[str] = (),
     ) -> None:
-        self.capabilities = capabilities or Capabilities()
+        self.console_kind = console or Console("screen")
         super().__init__(driver_class=CursorDriver)
-        self.theme = self.capabilities.theme
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self.console_kind.theme
         self.desk = desk
         self.words = tuple(words)
         self.surveyor = Surveyor(self, draft, Survey(desk.machine, loader))

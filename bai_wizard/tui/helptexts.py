@@ -17,14 +17,14 @@ HELP = {
         "with «bai-wizard» or «bai-wizard attach». Stopping means: after the step that it is at."
     ),
     "end": "How the run ended, and what can be done now. Everything it did is written down and can be taken back.",
-    "runs": "Every run on this node. Each can be looked at with its log; a cut one can be continued; any can be taken back.",
+    "runs": "Every run on this node. Each can be looked at; a cut one can be continued; any can be taken back.",
     "undo": (
         "What taking the run back would change. A file that somebody has edited since is shown and left alone. What "
         "cannot be taken back is listed."
     ),
     "again": "A further attempt of the same run: planned anew on the node as it is now.",
     "diff": "Lines with + are added, lines with - are removed. Nothing has been changed yet.",
-    "doctor": "Checks look at the node without changing it. A remedy shows its diff like anything else, and can be undone.",
+    "doctor": "Checks change nothing. A remedy shows its diff like anything else, and can be undone.",
     "row": "One entry of the table. Nothing changes before «Take it»; Esc leaves it as it was.",
     "paste": "Paste or type lines as they stand in /etc/hosts.",
     "ask": "Enter takes the answer, Esc goes back.",

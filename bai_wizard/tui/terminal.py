@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -14,6 +13,8 @@ from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.geometry import Offset
+
+from bai_wizard.wizard.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,15 +27,6 @@ ASCII: Mapping[str, str] = {
     "•": "*", "·": "-", "×": "x", "◀": "<", "▶": ">", "▮": "#", "▯": ".", "…": "~", "→": ">", "←": "<", "↑": "^",
     "↓": "v", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "‘": "'", "–": "-", "—": "-", "⏎": ">", "✓": "x",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What the terminal can show. `theme` is one of Textual's names."""
-
-    ascii: bool = False
-    serial: bool = False
-    theme: str = "textual-dark"
 
 
 class AsciiFilter(LineFilter):
@@ -57,7 +49,7 @@ class CursorDriver(LinuxDriver):
     """Leaves the terminal's own cursor visible: braille displays and screen readers follow it."""
 
     def start_application_mode(self) -> None:
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
         self.write("\x1b[?25h")
         self.flush()
 
@@ -65,7 +57,7 @@ class CursorDriver(LinuxDriver):
 class TerminalMixin:
     """What the application adds for the terminal's sake."""
 
-    capabilities: Capabilities
+    console_kind: Console
     focused: Any
     _cursor = Offset(0, 0)
 
@@ -89,7 +81,7 @@ class TerminalMixin:
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters, and ours."""
         filters = [*super().get_line_filters()]  # type: ignore[misc]
-        return [*filters, AsciiFilter()] if self.capabilities.ascii else filters
+        return [*filters, AsciiFilter()] if self.console_kind.ascii else filters
 
     def listen_to_signals(self) -> None:
         """SIGTERM and SIGHUP end the wizard in order: the terminal is put back, the run goes on."""

@@ -23,6 +23,10 @@ Stopper = Callable[[RunDirectory], None]
 Reporter = Callable[[Machine, str, Result, compose.Wish], str]
 
 
+def _plainly(_machine: Machine, run: str, result: Result, _wish: compose.Wish) -> str:
+    return f"{run}\n" + "\n".join(f"{step.step}: {step.outcome} {step.text}" for step in result.steps) + "\n"
+
+
 @dataclass(frozen=True)
 class Desk:
     """`start` carries a made run out, apart from this process or, for a simulated node, in a thread of it.
@@ -36,7 +40,7 @@ class Desk:
     start: Starter
     stop: Stopper
     demo: str = ""
-    reporter: Reporter = lambda _machine, run, result, _wish: f"{run}: {result.to_json()}"
+    reporter: Reporter = _plainly
 
     def begin(self, plan: Plan, wish: compose.Wish, consent: Collection[str] = ()) -> RunDirectory:
         """Makes a run of a confirmed plan and starts it. Raises LockHeld, PreflightError."""
@@ -88,7 +92,7 @@ class Desk:
         self.start(run, plan.digest())
 
 
-def real_desk(root: str = "/") -> Desk:
+def real_desk(root: str = "/", reporter: Reporter = _plainly) -> Desk:
     """The node that this process runs on."""
     from bai_wizard.engine.launch.unit import start_executor
 
@@ -99,7 +103,13 @@ def real_desk(root: str = "/") -> Desk:
         if notice is not None and notice.get("run") == run.id and is_held(places):
             os.kill(int(notice["pid"]), signal.SIGTERM)
 
-    return Desk(compose.local_machine(root), places, lambda run, digest: start_executor(run, digest, places), stop)
+    return Desk(
+        compose.local_machine(root),
+        places,
+        lambda run, digest: start_executor(run, digest, places),
+        stop,
+        reporter=reporter,
+    )
 
 
 def demo_desk(name: str, machine: Machine, directory: Path) -> Desk:

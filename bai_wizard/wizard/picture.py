@@ -70,8 +70,10 @@ class Picture:
         elif step is not None and event.kind == "finished" and event.outcome is not None:
             step.stage, step.text, step.ended = event.outcome, event.text, event.t
         elif step is not None and event.kind == "progress":
+            said = step.text
             step.done, step.total, step.text = event.done or 0, event.total or 0, event.text
-            return None
+            if event.text in ("", said):
+                return None
         text = line_of(event)
         return LogLine(event.t[11:19], event.page, event.step, event.level, text) if text else None
 
@@ -120,7 +122,7 @@ def line_of(event: Event) -> str:
     if event.kind == "finished":
         outcome: Outcome | str = event.outcome or ""
         return f"{outcome}: {event.text}" if event.text else str(outcome)
-    if event.kind in ("started", "log", "run", "finding", "question"):
+    if event.kind in ("started", "log", "progress", "run", "finding", "question"):
         return event.text
     return ""
 

@@ -27,7 +27,7 @@ class EndScreen(Screen[str]):
     """Returns the key of what was chosen; Esc goes back to the pages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Pages", id="end.back")]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "end"
 
     def __init__(self, picture: Picture, lines: list[LogLine]) -> None:

@@ -45,7 +45,7 @@ class MainScreen(Screen[None]):
         Binding("up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "main"
 
     def __init__(self, page: str = "node") -> None:
@@ -71,7 +71,7 @@ class MainScreen(Screen[None]):
         """Brings the rail up to date."""
         surveyor = wizard(self).surveyor
         entries = [
-            Entry(name, f"{number} {tr(surveyor.survey.page(name).title)}", surveyor.status(name))
+            Entry(name, f"{number or ' '} {tr(surveyor.survey.page(name).title)}", surveyor.status(name))
             for number, name in enumerate(ORDER)
         ]
         entries.append(Entry("", ""))

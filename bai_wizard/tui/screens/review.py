@@ -74,7 +74,7 @@ class ReviewScreen(Screen[Plan | None]):
         Binding("up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "review"
 
     def __init__(self, wish: compose.Wish, missing: tuple[str, ...] = ()) -> None:

@@ -26,7 +26,7 @@ class RunScreen(Screen[None]):
         Binding("escape", "back", "Pages", id="run.back"),
         Binding("x", "stop", "Stop after this step", id="run.stop"),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "run"
 
     def compose(self) -> ComposeResult:
