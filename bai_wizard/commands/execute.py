@@ -22,17 +22,21 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     stop.listen()
     places = compose.places(arguments.root)
     run = find_run(places, arguments.run)
-    machine = compose.local_machine(arguments.root)
-    load_all()
-    machine.load_all()
     try:
+        machine = compose.local_machine(arguments.root)
+        load_all()
+        machine.load_all()
         return execute(places, run, arguments.digest, machine, should_stop=stop).code()
     except PreflightError as error:
-        _tell_refusal(run, error)
+        _tell_end(run, str(error), ExitCode.PREFLIGHT)
+        raise
+    except Exception as error:
+        _tell_end(run, f"a bug in the wizard: {type(error).__name__}; {run.log} tells more", ExitCode.BUG)
         raise
 
 
-def _tell_refusal(run: RunDirectory, error: PreflightError) -> None:
+def _tell_end(run: RunDirectory, text: str, code: ExitCode) -> None:
+    """The last event of a run that ended before it could tell by itself."""
     narrator = Narrator(run.events, run.id)
-    narrator.tell("summary", str(error), level="error", data={"version": 1, "code": int(ExitCode.PREFLIGHT)})
+    narrator.tell("summary", text, level="error", data={"version": 1, "code": int(code)})
     narrator.close()

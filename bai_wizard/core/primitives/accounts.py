@@ -175,7 +175,8 @@ class SetPassword(BasePrimitive):
 
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         # Before and after are told apart without being shown: two plans with other hashes must differ.
-        old = before.hash.reveal() if isinstance(before, Password) else ""
+        # An account that this plan makes starts locked, which counts as having no password.
+        old = before.hash.reveal() if isinstance(before, Password) else "*"
         token = sha256(f"{old}\0{self.hash.reveal()}".encode()).hexdigest()[:16]
         locked = self.hash.reveal().startswith(("*", "!"))
         return Change(f"password of {self.user}", "modify", attributes="locked" if locked else "set", token=token)

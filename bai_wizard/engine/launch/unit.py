@@ -34,7 +34,7 @@ def start_executor(run: RunDirectory, digest: str, places: Places) -> None:
     if Path("/run/systemd/system").is_dir() and str(places.root) == "/":
         _start_unit(unit_name(run), argv, run)
     else:
-        _spawn(argv, run.path / "executor.log")
+        _spawn(argv, run.log)
 
 
 def _start_unit(unit: str, argv: list[str], run: RunDirectory) -> None:
@@ -44,14 +44,15 @@ def _start_unit(unit: str, argv: list[str], run: RunDirectory) -> None:
         "TimeoutStopSec": str(STOP_TIMEOUT),
         "Description": f"bai-wizard run {run.id}",
         "WorkingDirectory": "/",
+        "StandardOutput": f"append:{run.log}",
+        "StandardError": f"append:{run.log}",
     }
     command = ["systemd-run", "--quiet", "--collect", "--no-ask-password", f"--unit={unit}"]
     command += [f"--property={name}={value}" for name, value in properties.items()]
-    log = run.path / "executor.log"
-    pid = _spawn([*command, "--", *argv], log)
+    pid = _spawn([*command, "--", *argv], run.log)
     _, status = os.waitpid(pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
-        raise PreflightError(f"systemd does not start {unit}: {log.read_text(errors='replace').strip()}")
+        raise PreflightError(f"systemd does not start {unit}: {run.log.read_text(errors='replace').strip()}")
 
 
 def _spawn(argv: list[str], log: Path) -> int:

@@ -44,6 +44,11 @@ class RunDirectory:
         return self.path / "events.jsonl"
 
     @property
+    def log(self) -> Path:
+        """What the executor itself printed: empty unless the wizard has a bug."""
+        return self.path / "executor.log"
+
+    @property
     def backup(self) -> Path:
         """Contents before and after, named by their sha256."""
         return self.path / "backup"

@@ -50,8 +50,14 @@ def follow(
             continue
         waiting = offset == reader.offset and time.monotonic() - begun < PATIENCE
         if not was_alive and not waiting:
-            raise RunCut(f"run {run.id} was cut; continue it with: bai-wizard resume {run.id}")
+            raise RunCut(_cut(run))
         time.sleep(INTERVAL)
+
+
+def _cut(run: RunDirectory) -> str:
+    told = f"run {run.id} was cut; continue it with: bai-wizard resume {run.id}"
+    last_words = run.log.read_text(errors="replace").strip() if run.log.exists() else ""
+    return f"{told}\nits last words:\n{last_words[-2000:]}" if last_words else told
 
 
 class EventReader:
