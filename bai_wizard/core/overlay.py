@@ -8,8 +8,11 @@ from posixpath import basename, dirname
 from bai_wizard.core.change import Change
 from bai_wizard.core.errors import NotYetKnown
 from bai_wizard.core.primitives.base import BasePrimitive
-from bai_wizard.core.state import Account, Group, Key, Package, State, States, Unpredictable
+from bai_wizard.core.state import Account, Group, Key, Mount, Package, State, States, Unpredictable
 from bai_wizard.core.view import NodeView
+
+# Sorts of key whose names are paths that a mount can hide.
+ON_FILE_SYSTEM = ("file", "tree", "immutable")
 
 
 class Overlay(NodeView):
@@ -22,6 +25,7 @@ class Overlay(NodeView):
         self._base = base
         self._promised: dict[Key, State | Unpredictable | None] = {}
         self._promised_by: dict[Key, str] = {}
+        self._mounted_by: dict[str, str] = {}
 
     def states(self, keys: tuple[Key, ...]) -> States:
         """The states of several keys."""
@@ -36,6 +40,8 @@ class Overlay(NodeView):
             if state != before[key]:
                 self._promised[key] = state
                 self._promised_by[key] = step
+                if key.sort == "mount" and (isinstance(state, Mount) or isinstance(before[key], Mount)):
+                    self._cover(key.name, step)
         return primitive.changes(before)
 
     def promises(self) -> dict[Key, State | Unpredictable | None]:
@@ -50,9 +56,22 @@ class Overlay(NodeView):
             if isinstance(state, Unpredictable):
                 raise NotYetKnown(self._promised_by[key])
             return state
+        self._refuse_covered(key)
         return self._base.state(key)
 
+    def _cover(self, target: str, step: str) -> None:
+        """A mount, or its end, shows other files at and below its point: nobody has seen them yet."""
+        self._mounted_by[target] = step
+        for key in [key for key in self._promised if key.sort in ON_FILE_SYSTEM and _is_below(key.name, target)]:
+            del self._promised[key]
+
+    def _refuse_covered(self, key: Key) -> None:
+        for target, step in self._mounted_by.items():
+            if key.sort in ON_FILE_SYSTEM and _is_below(key.name, target):
+                raise NotYetKnown(step)
+
     def names(self, directory: str) -> tuple[str, ...]:
+        self._refuse_covered(Key("file", directory))
         names = set(self._base.names(directory))
         for key, state in self._promised.items():
             if key.sort in ("file", "tree") and dirname(key.name) == directory:
@@ -84,4 +103,9 @@ class Overlay(NodeView):
     def changed_at(self, path: str) -> float:
         if Key("file", path) in self._promised:
             return inf if self._promised[Key("file", path)] is not None else 0.0
+        self._refuse_covered(Key("file", path))
         return self._base.changed_at(path)
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bai_wizard.core.errors import CannotTell, StepFailed
+from bai_wizard.core.errors import CannotTell, NotYetKnown, StepFailed
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.primitives import Primitive
@@ -45,6 +45,8 @@ def assess(entry: Entry, view: NodeView) -> Verdict:
             now = view.state(key)
         except CannotTell as error:
             return Verdict(entry, entry.inverse, f"{key.name}: {error}")
+        except NotYetKnown:
+            continue  # lies under a mount that is taken back first; it is judged when it can be seen
         if key in entry.after and not matches(entry.after[key], now) and now != entry.before.get(key):
             return Verdict(entry, entry.inverse, f"{key.name} was changed since: {_difference(key, entry, now)}")
     return Verdict(entry, entry.inverse)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.errors import NotYetKnown
 from bai_wizard.core.event import Outcome
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.overlay import Overlay
+from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.view import NodeView
 from bai_wizard.engine.run.backups import Backups
 from bai_wizard.engine.run.directory import RunDirectory, all_runs
@@ -47,8 +49,16 @@ def plan_undo(run: RunDirectory, view: NodeView) -> UndoPlan:
         elif verdict.conflict:
             conflicts.append(f"{entry.step}: {verdict.conflict}")
         else:
-            changes += [(entry.step, change) for change in overlay.lay(verdict.inverse, entry.step)]
+            changes += [(entry.step, change) for change in _rehearsed(overlay, verdict.inverse, entry.step)]
     return UndoPlan(tuple(changes), tuple(conflicts), tuple(dict.fromkeys(staying)))
+
+
+def _rehearsed(overlay: Overlay, inverse: Primitive, step: str) -> tuple[Change, ...]:
+    try:
+        return overlay.lay(inverse, step)
+    except NotYetKnown:
+        told = "seen once nothing is mounted over it"
+        return tuple(Change(key.name, "modify", attributes=told) for key in inverse.keys())
 
 
 def undo(
