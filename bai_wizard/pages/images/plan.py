@@ -1,0 +1,164 @@
+"""From the wanted images to steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.primitives import Login
+from bai_wizard.core.step import Step
+from bai_wizard.core.view import NodeView
+from bai_wizard.pages.images import catalogue
+from bai_wizard.pages.images.daemon import config, data_root_of
+from bai_wizard.pages.images.facts import Archive, Found, ImagesFacts
+from bai_wizard.steps.image import LoadedImages, NamedImage, Pull, PulledImages
+from bai_wizard.steps.refusal import Refusal
+
+if TYPE_CHECKING:
+    from bai_wizard.pages.images.settings import ImagesSettings
+
+# Layers need room compressed and unpacked at once (facts: disk-full).
+ROOM_FACTOR = 3
+
+
+def predict(facts: ImagesFacts, view: NodeView) -> ImagesFacts:
+    """The engine's directories as the docker page of the same plan will have set them."""
+    if facts.uses_containerd:
+        return facts
+    found = config(view)
+    features = found.get("features")
+    snapshotter = isinstance(features, dict) and features.get("containerd-snapshotter") is True
+    return replace(facts, data_root=data_root_of(view) if found else facts.data_root, uses_containerd=snapshotter)
+
+
+def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tuple[Step, ...]:
+    """Archives first: what they bring needs not be pulled.
+
+    A starter that a registry has not is left out, and said.
+    """
+    loads = tuple(
+        _load(number, path, archive, facts) for number, (path, archive) in enumerate(facts.archives, start=1)
+    )
+    refused = tuple(
+        _refusal(found) for found in facts.images if found.standing in ("not-found", "denied", "other-platform")
+    )
+    pulled = tuple(found for found in facts.images if found.standing in ("here", "offered", "unknown"))
+    cramped = _cramped(facts, pulled)
+    if cramped:
+        return (*loads, *refused, Refusal(id="images.room", title="there is room for the images", reason=cramped))
+    return (*loads, *refused, *_pull(settings, facts, pulled), *_names(settings, pulled))
+
+
+def _pull(settings: ImagesSettings, facts: ImagesFacts, images: tuple[Found, ...]) -> tuple[Step, ...]:
+    if not images:
+        return ()
+    return (
+        PulledImages(
+            id="images.pull",
+            images=tuple(Pull(found.wanted.reference, found.size, _remark(found, facts)) for found in images),
+            platform=facts.platform,
+            parallel=settings.parallel,
+            logins=logins(settings),
+        ),
+    )
+
+
+def logins(settings: ImagesSettings) -> tuple[Login, ...]:
+    """The registries with a password, which goes by the name under which it is lent."""
+    return tuple(
+        Login(registry.host, registry.username, secret_name(registry.host))
+        for registry in settings.registries
+        if registry.username and registry.password is not None
+    )
+
+
+def secret_name(host: str) -> str:
+    """The name under which a registry's password is lent to the run."""
+    return f"registry {host}"
+
+
+def _names(settings: ImagesSettings, images: tuple[Found, ...]) -> tuple[Step, ...]:
+    if not settings.retag:
+        return ()
+    return tuple(
+        NamedImage(
+            id=f"images.name.{found.wanted.canonical}",
+            reference=found.wanted.canonical,
+            source=found.wanted.reference,
+            optional=found.wanted.is_starter,
+        )
+        for found in images
+        if found.wanted.canonical
+    )
+
+
+def _remark(found: Found, facts: ImagesFacts) -> str:
+    """What is known of an image, and what is not, beside its name."""
+    told = []
+    if found.standing == "unknown":
+        told.append(f"size unknown: {found.reason}")
+    elif found.size:
+        told.append(f"{found.size / 1e6:.0f} MB compressed")
+    cuda = _cuda(found, facts.driver)
+    return ", ".join([*told, cuda] if cuda else told)
+
+
+def _cuda(found: Found, driver: Fact[str]) -> str:
+    """Whether the driver is new enough for the CUDA in the tag; the image's own check is made at its start."""
+    wanted = catalogue.cuda_of_tag(found.wanted.reference)
+    if wanted is None or isinstance(driver, Absent):
+        return ""
+    if isinstance(driver, Unknown):
+        return f"CUDA {wanted[0]}.{wanted[1]}; the driver's is unknown: {driver.reason}"
+    able = catalogue.cuda_of_driver(driver.value)
+    if able is None or wanted <= able:
+        return ""
+    return f"CUDA {wanted[0]}.{wanted[1]} is newer than the {able[0]}.{able[1]} that driver {driver.value} runs"
+
+
+def _refusal(found: Found) -> Refusal:
+    """A starter that is not to be had is left out; an image that somebody asked for by name stops the plan."""
+    reference = found.wanted.reference
+    hint = ' Leave the starter set out with images.starter = "none"' if found.wanted.is_starter else ""
+    known = f" Known of it: {found.wanted.known}." if found.wanted.known else ""
+    return Refusal(
+        id=f"images.pull.{reference}",
+        title=f"image {reference}",
+        reason=f"{reference}: {found.reason}.{known}{hint}",
+        optional=found.wanted.is_starter,
+    )
+
+
+def _cramped(facts: ImagesFacts, images: tuple[Found, ...]) -> str:
+    """Why the images do not fit; empty where they do, or where nobody can tell."""
+    needed = sum(found.size for found in images if found.standing == "offered") * ROOM_FACTOR
+    roots = [facts.data_root, *([facts.content_root] if facts.uses_containerd else [])]
+    for root in roots:
+        room = facts.room_of(root)
+        if room is not None and needed > room.free:
+            return (
+                f"the images need about {needed / 1e9:.1f} GB while they are unpacked, and {room.mount}, which"
+                f" holds {root},"
+                f" has {room.free / 1e9:.1f} GB free. Make room (docker image prune removes unused layers), move"
+                " docker.data_root to a larger disk, or pull fewer images"
+            )
+    return ""
+
+
+def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) -> Step:
+    id = f"images.archives.{number}"
+    if not isinstance(archive, Known):
+        reason = archive.reason if isinstance(archive, Unknown) else f"{path} is not there"
+        return Refusal(id=id, title=f"the images in {path}", reason=reason)
+    held = archive.value
+    other = sorted({one for one in held.architectures if facts.architecture and one != facts.architecture})
+    if other:
+        reason = f"{path} holds images for {', '.join(other)}, this node is {facts.architecture}"
+        return Refusal(id=id, title=f"the images in {path}", reason=reason)
+    room = facts.room_of(facts.data_root)
+    if room is not None and held.size * 2 > room.free:
+        reason = f"{path} needs about {held.size * 2 / 1e9:.1f} GB on {room.mount}, which has {room.free / 1e9:.1f} GB free"
+        return Refusal(id=id, title=f"the images in {path}", reason=reason)
+    return LoadedImages(id=id, archive=path, sha256=held.sha256, references=held.references, ids=held.ids)
