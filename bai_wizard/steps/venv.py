@@ -59,7 +59,7 @@ class Venv(Step):
         if not there.version:
             raise StepBlocked(
                 f"{self.path} has lost its Python, which was in {there.home or 'a place it does not tell'}. Bring "
-                f"that back, or note what is installed ({self.path}/lib) and move it away: the next plan makes a new one"
+                f"that back, or note what is in {self.path}/lib and move it away: the next plan makes a new one"
             )
         same = there.version.split(".")[:2] == self.version.split(".")[:2]
         if not same or not parse_requirement(f"python>={self.least}").met_by(there.version):

@@ -49,11 +49,12 @@ Environment = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class PackageSources:
-    """Where Python packages come from. `find_links` without `index_url` means that no index is asked at all."""
+    """Where Python packages come from; the public index where nothing is said. `no_index`: only `find_links` count."""
 
     index_url: str = ""
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    no_index: bool = False
     environment: Environment = ()
 
 

@@ -62,7 +62,7 @@ def cause(completed: Completed) -> str:
 def source_options(sources: PackageSources) -> list[str]:
     """Where packages come from, as options of `uv pip install`."""
     options = ["--index-url", sources.index_url] if sources.index_url else []
-    if not sources.index_url and sources.find_links:
+    if sources.no_index:
         options = ["--no-index"]
     for url in sources.extra_index_urls:
         options += ["--extra-index-url", url]

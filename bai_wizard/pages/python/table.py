@@ -1,0 +1,102 @@
+"""The version table as the screen shows it: the manual's rows, what they really need, and what this node has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.errors import WizardError
+from bai_wizard.core.facts import Fact, Known, Unknown
+from bai_wizard.pages.python.catalogue import Build, NoBuild, choose
+from bai_wizard.pages.python.facts import PythonFacts
+from bai_wizard.pages.python.releases import dotted
+from bai_wizard.pages.python.versions import Row, manual_rows, rows, which_python
+
+if TYPE_CHECKING:
+    from bai_wizard.pages.python.settings import PythonSettings
+
+HEADINGS = ("", "Backend.AI", "Python (manual)", "Python needed", "Pants", "on this node", "build")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row. `is_chosen` marks that of `node.backend_ai`; `here` says what of it is installed, and by whom."""
+
+    is_chosen: bool
+    releases: str
+    manual: str
+    needed: str
+    pants: str
+    here: str
+    build: str
+    source: str
+
+    def cells(self, *, ascii: bool = False) -> tuple[str, ...]:
+        """The texts of the columns; the mark is a word's sign, not a colour."""
+        mark = ">" if ascii else "▶"
+        return (
+            mark if self.is_chosen else "",
+            self.releases,
+            self.manual,
+            self.needed,
+            self.pants,
+            self.here,
+            self.build,
+        )
+
+
+def table(settings: PythonSettings, facts: PythonFacts, context: Context) -> tuple[TableRow, ...]:
+    """Every row of the finer table, newest first, each with what the manual prints for it."""
+    chosen = _chosen(context.backend_ai)
+    return tuple(_row(row, row in chosen, settings, facts) for row in reversed(rows()))
+
+
+def build_lines(build: Build) -> tuple[tuple[str, str], ...]:
+    """What is told about a build before it is taken."""
+    return (
+        ("Version", build.version),
+        ("Built on", build.released),
+        ("Architecture", f"{build.arch}{f' ({build.level})' if build.level else ''}"),
+        ("Flavour", build.flavour),
+        ("Size", "told by the server when the download begins"),
+        ("sha256", build.sha256),
+        ("File", build.file),
+    )
+
+
+def _chosen(release: str) -> tuple[Row, ...]:
+    try:
+        return which_python(release).rows[-1:] if release else ()
+    except WizardError:
+        return ()
+
+
+def _row(row: Row, is_chosen: bool, settings: PythonSettings, facts: PythonFacts) -> TableRow:
+    printed = next((manual.python for manual in manual_rows() if row in manual.rows), "not in the manual")
+    needed = f"{row.python}, at least {dotted(row.least)}" + ("" if row.certain else " (assumed)")
+    try:
+        build = choose(row.python, facts.arch, least=row.least, flavour=settings.flavour)
+        told = f"{build.version} ({build.released})"
+    except NoBuild:
+        told = "none"
+    return TableRow(is_chosen, row.releases, printed, needed, row.pants or "-", _here(row, facts), told, row.source)
+
+
+def _here(row: Row, facts: PythonFacts) -> str:
+    """`3.13.7 (standalone), 3.13.2 (system, too old)`, or a dash."""
+    system: Fact[tuple[str, ...]] = Known((facts.system.value,)) if isinstance(facts.system, Known) else Known(())
+    found = []
+    for who, versions in (
+        ("standalone", facts.standalone),
+        ("pyenv", facts.pyenv),
+        ("uv", facts.uv),
+        ("system", system),
+    ):
+        if isinstance(versions, Unknown):
+            found.append(f"{who}: {versions.reason}")
+        for version in versions.value if isinstance(versions, Known) else ():
+            number = tuple(int(part) for part in version.split("."))
+            if dotted(number[:2]) == row.python:
+                found.append(f"{version} ({who}{'' if number >= row.least else ', too old'})")
+    return ", ".join(found) or "-"
