@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bai_wizard.core.errors import NotYetKnown
 from bai_wizard.core.primitives import Primitive, SetSysctl
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -31,7 +32,8 @@ class SysctlFile(DropIn):
 class LiveSysctl(Step):
     """Sets `key` to `value` unless the live value serves where `least` is asked for.
 
-    A key that this kernel lacks, or that belongs to a container's host, is skipped and told.
+    A key that this kernel lacks, or that belongs to a container's host, is skipped and told. `module` brings the key;
+    the step `loaded_by` loads it.
     """
 
     kind: ClassVar[str] = "live-sysctl"
@@ -39,6 +41,8 @@ class LiveSysctl(Step):
     value: str
     least: str
     better: Better = "exact"
+    module: str = ""
+    loaded_by: str = ""
 
     def describe(self) -> str:
         return f"{self.key} = {self.value}"
@@ -56,6 +60,8 @@ class LiveSysctl(Step):
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
         live = view.sysctl(self.key)
+        if live is None and self.module and self.module not in view.names("/sys/module"):
+            raise NotYetKnown(self.loaded_by)
         if live is None or not live.writable or at_least_as_good(self.better, live.value, self.least):
             return
         yield SetSysctl(self.key, self.value)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bai_wizard.core.finding import Check
+from bai_wizard.pages.tuning import check_kernel, check_limits
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS = (*check_kernel.CHECKS, *check_limits.CHECKS)

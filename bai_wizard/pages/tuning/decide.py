@@ -12,7 +12,9 @@ from bai_wizard.pages.tuning.boot import Assignment
 from bai_wizard.pages.tuning.wanted import Wanted, dotted
 from bai_wizard.steps.better import at_least_as_good, good_for_both, normal
 
+# What stands in a comment for an empty value, and for one that nobody could tell.
 NOTHING = "nothing"
+UNKNOWN = "unknown"
 _RECORD = re.compile(
     r"# (?P<key>[\w./:@-]+): (?:kept|was) (?P<value>.*?)(?: of (?P<origin>/\S+))? \((?P<source>[\w-]+): .*\)$"
 )
@@ -22,7 +24,7 @@ _RECORD = re.compile(
 class Record:
     """The value before we came, as our file's comment has it; `origin` is the file that gave it, empty for none."""
 
-    value: str
+    value: str | None
     origin: str = ""
 
 
@@ -43,14 +45,13 @@ class Decision:
     is_missing: bool = False
 
     def comment(self) -> str:
-        """What became of the value: `net.core.somaxconn: kept 4096 (manual: 1024)`; empty where nothing is known."""
+        """What became of the value: `net.core.somaxconn: kept 4096 (manual: 1024)`."""
         against = f"({self.wanted.source}: {self.wanted.printed or self.wanted.value})"
         if self.is_missing:
             return f"{self.wanted.key}: this kernel does not have it {against}"
-        if self.before is None:
-            return ""
+        before = UNKNOWN if self.before is None else self.before or NOTHING
         origin = f" of {self.origin}" if self.origin else ""
-        return f"{self.wanted.key}: {'kept' if self.is_kept else 'was'} {self.before or NOTHING}{origin} {against}"
+        return f"{self.wanted.key}: {'kept' if self.is_kept else 'was'} {before}{origin} {against}"
 
 
 def records(lines: Iterable[str]) -> dict[str, Record]:
@@ -59,7 +60,7 @@ def records(lines: Iterable[str]) -> dict[str, Record]:
     for line in lines:
         match = _RECORD.match(line)
         if match:
-            value = "" if match["value"] == NOTHING else match["value"]
+            value = {NOTHING: "", UNKNOWN: None}.get(match["value"], match["value"])
             found[dotted(match["key"])] = Record(value, match["origin"] or "")
     return found
 

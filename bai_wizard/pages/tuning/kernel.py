@@ -53,7 +53,7 @@ def _is_too_low(facts: TuningFacts, others: tuple[SysctlFile, ...], record: Reco
     live, at_boot = facts.live.get(NR_OPEN), winner(others, NR_OPEN)
     values = [at_boot.value] if at_boot is not None and at_boot.value else []
     if record is not None:
-        values.append(record.value)
+        values.append(record.value or "0")
     elif isinstance(live, Known):
         values.append(live.value.value)
     return any(value.isdecimal() and int(value) < open_files for value in values)

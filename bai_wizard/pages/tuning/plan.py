@@ -22,6 +22,7 @@ from bai_wizard.steps.service_limits import ServiceLimits as ServiceLimitsStep
 from bai_wizard.steps.sysctl import LiveSysctl, SysctlFile
 
 MODULES_PATH = "/etc/modules-load.d/99-backendai.conf"
+MODULES_STEP = "tuning.modules"
 KIB = 1024
 _OFFER = "`bai-wizard doctor --fix {}` comments such lines out, after their diff was shown"
 
@@ -68,7 +69,7 @@ def _modules(kernel: tuple[Decision, ...], facts: TuningFacts) -> tuple[Step, ..
         return ()
     text = "\n".join(("# Written by bai-wizard: they bring parameters of 99-backendai.conf.", *modules, ""))
     step = KernelModules(
-        id="tuning.modules", path=MODULES_PATH, text=text, why="modules that bring parameters", modules=modules
+        id=MODULES_STEP, path=MODULES_PATH, text=text, why="modules that bring parameters", modules=modules
     )
     return (step,)
 
@@ -102,6 +103,8 @@ def _live(decision: Decision) -> LiveSysctl:
         value=decision.value,
         least=wanted.value,
         better=wanted.better,
+        module="" if decision.is_missing else wanted.module,
+        loaded_by=MODULES_STEP if wanted.module else "",
     )
 
 
