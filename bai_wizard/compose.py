@@ -12,7 +12,7 @@ from bai_wizard.core.errors import AnswersError, PreflightError, Problem
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Page, Settings
 from bai_wizard.core.plan import Plan
-from bai_wizard.core.secret import use_resolver
+from bai_wizard.core.secret import resolve, use_resolver
 from bai_wizard.engine.plan.planner import PageWork, make_plan
 from bai_wizard.engine.run.places import Places
 from bai_wizard.pages import ORDER, load, settings_of
@@ -132,8 +132,26 @@ def begin(places: Places, plan: Plan, wish: Wish, consent: Collection[str] = ())
     if is_held(places):
         raise held(places)
     run = create_run(places, plan, wish.to_json(), consent=tuple(consent))
+    lend_secrets(places, plan, wish)
     start_executor(run, plan.digest(), places)
     return run
+
+
+def lend_secrets(places: Places, plan: Plan, wish: Wish) -> None:
+    """Puts what the pending steps need in clear on tmpfs, for the executor alone, which removes it at its end."""
+    pending = {planned.step.page for planned in plan.pending()}
+    sources = {
+        name: source
+        for page in wish.pages
+        if page in pending
+        for name, source in load(page).lends(wish.settings[table_of(page)]).items()
+    }
+    if not sources:
+        return
+    from bai_wizard.machine.lent import lend
+
+    found = {name: resolve(name, source) for name, source in sources.items()}
+    lend(places.root, {name: secret for name, secret in found.items() if secret is not None})
 
 
 def local_machine(root: str = "/") -> Machine:

@@ -11,6 +11,7 @@ from bai_wizard.engine.run.directory import RunDirectory, find_run
 from bai_wizard.engine.run.execute import StopRequest, execute
 from bai_wizard.engine.run.narrator import Narrator
 from bai_wizard.exits import ExitCode
+from bai_wizard.machine.lent import take_back
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     except Exception as error:
         _tell_end(run, f"a bug in the wizard: {type(error).__name__}; {run.log} tells more", ExitCode.BUG)
         raise
+    finally:
+        take_back(places.root)
 
 
 def _tell_end(run: RunDirectory, text: str, code: ExitCode) -> None:

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         plan = run.plan()
     else:
         compose.use_secret_sources()
-        plan = compose.plan(machine, compose.wish_from_json(run.settings()))
+        wish = compose.wish_from_json(run.settings())
+        plan = compose.plan(machine, wish)
         for line in differences(run.plan(), plan):
             output.note(line)
         output.plan(plan, {})
@@ -39,6 +40,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if getattr(arguments, "plan", False):
         return ExitCode.OK
     run.begin_attempt(plan, run.about)
+    if run.kind != "undo":
+        compose.lend_secrets(places, plan, wish)
     offset = size_of_events(run)
     start_executor(run, plan.digest(), places)
     code, _ = watch(places, run, output, offset=offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class Page:
     `probe` reads (impure), `steps` decides (pure), `predict` folds what earlier pages of the same plan will have
     done into the facts, `checks` are what the doctor and the preflight ask, `now` sums the facts up as (what, value)
     pairs for the screens. `table` is the table of the answers that makes this page apply; empty: its own name.
+    `lends` are the secrets that its steps need in clear while they run: name → where the secret comes from.
     """
 
     name: str
@@ -40,3 +41,4 @@ class Page:
     predict: Callable[[Facts, NodeView], Facts] = keep_facts
     now: Callable[[Facts], tuple[tuple[str, str], ...]] = lambda _facts: ()
     table: str = ""
+    lends: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}

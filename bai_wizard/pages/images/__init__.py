@@ -5,7 +5,7 @@ from __future__ import annotations
 from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.images.facts import ImagesFacts
-from bai_wizard.pages.images.plan import predict, steps
+from bai_wizard.pages.images.plan import lends, predict, steps
 from bai_wizard.pages.images.probe import probe
 from bai_wizard.pages.images.settings import ImagesSettings
 
@@ -40,5 +40,6 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     predict=predict,
+    lends=lends,
     now=now,
 )

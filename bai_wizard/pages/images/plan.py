@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
@@ -68,15 +68,24 @@ def _pull(settings: ImagesSettings, facts: ImagesFacts, images: tuple[Found, ...
 def logins(settings: ImagesSettings) -> tuple[Login, ...]:
     """The registries with a password, which goes by the name under which it is lent."""
     return tuple(
-        Login(registry.host, registry.username, secret_name(registry.host))
-        for registry in settings.registries
+        Login(registry.host, registry.username, secret_name(number))
+        for number, registry in enumerate(settings.registries)
         if registry.username and registry.password is not None
     )
 
 
-def secret_name(host: str) -> str:
-    """The name under which a registry's password is lent to the run."""
-    return f"registry {host}"
+def lends(settings: ImagesSettings) -> dict[str, Any]:
+    """The passwords of registries by their keys in the answers."""
+    return {
+        secret_name(number): registry.password
+        for number, registry in enumerate(settings.registries)
+        if registry.username and registry.password is not None
+    }
+
+
+def secret_name(number: int) -> str:
+    """The key of a registry's password in the answers."""
+    return f"images.registries[{number}].password"
 
 
 def _names(settings: ImagesSettings, images: tuple[Found, ...]) -> tuple[Step, ...]:
@@ -159,6 +168,7 @@ def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) ->
         return Refusal(id=id, title=f"the images in {path}", reason=reason)
     room = facts.room_of(facts.data_root)
     if room is not None and held.size * 2 > room.free:
-        reason = f"{path} needs about {held.size * 2 / 1e9:.1f} GB on {room.mount}, which has {room.free / 1e9:.1f} GB free"
+        needed, free = held.size * 2 / 1e9, room.free / 1e9
+        reason = f"{path} needs about {needed:.1f} GB on {room.mount}, which has {free:.1f} GB free"
         return Refusal(id=id, title=f"the images in {path}", reason=reason)
     return LoadedImages(id=id, archive=path, sha256=held.sha256, references=held.references, ids=held.ids)

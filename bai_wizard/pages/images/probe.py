@@ -16,6 +16,7 @@ from bai_wizard.pages.images import catalogue
 from bai_wizard.pages.images.archives import archive_of
 from bai_wizard.pages.images.daemon import data_root_of, insecure_of
 from bai_wizard.pages.images.facts import Found, ImagesFacts, Room, Wanted
+from bai_wizard.pages.images.plan import secret_name
 
 if TYPE_CHECKING:
     from bai_wizard.machine.registry import Access
@@ -116,8 +117,8 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
 
     logins: dict[str, tuple[str, Secret]] = {}
     files = list(context.ca_certificates)
-    for registry in settings.registries:
-        password = _password(registry.password)
+    for number, registry in enumerate(settings.registries):
+        password = _password(secret_name(number), registry.password)
         if registry.username and password is not None:
             logins[registry.host] = (registry.username, password)
         files += [registry.ca_file] if registry.ca_file else []
@@ -134,9 +135,9 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
     )
 
 
-def _password(source: Any) -> Secret | None:
+def _password(key: str, source: Any) -> Secret | None:
     try:
-        return resolve(source) if source is not None else None
+        return resolve(key, source) if source is not None else None
     except WizardError:
         return None  # the run says so when it needs the password; looking things up does without it
 
