@@ -22,11 +22,6 @@ PATH = "/etc/sysctl.d/99-backendai.conf"
 LIMITS = "/etc/security/limits.d/99-backendai.conf"
 DROP_IN = "/etc/systemd/system/docker.service.d/50-bai-wizard-limits.conf"
 
-    "limits-session-old",
-    "limits-not-for-services",
-    "tuning.process-count",
-}  # they ask tools that this node lacks
-
 
 def put(path: str, entry: Entry | str | None) -> Callable[[SimulatedMachine], None]:
     state = file(entry) if isinstance(entry, str) else entry
