@@ -67,6 +67,8 @@ class Part:
                 f"{url}: {size} bytes came whose sha256 is {found[:16]}… and not {wanted[:16]}…: the file was "
                 "altered or damaged on its way, or the mirror holds another one. Nothing of it was kept"
             )
+        # Whatever the umask: the account that unpacks it has to read it, and there is nothing secret in it.
+        os.fchmod(self._descriptor, 0o644)
         os.fsync(self._descriptor)
         os.rename(self.name, self.path)
         drop_part(self.path)

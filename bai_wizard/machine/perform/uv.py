@@ -28,7 +28,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ),
     ("401 unauthorized", "the index wants a login: put it into ~/.netrc of the account"),
     ("no solution found", "the packages do not fit together, or the index does not have them"),
-    ("permission denied", "the account may not write there, or the file system is mounted noexec"),
+    ("permission denied", "a file or directory is not open to the account, or its file system is mounted noexec"),
 )
 
 

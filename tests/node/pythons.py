@@ -1,0 +1,53 @@
+"""A node prepared for the python page: real interpreters behind a mirror, a catalogue that knows them, answers."""
+
+from __future__ import annotations
+
+from tests.node import pbs_mirror
+from tests.node.api import Node
+from tests.node.pbs_mirror import MirroredBuild
+
+MIRROR = "/srv/python-builds"
+CATALOGUE = "/opt/bai-wizard/bai_wizard/data/python-catalogue.json"
+TABLE = "/opt/bai-wizard/bai_wizard/data/versions.toml"
+HEADLESS = ("--headless", "/root/answers.toml")
+# What a run of the python page may change.
+TOUCHED = ("/home", "/etc", "/opt", "/root", "/usr/local", "/var/lib")
+ANSWERS = """
+version = 1
+[node]
+roles = ["management"]
+backend_ai = "{release}"
+[account]
+username = "bai"
+apply = false
+[python]
+version = "{version}"
+mirror = "{mirror}"
+venvs = [ {venvs} ]
+"""
+VENVS = '{ service = "manager" }, { service = "agent" }'
+
+
+def newest() -> MirroredBuild:
+    """The newest interpreter that can be packed here."""
+    return pbs_mirror.mirrored(pbs_mirror.version_of(pbs_mirror.prefixes()[-1]))
+
+
+def older() -> MirroredBuild:
+    """The one before it."""
+    return pbs_mirror.mirrored(pbs_mirror.version_of(pbs_mirror.prefixes()[-2]))
+
+
+def prepare(node: Node, *builds: MirroredBuild, **answers: str) -> None:
+    """The account, the mirror's files, the catalogue and the answers, with the first build's version unless said."""
+    node.run(["useradd", "--create-home", "--shell", "/bin/bash", "--uid", "1100", "bai"], check=True)
+    for build in builds:
+        node.write(f"{MIRROR}/{pbs_mirror.DATE}/{build.file.name}", build.file.read_bytes())
+    node.write(CATALOGUE, pbs_mirror.catalogue(*builds))
+    values = {"release": "", "version": builds[0].version, "mirror": f"file://{MIRROR}", "venvs": VENVS, **answers}
+    node.write("/root/answers.toml", ANSWERS.format(**values), 0o600)
+
+
+def as_bai(node: Node, *argv: str) -> str:
+    """What a program prints that the account runs; it has to end well."""
+    return node.run(["runuser", "-u", "bai", "--", *argv], check=True, timeout=120).out.strip()
