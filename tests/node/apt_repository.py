@@ -1,0 +1,163 @@
+"""A signed apt repository of small packages, made with dpkg-deb, apt-ftparchive and gpg, served by a thread."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+# Docker's packages as they are named in its repository, each pulling in what Debian 13 has in its place, so that the
+# road through the repository ends at an engine that runs.
+DOCKER_CE: tuple[tuple[str, str], ...] = (
+    ("docker-ce", "docker.io, iptables, docker-ce-cli"),
+    ("docker-ce-cli", "docker-cli"),
+    ("containerd.io", "containerd"),
+    ("docker-buildx-plugin", "docker-buildx"),
+    ("docker-compose-plugin", "docker-compose"),
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package without a file of its own."""
+
+    name: str
+    version: str
+    depends: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
+def docker_ce(*majors: str) -> tuple[Package, ...]:
+    """Docker's packages, the engine's in the given versions (`28.5.1`)."""
+    found = []
+    for version in majors or ("28.5.1",):
+        for name, depends in DOCKER_CE:
+            number = version if name.startswith("docker-ce") else {"containerd.io": "2.1.5"}.get(name, "0.29.1")
+            epoch = "5:" if name.startswith("docker-ce") else ""
+            package = Package(name, f"{epoch}{number}-1~debian.13~trixie", depends)
+            if package not in found:
+                found.append(package)
+    return tuple(found)
+
+
+class AptRepository:
+    """A repository below `directory`, signed by a key of its own."""
+
+    def __init__(self, directory: Path, suite: str = "trixie", component: str = "stable") -> None:
+        self.root = directory / "repository"
+        self.suite, self.component = suite, component
+        self._work = directory / "work"
+        self._home = directory / "gnupg"
+        for path in (self.root, self._work, self._home):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.key, self.fingerprint = make_key(self._home, "Test Release <release@example.test>")
+        self.root.chmod(0o755)
+
+    def publish(self, packages: Sequence[Package], *, valid_until: str = "", date: str = "") -> None:
+        """Makes the packages and the signed lists. `date` and `valid_until` replace the release's own."""
+        pool = self.root / "pool" / self.component
+        shutil.rmtree(pool, ignore_errors=True)
+        pool.mkdir(parents=True)
+        for package in packages:
+            build_package(package, self._work, pool)
+        lists = self.root / "dists" / self.suite / self.component / "binary-amd64"
+        lists.mkdir(parents=True, exist_ok=True)
+        content = self._archive("packages", f"pool/{self.component}")
+        (lists / "Packages").write_text(content)
+        self.sign(valid_until=valid_until, date=date)
+
+    def sign(self, *, valid_until: str = "", date: str = "") -> None:
+        """Writes Release and InRelease anew over the lists as they lie there."""
+        release = self.root / "dists" / self.suite
+        for name in ("Release", "InRelease", "Release.gpg"):
+            (release / name).unlink(missing_ok=True)
+        options = {"Origin": "Test", "Suite": self.suite, "Codename": self.suite, "Components": self.component,
+                   "Architectures": "amd64"}  # fmt: skip
+        flags = [
+            flag for name, value in options.items() for flag in ("-o", f"APT::FTPArchive::Release::{name}={value}")
+        ]
+        text = self._archive(*flags, "release", f"dists/{self.suite}")
+        if date:
+            text = "".join(f"Date: {date}\n" if line.startswith("Date:") else line for line in text.splitlines(True))
+        if valid_until:
+            text = text.replace("MD5Sum:", f"Valid-Until: {valid_until}\nMD5Sum:", 1)
+        (release / "Release").write_text(text)
+        gpg(self._home, "--clearsign", "--output", str(release / "InRelease"), str(release / "Release"))
+
+    def _archive(self, *words: str) -> str:
+        done = subprocess.run(["apt-ftparchive", *words], cwd=self.root, capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+def make_key(home: Path, who: str) -> tuple[str, str]:
+    """A new signing key in the key ring `home`; its armoured public half and its fingerprint."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    gpg(home, "--passphrase", "", "--quick-generate-key", who, "rsa2048", "sign", "2d")
+    fingerprint = next(
+        line.split(":")[9]
+        for line in gpg(home, "--list-keys", "--with-colons").splitlines()
+        if line.startswith("fpr")
+    )
+    return gpg(home, "--armor", "--export", fingerprint), fingerprint
+
+
+def gpg(home: Path, *words: str) -> str:
+    """gpg in a key ring of its own, asking nobody."""
+    argv = ["gpg", "--homedir", str(home), "--batch", "--yes", "--pinentry-mode", "loopback", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def build_package(package: Package, work: Path, pool: Path) -> Path:
+    """One `.deb`."""
+    tree = work / package.name
+    shutil.rmtree(tree, ignore_errors=True)
+    control = tree / "DEBIAN"
+    control.mkdir(parents=True, mode=0o755)
+    fields = {
+        "Package": package.name,
+        "Version": package.version,
+        "Architecture": "amd64",
+        "Maintainer": "Test <test@example.test>",
+        "Description": "a package of a test",
+        **({"Depends": package.depends} if package.depends else {}),
+        **package.fields,
+    }
+    (control / "control").write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
+    for name, text in package.scripts.items():
+        (control / name).write_text(text)
+        (control / name).chmod(0o755)
+    for path, text in package.files.items():
+        target = tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    target = pool / f"{package.name}_{package.version.replace(':', '%3a')}_amd64.deb"
+    argv = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(target)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return target
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[int]:
+    """The port under which a directory is served over HTTP by this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", 0), partial(Quiet, directory=str(directory)))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
