@@ -12,7 +12,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.core.primitives import Primitive
-from bai_wizard.core.state import Account, Entry, Group, Key, State, Tree
+from bai_wizard.core.state import Account, Entry, Group, Key, State, Tree, Unit
 from bai_wizard.core.step import Interrupt
 from bai_wizard.machine.simulated_acts import Offer, act
 
@@ -114,9 +114,11 @@ class SimulatedMachine(Machine):
         return offer.version
 
     def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
-        answer = self.surroundings.looks.get(tuple(argv))
-        if answer is not None:
-            return answer
+        # What a fixture knows of the longest beginning of the command.
+        for length in range(len(argv), 0, -1):
+            answer = self.surroundings.looks.get(tuple(argv[:length]))
+            if answer is not None:
+                return answer
         if argv[0] == "getent" and len(argv) == 3:
             return self._getent(argv[1], argv[2])
         raise CannotTell(f"{argv[0]} is not installed on this simulated node")
@@ -132,7 +134,9 @@ class SimulatedMachine(Machine):
         return self.surroundings.affected.get(interrupt, ())
 
     def engine(self, path: str, *, deadline: float = 3.0) -> Any:
-        return self.surroundings.engine.get(path)
+        service = self._states.get(Key("unit", "docker.service"))
+        running = isinstance(service, Unit) and service.active == "active"
+        return self.surroundings.engine.get(path) if running else None
 
     def free_bytes(self, path: str) -> int:
         free = self.surroundings.free
