@@ -1,0 +1,134 @@
+"""The password: converges on the second run, by hash only, and its clear text is nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.core.codec import KEPT, SHOWN
+from bai_wizard.core.context import Context
+from bai_wizard.core.primitives import SetPassword
+from bai_wizard.core.secret import Secret, use_resolver
+from bai_wizard.core.state import Key, Password, States
+from bai_wizard.machine.libcrypt import belongs_to, hash_of
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.account import PAGE
+from bai_wizard.pages.account.checks import CHECKS
+from tests.pages.storage.cycle import plan_of, run, shown
+from tests.pages.ubuntu import bai, file, ubuntu
+
+CLEAR = "correct horse battery staple é"
+TABLE: dict[str, object] = {"password": {"env": "BAI_PASSWORD"}}
+LOCKED: dict[str, object] = {"sudo": "nopasswd"}
+
+
+@pytest.fixture
+def resolver() -> Iterator[list[str]]:
+    asked: list[str] = []
+
+    def resolve(key: str, source: object) -> Secret:
+        asked.append(key)
+        return Secret(CLEAR)
+
+    use_resolver(resolve)
+    yield asked
+    use_resolver(None)
+
+
+def password(machine: SimulatedMachine) -> str:
+    found = machine.password("bai")
+    assert found is not None
+    return found.hash.reveal()
+
+
+def test_it_converges_and_the_clear_text_is_nowhere(resolver: list[str], tmp_path: Path) -> None:
+    machine = ubuntu()
+    plan = plan_of(PAGE, TABLE, machine)
+    _, result = run(machine, plan, tmp_path)
+    assert result.code() == 0
+    assert password(machine).startswith("$y$")
+    assert belongs_to(Secret(CLEAR), Secret(password(machine)))
+    assert plan_of(PAGE, TABLE, machine).is_empty(), "the present hash fits: no other salt is wanted"
+    assert resolver == ["account.password"] * 2
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert CLEAR.encode() not in written
+    assert CLEAR not in json.dumps(plan.to_json(KEPT), ensure_ascii=False)
+    assert password(machine) not in json.dumps(plan.to_json(SHOWN)) + shown(plan)
+
+
+@pytest.mark.parametrize("present", ["$6$abc$wrong", "!", "*", "", "!$y$j9T$L254YBknBbldvMK7fV7Uk0$dowSmtp"])
+def test_another_password_is_replaced(present: str, resolver: list[str], tmp_path: Path) -> None:
+    machine = ubuntu(bai(present))
+    run(machine, plan_of(PAGE, TABLE, machine), tmp_path)
+    assert belongs_to(Secret(CLEAR), Secret(password(machine)))
+
+
+def test_a_hash_of_another_method_is_kept_while_it_fits(resolver: list[str]) -> None:
+    import ctypes
+
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    old = library.crypt(CLEAR.encode(), b"$6$saltsalt").decode()
+    assert plan_of(PAGE, TABLE, ubuntu(bai(old))).is_empty()
+
+
+def test_nobody_can_be_asked() -> None:
+    text = shown(plan_of(PAGE, TABLE, ubuntu()))
+    assert "the password is asked for when the plan is applied" in text
+
+
+@pytest.mark.parametrize("present, after", [("!", "*"), ("", "*"), ("*", "*"), ("$y$j9T$x$y", "$y$j9T$x$y")])
+def test_without_a_password_the_account_is_locked_but_a_set_one_stays(
+    present: str, after: str, tmp_path: Path
+) -> None:
+    machine = ubuntu(bai(present))
+    run(machine, plan_of(PAGE, LOCKED, machine), tmp_path)
+    assert password(machine) == after
+    assert plan_of(PAGE, LOCKED, machine).is_empty()
+
+
+def test_the_change_is_shown_without_the_hash() -> None:
+    before: States = {Key("password", "bai"): Password(Secret("$6$old$old"))}
+    one, other = (SetPassword("bai", Secret(f"$6$new${tail}")).changes(before)[0] for tail in "ab")
+    assert one.headline() == "~ password of bai  set"
+    assert one != other, "two plans with other hashes must not be taken for one"
+
+
+class TestLibcrypt:
+    def test_a_hash_belongs_to_its_password_only(self) -> None:
+        made = hash_of(Secret(CLEAR))
+        assert belongs_to(Secret(CLEAR), made)
+        assert not belongs_to(Secret(CLEAR + "x"), made)
+        assert hash_of(Secret(CLEAR)) != made, "each hash has a salt of its own"
+
+    @pytest.mark.parametrize(
+        "field", ["", "*", "!", "x", "$", "$y$", "$y$j9T$", "$9$nonsense$x", "*0", "abJnggxhB/yWI"]
+    )
+    def test_what_is_no_hash_belongs_to_nobody(self, field: str) -> None:
+        assert not belongs_to(Secret(""), Secret(field))
+        assert not belongs_to(Secret(CLEAR), Secret(field))
+
+    def test_the_work_area_does_not_keep_the_clear_text(self) -> None:
+        assert Secret(CLEAR).reveal() not in repr(hash_of(Secret(CLEAR)))
+
+
+@pytest.mark.parametrize(
+    "line, result",
+    [
+        ("bai:$y$x:20000:0:99999:7:::", "ok"),
+        ("bai:$y$x:0:0:99999:7:::", "problem"),
+        ("bai:$y$x:10000:0:30:7:::", "problem"),
+        ("bai:$y$x:20000:0:99999:7::100:", "problem"),
+        ("bai:*:0:0:99999:7:::", "not-applicable"),
+        ("root:$y$x:0:0:99999:7:::", "not-applicable"),
+    ],
+)
+def test_an_expired_password_is_found(line: str, result: str) -> None:
+    check = next(check for check in CHECKS if check.id == "acct-password-expired")
+    machine = ubuntu(bai(), {"/etc/shadow": file(f"daemon:*:1:0:99999:7:::\n{line}\n", 0o640)})
+    found = check.look(machine, Context())
+    assert not isinstance(found, tuple)
+    assert found.result == result
