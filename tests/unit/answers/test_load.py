@@ -219,6 +219,13 @@ def test_a_value_is_located_in_the_layer_that_gives_it(given_tables: list[dict[s
     walk(merge(layers), ())
 
 
+def test_another_source_of_a_password_takes_the_place_of_the_first_as_a_whole() -> None:
+    base = Layer((), {"account": {"password": {"env": "PW"}}})
+    above = Layer(("override", 0), {"account": {"password": {"file": "/pw"}}})
+    assert merge([base, above]) == above.tables
+    assert locate([base, above], ("account", "password", "env")) == ("override", 0, "account", "password")
+
+
 @given(tables, tables)
 def test_the_later_layer_wins(below: dict[str, Any], above: dict[str, Any]) -> None:
     merged = merge([Layer((), below), Layer(("override", 0), above)])
