@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, Machine
-from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.primitives import Primitive, RefreshPackages
 from bai_wizard.core.state import Account, Entry, Group, Key, State, Tree, Unit
 from bai_wizard.core.step import Interrupt
 from bai_wizard.machine.simulated_acts import Offer, act
@@ -21,6 +21,8 @@ Moment = Literal["before", "after"]
 Fault = Callable[[Primitive, Moment], None]
 # Keys that only say that something was done; they have no lasting state.
 WITHOUT_STATE = ("restart", "command", "package-lists")
+# The directory that apt renews when it reads the lists.
+PACKAGE_LISTS = "/var/lib/apt/lists"
 # The clock of a simulated node at its start, seconds since 1970; it goes on by a second with each change.
 FIRST_MOMENT = 1_800_000_000.0
 
@@ -153,6 +155,8 @@ class SimulatedMachine(Machine):
         self.now += 1
         for key, state in act(primitive, self._states, self.surroundings.offers, self.now).items():
             self._put(key, state)
+        if isinstance(primitive, RefreshPackages):
+            self._changed_at[PACKAGE_LISTS] = self.now
         self.performed.append(primitive)
         if self.fault is not None:
             self.fault(primitive, "after")
