@@ -43,11 +43,11 @@ class MirroredBuild:
     def entry(self, *, sha256: str = "") -> dict[str, object]:
         """As it stands in the catalogue; with another hash where a test wants a wrong one."""
         major, minor, patch = map(int, self.version.split("."))
+        arch = {"family": ARCH, "variant": None}
         return {
-            "name": "cpython", "arch": {"family": ARCH, "variant": None}, "os": "linux", "libc": "gnu", "major": major,
-            "minor": minor, "patch": patch, "prerelease": "", "variant": None, "build": DATE,
+            "name": "cpython", "arch": arch, "os": "linux", "libc": "gnu", "major": major, "minor": minor,
+            "patch": patch, "prerelease": "", "variant": None, "build": DATE, "flavour": "install_only",
             "url": f"{RELEASES}/{DATE}/{self.file.name.replace('+', '%2B')}", "sha256": sha256 or self.sha256,
-            "flavour": "install_only",
         }  # fmt: skip
 
 
@@ -89,7 +89,10 @@ def mirrored(version: str) -> MirroredBuild:
         if not file.exists():
             directory.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".partial")
-            with gzip.open(partial, "wb", compresslevel=1) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+            with (
+                gzip.open(partial, "wb", compresslevel=1) as stream,
+                tarfile.open(fileobj=stream, mode="w|") as archive,
+            ):
                 _pack(prefix, archive, ".".join(version.split(".")[:2]))
             partial.rename(file)
     done = subprocess.run(["sha256sum", str(file)], capture_output=True, check=True, text=True)
@@ -126,7 +129,7 @@ def _add(archive: tarfile.TarFile, prefix: Path, path: Path, name: str, minor: s
         data = data.replace(own, b"/install").replace(b"'gcc", b"'clang").replace(b" gcc", b" clang")
     elif name.startswith("python/bin/") and data.startswith(b"#!"):
         body = data.partition(b"\n")[2]
-        start = b"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python%s\" \"$0\" \"$@\"\n' '''\n"
+        start = b'#!/bin/sh\n\'\'\'exec\' "$(dirname -- "$(realpath -- "$0")")/python%s" "$0" "$@"\n\' \'\'\'\n'
         data = start % minor.encode() + body
     info.size = len(data)
     archive.addfile(info, io.BytesIO(data))

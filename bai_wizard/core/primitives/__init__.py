@@ -34,6 +34,7 @@ from bai_wizard.core.primitives.pythons import (
     InstallDistributions,
     InstallPython,
     MakeVenv,
+    RemovePython,
 )
 from bai_wizard.core.primitives.trees import CloneRepository, RemoveTree
 from bai_wizard.core.primitives.units import ReloadUnits, RestartUnit, SetUnit
@@ -69,6 +70,7 @@ Primitive = (
     | FetchFile
     | DropDownload
     | InstallPython
+    | RemovePython
     | BuildPython
     | MakeVenv
     | InstallDistributions
@@ -102,6 +104,7 @@ __all__ = [
     "RemoveMember",
     "RemovePackages",
     "RemovePath",
+    "RemovePython",
     "RemoveTree",
     "RemoveUser",
     "RestartUnit",

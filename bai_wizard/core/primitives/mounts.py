@@ -35,7 +35,8 @@ class SetMount(BasePrimitive):
 
     def inverse(self, before: States) -> BasePrimitive | None:
         old = before[self.keys()[0]]
-        if not isinstance(old, Mount):
+        if not isinstance(old, Mount) or old.fstype == "autofs":
+            # An automount point that nobody has used yet: the file system itself is what goes.
             return SetMount(self.target, mounted=False)
         return SetMount(self.target, True, old.source, old.fstype)
 

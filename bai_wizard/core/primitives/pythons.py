@@ -49,7 +49,7 @@ Environment = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class PackageSources:
-    """Where Python packages come from; the public index where nothing is said. `no_index`: only `find_links` count."""
+    """Where Python packages come from; the public one where nothing is said. `no_index`: only `find_links`."""
 
     index_url: str = ""
     extra_index_urls: tuple[str, ...] = ()
@@ -108,6 +108,15 @@ class DropDownload(BasePrimitive):
 
 
 @dataclass(frozen=True)
+class RemovePython(RemoveTree):
+    """Removes an interpreter that this wizard made, unless a virtual environment of the account still needs it."""
+
+    kind: ClassVar[str] = "remove-python"
+    path: str
+    account: str
+
+
+@dataclass(frozen=True)
 class InstallPython(TreePrimitive):
     """Unpacks a verified build of python-build-standalone at `path`, as the account.
 
@@ -127,6 +136,9 @@ class InstallPython(TreePrimitive):
 
     def what(self) -> str:
         return f"Python {self.version} ({self.name})"
+
+    def inverse(self, before: States) -> BasePrimitive | None:
+        return RemovePython(self.path, self.account)
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,7 @@ class BuildPython(BasePrimitive):
         return {interpreter_key(self.path): Interpreter(self.version), tree_key(self.path): UNPREDICTABLE}
 
     def inverse(self, before: States) -> BasePrimitive | None:
-        return RemoveTree(self.path)
+        return RemovePython(self.path, self.account)
 
     def changes(self, before: States) -> tuple[Change, ...]:
         return (Change(f"{self.path}/", "create", attributes=f"Python {self.version}, built by pyenv"),)

@@ -38,7 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "images": ("pull-images", "load-images", "tag-image", "remove-images"),
     "trees": ("clone-repository", "remove-tree"),
     "downloads": ("fetch-file", "drop-download"),
-    "pythons": ("install-python", "build-python"),
+    "pythons": ("install-python", "build-python", "remove-python"),
     "venvs": ("make-venv", "install-distributions"),
     "command": ("run-command",),
 }

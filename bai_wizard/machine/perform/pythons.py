@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from glob import escape, glob
 from posixpath import basename, dirname
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log
-from bai_wizard.core.primitives import BuildPython, InstallPython
+from bai_wizard.core.primitives import BuildPython, InstallPython, RemovePython
 from bai_wizard.machine.cache import CACHE, make_directory, write
 from bai_wizard.machine.perform.acting import Acting
-from bai_wizard.machine.perform.trees import begin_staging, end_staging, place
+from bai_wizard.machine.perform.trees import begin_staging, end_staging, place, remove_tree
 from bai_wizard.machine.perform.uv import uv
 from bai_wizard.machine.pythons import examine
-from bai_wizard.machine.readers.pythons import UNFINISHED
+from bai_wizard.machine.readers.pythons import UNFINISHED, venv_at
 
 if TYPE_CHECKING:
     from bai_wizard.machine.local import LocalMachine
@@ -88,6 +89,31 @@ def build_python(machine: LocalMachine, primitive: BuildPython, log: Log) -> Non
     acting.call(_end_build, work, mark)
 
 
+def remove_python(machine: LocalMachine, primitive: RemovePython, log: Log) -> None:
+    """Removes an interpreter. Raises StepFailed, with nothing removed, where an environment would lose its Python."""
+    acting = Acting.of(machine, primitive.account, log, {})
+    users = acting.call(environments_of, acting.home, primitive.path, answer=list[str])
+    if users:
+        raise StepFailed(f"{primitive.path} is kept, because it is the Python of {', '.join(users)}")
+    remove_tree(machine, primitive, log)
+
+
+def environments_of(home: str, python: str) -> list[str]:
+    """The environments that were made from an interpreter: a service's, one in the home, one of pyenv."""
+    top = escape(home)
+    candidates = [*glob(f"{top}/*/.venv"), *glob(f"{top}/*"), *glob(f"{top}/.pyenv/versions/*/envs/*")]
+    found = []
+    for path in candidates:
+        here = os.open(dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            venv = venv_at(here, basename(path)) if os.path.isdir(path) and not os.path.islink(path) else None
+        finally:
+            os.close(here)
+        if venv is not None and venv.home == f"{python}/bin":
+            found.append(path)
+    return found
+
+
 def _begin_build(path: str, mark: str, work: str) -> None:
     """Clears what a cut build left. Nothing of somebody else is lost: the place was empty, or marked as ours."""
     import shutil
@@ -109,4 +135,8 @@ def _end_build(work: str, mark: str) -> None:
     os.unlink(mark)
 
 
-PERFORMERS: Performers = {InstallPython.kind: install_python, BuildPython.kind: build_python}
+PERFORMERS: Performers = {
+    InstallPython.kind: install_python,
+    BuildPython.kind: build_python,
+    RemovePython.kind: remove_python,
+}
