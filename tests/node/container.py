@@ -21,6 +21,14 @@ FLAGS = (
     "--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", "/var/lib/docker", "--env", "container=docker",
 )  # fmt: skip
 
+# Docker shows a container its own control groups, read-only. They become writable; the host's must not be mounted
+# in their place: every node's systemd would take the same groups for its own and remove what another one needs.
+OWN_GROUPS = """for part in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    mountpoint -q "$part" && mount -o remount,bind,rw "$part"
+done
+exec "$0"
+"""
+
 
 class ContainerNode(Node):
     """A fresh node from an image; its files, accounts, units and ``net.*`` settings are its own.
@@ -47,7 +55,7 @@ class ContainerNode(Node):
             extra += ["--volume", f"{source}:{path}"]
         label = f"{LABEL}={os.getpid()}"
         name = ("--name", self.hostname, "--hostname", self.hostname, "--label", label)
-        docker("run", "--detach", *name, *FLAGS, *extra, image, f"/{NODE_INIT_IN_TREE}")
+        docker("run", "--detach", *name, *FLAGS, *extra, image, "sh", "-c", OWN_GROUPS, f"/{NODE_INIT_IN_TREE}")
         try:
             self.wait_until_up(BOOT_SECONDS)
         except BaseException:
@@ -89,4 +97,4 @@ def _cgroup_flags() -> list[str]:
     """Where the host has the old control groups, systemd needs to be told that they are what it gets."""
     if (CGROUPS / "cgroup.controllers").exists():
         return []
-    return ["--volume", f"{CGROUPS}:{CGROUPS}:rw", "--env", f"SYSTEMD_PROC_CMDLINE={LEGACY}"]
+    return ["--env", f"SYSTEMD_PROC_CMDLINE={LEGACY}"]
