@@ -1,0 +1,190 @@
+"""The docker page on fresh nodes and on nodes with containers, with engines from Debian's packages."""
+
+import json
+
+import pytest
+
+from tests.node.conftest import NodeFactory
+from tests.node.container import ContainerNode
+from tests.node.docker_answers import apply, daemon_json, done, is_running, planned, put, run_a_container
+from tests.node.snapshot import difference
+
+DISTRO = '[docker]\nsource = "distro"\n'
+KEEP = '[docker]\nsource = "keep"\n'
+
+
+def test_fresh_node_to_docker_for_the_account_then_nothing_then_undone(node: ContainerNode) -> None:
+    put(node, DISTRO)
+    before = node.snapshot(("/etc/docker", "/etc/apt", "/etc/systemd/system/docker.service.d"))
+    said = done(apply(node))
+    assert "in effect at the next login: " in said
+    assert "docker.users" in said
+    assert node.run(["su", "-", "bai", "-c", "docker run --help && docker compose version"]).rc == 0
+    assert daemon_json(node)["features"] == {"containerd-snapshotter": False}
+    assert done(planned(node), 0)
+    undone = done(node.wizard("undo"))
+    assert "packages stay installed" in undone
+    assert (
+        difference(before, node.snapshot(("/etc/docker", "/etc/apt", "/etc/systemd/system/docker.service.d"))) == []
+    )
+    assert node.run(["id", "bai"]).rc != 0
+    assert node.run(["docker", "version"]).rc == 0
+
+
+def test_progress_of_apt_is_told(node: ContainerNode) -> None:
+    put(node, DISTRO)
+    events = [json.loads(line) for line in done(apply(node, "--json")).splitlines() if line.startswith("{")]
+    steps = [event for event in events if event.get("step") == "docker.packages" and event.get("total") == 100]
+    told = [event["done"] for event in steps]
+    assert told == sorted(told)
+    assert told[-1] > 90
+    assert any("Unpacking" in event["text"] or "Preparing" in event["text"] for event in steps)
+
+
+@pytest.fixture
+def with_docker(node_factory: NodeFactory) -> ContainerNode:
+    """A node whose engine runs already."""
+    node = node_factory("trixie-docker")
+    node.run(["systemctl", "start", "docker"], check=True)
+    return node
+
+
+HAND_WRITTEN = """{
+    "debug": true,   "labels": ["rack=7"],
+    "log-driver": "local"
+}
+"""
+
+
+def test_hand_written_daemon_json_keeps_every_byte_that_is_not_ours(with_docker: ContainerNode) -> None:
+    node = with_docker
+    node.write("/etc/docker/daemon.json", HAND_WRITTEN, 0o640)
+    node.run(["systemctl", "restart", "docker"], check=True)
+    run_a_container(node)
+    put(node, KEEP + 'insecure_registries = ["harbor.corp:5000"]\nhold = false\n')
+    refused = done(apply(node), 3)
+    assert "sleeper" in refused
+    assert "--yes-interrupt=docker.restart" in refused
+    assert node.read("/etc/docker/daemon.json").decode() == HAND_WRITTEN
+    assert is_running(node)
+    done(apply(node, "--yes-interrupt=docker.restart"))
+    text = node.read("/etc/docker/daemon.json").decode()
+    assert text.startswith('{\n    "debug": true,   "labels": ["rack=7"],\n    "log-driver": "local"')
+    assert daemon_json(node)["insecure-registries"] == ["harbor.corp:5000"]
+    assert node.run(["stat", "-c", "%a", "/etc/docker/daemon.json"]).out.strip() == "640"
+    info = json.loads(node.run(["docker", "info", "--format", "{{json .}}"], check=True).out)
+    assert "harbor.corp:5000" in info["RegistryConfig"]["IndexConfigs"]
+    assert info["Debug"] is True
+    done(planned(node), 0)
+    done(node.wizard("undo"))
+    assert node.read("/etc/docker/daemon.json").decode() == HAND_WRITTEN
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ('{\n  "debug": true,\n}\n', "daemon.json:3:1"),
+        ('{\n  // ours\n  "debug": true\n}\n', "daemon.json:2:3"),
+        ('{"debug": true, "debug": false}', "twice"),
+    ],
+)
+def test_unreadable_daemon_json_is_told_by_place_and_left(with_docker: ContainerNode, text: str, place: str) -> None:
+    node = with_docker
+    node.write("/etc/docker/daemon.json", text)
+    put(node, KEEP)
+    said = done(apply(node), 3)
+    assert place in said
+    assert node.read("/etc/docker/daemon.json").decode() == text
+    node.write("/etc/docker/daemon.json", '{"debug": true}\n')
+    done(apply(node))
+    assert daemon_json(node)["debug"] is True
+
+
+def test_a_daemon_that_does_not_come_back_gets_the_old_file_again(with_docker: ContainerNode) -> None:
+    """What `dockerd --validate` does not see: a pool that is too small is refused at the start only."""
+    node = with_docker
+    node.write("/etc/docker/daemon.json", '{"debug": true}\n')
+    node.run(["systemctl", "restart", "docker"], check=True)
+    put(node, KEEP + 'registry_mirrors = ["http://127.0.0.1:1/path?query"]\n')
+    said = done(apply(node), 4)
+    assert "is back as it was" in said or "refuses the new content" in said
+    assert node.read("/etc/docker/daemon.json").decode() == '{"debug": true}\n'
+    assert node.run(["docker", "version"]).rc == 0
+    put(node, KEEP)
+    done(apply(node))
+
+
+def test_a_flag_of_the_service_is_not_repeated_in_daemon_json(with_docker: ContainerNode) -> None:
+    node = with_docker
+    node.write(
+        "/etc/systemd/system/docker.service.d/site.conf",
+        "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --insecure-registry=old.corp --log-driver=local\n",
+    )
+    node.run(["systemctl", "daemon-reload"], check=True)
+    node.run(["systemctl", "restart", "docker"], check=True)
+    put(node, KEEP + 'insecure_registries = ["harbor.corp:5000"]\n')
+    said = done(apply(node), 3)
+    assert "site.conf" in said
+    assert "--insecure-registry" in said or "--log-driver" in said
+    assert node.run(["docker", "version"]).rc == 0
+
+
+def test_filled_data_root_is_not_abandoned(with_docker: ContainerNode) -> None:
+    node = with_docker
+    run_a_container(node)
+    put(node, KEEP + 'data_root = "/data/docker"\n')
+    said = done(apply(node), 3)
+    assert "/var/lib/docker" in said
+    assert "vanish from sight" in said
+    assert is_running(node)
+
+
+def test_data_root_and_mount_guard_on_a_fresh_node(node_factory: NodeFactory) -> None:
+    node = node_factory(tmpfs={"/data": ""})
+    put(node, DISTRO + 'data_root = "/data/docker"\ndata_root_must_be_mount = true\n')
+    done(apply(node))
+    shown = node.run(["docker", "info", "--format", "{{.DockerRootDir}}"], check=True).out
+    assert shown.strip() == "/data/docker"
+    unit = node.run(["systemctl", "show", "docker", "--property", "RequiresMountsFor"], check=True).out
+    assert "/data/docker" in unit
+    done(planned(node), 0)
+
+
+def test_data_root_that_has_to_be_a_mount_and_is_none(node: ContainerNode) -> None:
+    put(node, DISTRO + 'data_root = "/data/docker"\ndata_root_must_be_mount = true\n')
+    assert "system disk" in done(apply(node), 3)
+    assert not node.exists("/etc/docker/daemon.json")
+
+
+def test_interrupted_dpkg_is_recognised_and_a_second_run_completes(node: ContainerNode) -> None:
+    put(node, DISTRO)
+    node.write("/var/lib/dpkg/updates/0001", "")
+    said = done(apply(node), 4)
+    assert "dpkg --configure -a" in said
+    node.run(["rm", "/var/lib/dpkg/updates/0001"], check=True)
+    done(apply(node))
+    assert node.run(["docker", "version"]).rc == 0
+
+
+def test_whoever_holds_the_lock_of_apt_is_named_and_waited_for(node: ContainerNode) -> None:
+    put(node, DISTRO)
+    holder = (
+        "import fcntl, os, time\nfile = open('/var/lib/dpkg/lock-frontend', 'w')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
+    )
+    node.write("/root/holder.py", holder + "time.sleep(25)\n")
+    node.run(["/usr/bin/python3", "/root/holder.py"], detach=True)
+    said = done(apply(node))
+    assert "waiting for python3 (process" in said
+
+
+def test_proxy_of_the_network_table_reaches_the_service(node: ContainerNode) -> None:
+    node.write("/root/answers.toml", "")
+    put(node, DISTRO)
+    done(apply(node))
+    network = '[network]\napply = false\nproxy = { http = "http://proxy.corp:3128", no_proxy = "10.0.0.0/8,.corp" }\n'
+    put(node, network, KEEP)
+    done(apply(node))
+    shown = node.run(["docker", "info", "--format", "{{.HTTPProxy}} {{.NoProxy}}"], check=True).out
+    assert "http://proxy.corp:3128" in shown
+    assert "10.0.0.0/8,.corp,localhost" in shown
+    done(planned(node), 0)
