@@ -93,8 +93,8 @@ def field(
     """A field of the settings; without `default` and `factory` it must be given.
 
     `help` is one or two sentences that serve the help panel, the schema, the commented answers file and the
-    README. `example` is a whole value of the field. `choices` says for each word what it means. `unit` is shown behind the value. `limits` are pydantic's
-    own (`ge`, `le`, `min_length`, `max_length`).
+    README. `example` is a whole value of the field. `choices` says for each word what it means. `unit` is shown
+    behind the value. `limits` are pydantic's own (`ge`, `le`, `min_length`, `max_length`).
     """
     extra: dict[str, Any] = {}
     if unit:
