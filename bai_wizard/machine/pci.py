@@ -1,0 +1,51 @@
+"""The node's PCI devices, as the kernel lists them: no vendor's tool, no child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.machine import Machine
+
+DEVICES = "/sys/bus/pci/devices"
+
+
+@dataclass(frozen=True)
+class PciDevice:
+    """One function on the bus, with numbers as PCI has them.
+
+    `kind` is class and subclass (0x0302: a 3D controller). `driver` is the kernel driver that holds it; empty for none.
+    """
+
+    address: str
+    vendor: int
+    device: int
+    kind: int
+    driver: str = ""
+
+    @property
+    def id(self) -> str:
+        """`10de:2330`, as lspci -n shows it."""
+        return f"{self.vendor:04x}:{self.device:04x}"
+
+
+def scan(machine: Machine) -> tuple[PciDevice, ...]:
+    """Every device, by address. Raises CannotTell when the list, or one entry of it, cannot be read."""
+    found = []
+    for address in machine.names(DEVICES):
+        text = machine.kernel_text(f"{DEVICES}/{address}/uevent")
+        if text is not None:
+            found.append(parse_uevent(address, text))
+    return tuple(found)
+
+
+def parse_uevent(address: str, text: str) -> PciDevice:
+    """Reads a device's `uevent`: DRIVER, PCI_CLASS and PCI_ID, in hexadecimal. Raises CannotTell on another form."""
+    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    vendor, _, device = fields.get("PCI_ID", "").partition(":")
+    try:
+        # The class register has three bytes; the last one is the programming interface.
+        kind = int(fields.get("PCI_CLASS", ""), 16) >> 8
+        return PciDevice(address, int(vendor, 16), int(device, 16), kind, fields.get("DRIVER", ""))
+    except ValueError as error:
+        raise CannotTell(f"{DEVICES}/{address}/uevent has no PCI_CLASS and PCI_ID") from error
