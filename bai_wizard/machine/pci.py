@@ -14,7 +14,8 @@ DEVICES = "/sys/bus/pci/devices"
 class PciDevice:
     """One function on the bus, with numbers as PCI has them.
 
-    `kind` is class and subclass (0x0302: a 3D controller). `driver` is the kernel driver that holds it; empty for none.
+    `kind` is class and subclass (0x0302: a 3D controller). `driver` is the kernel driver that holds it; empty where
+    none does.
     """
 
     address: str
