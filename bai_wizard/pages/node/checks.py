@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bai_wizard.core.finding import Check
+from bai_wizard.pages.node import check_health, check_system
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS = (*check_health.CHECKS, *check_system.CHECKS)

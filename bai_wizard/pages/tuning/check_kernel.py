@@ -5,9 +5,10 @@ from __future__ import annotations
 from bai_wizard.core.context import Context
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
+from bai_wizard.pages.known_ports import ports_of
 from bai_wizard.pages.subject import Subject
 from bai_wizard.pages.tuning.boot import Assignment, read_files, winner
-from bai_wizard.pages.tuning.data import Parameter, catalogue, ports_of, profile
+from bai_wizard.pages.tuning.data import Parameter, catalogue, profile
 from bai_wizard.pages.tuning.statements import commented, edits, statements, target_of
 from bai_wizard.pages.tuning.sysctl_file import OTHER_NAME, PATH
 from bai_wizard.pages.tuning.wanted import PORT_RANGE, RESERVED_PORTS, dotted

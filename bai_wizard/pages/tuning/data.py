@@ -1,15 +1,13 @@
-"""Reads `data/tuning.toml` and `data/ports.toml`: what is wanted, why, and how it is compared."""
+"""Reads `data/tuning.toml`: what is wanted, why, and how it is compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, get_args
 
-from bai_wizard.core.context import Role
-from bai_wizard.steps.better import Better, Interval, intervals, union
+from bai_wizard.steps.better import Better
 
 
 @dataclass(frozen=True)
@@ -44,24 +42,11 @@ class Profile:
     sysctl: dict[str, Value]
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Ports on which something of Backend.AI listens on nodes of these roles."""
-
-    ports: tuple[Interval, ...]
-    what: str
-    roles: tuple[Role, ...]
-
-
-def _read(name: str) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(files("bai_wizard.data").joinpath(name).read_text(encoding="utf-8"))
-
-
 @cache
 def _tuning() -> dict[str, Any]:
-    return _read("tuning.toml")
+    import tomllib
+
+    return tomllib.loads(files("bai_wizard.data").joinpath("tuning.toml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -84,19 +69,3 @@ def profile(name: str) -> Profile:
         key: Value(value) if isinstance(value, str) else Value(**value) for key, value in body["sysctl"].items()
     }
     return Profile(name, body["label"], body["title"], body["source"], values)
-
-
-@cache
-def ports() -> tuple[Ports, ...]:
-    """Every port of Backend.AI."""
-    return tuple(
-        Ports(intervals(entry["ports"]), entry["what"], tuple(entry["roles"]))
-        for entry in _read("ports.toml")["port"]
-    )
-
-
-def ports_of(roles: Iterable[Role]) -> tuple[Interval, ...]:
-    """The ports of nodes of these roles."""
-    wanted = set(roles)
-    mine = [interval for entry in ports() if wanted & set(entry.roles) for interval in entry.ports]
-    return union(tuple(mine), ())

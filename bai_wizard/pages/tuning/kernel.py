@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Absent, Known
+from bai_wizard.pages.known_ports import ports_of
 from bai_wizard.pages.tuning.boot import SysctlFile, winner
-from bai_wizard.pages.tuning.data import ports_of
 from bai_wizard.pages.tuning.decide import Decision, Record, decide, records
 from bai_wizard.pages.tuning.facts import TuningFacts
 from bai_wizard.pages.tuning.own_file import OwnFile, read

@@ -1,0 +1,154 @@
+"""The root causes, and what the doctor looks at in a node's system."""
+
+from __future__ import annotations
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.state import Entry, Key, Mount, State
+from bai_wizard.doctor.children import look
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.node import checks
+from tests.pages.ubuntu import file, ubuntu
+
+Looks = dict[tuple[str, ...], Completed]
+CLOCK = ("timedatectl", "show", "--property=NTPSynchronized", "--property=NTP")
+GETENT = ("getent", "ahosts", "archive.ubuntu.com")
+AUDIT = ("dpkg", "--audit")
+SS = ("ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header")
+LOCK = "/var/lib/dpkg/lock-frontend"
+STAT = ("stat", "--format=%i %n", LOCK)
+GOOD: Looks = {
+    CLOCK: Completed(0, "NTPSynchronized=yes\nNTP=yes\n", ""),
+    GETENT: Completed(0, "10.1.1.1 STREAM x\n", ""),
+    AUDIT: Completed(0, "", ""),
+    SS: Completed(0, "", ""),
+    STAT: Completed(0, f"402117 {LOCK}\n", ""),
+    **{
+        ("stat", "--file-system", "--format=%c %d", path): Completed(0, "1000 900\n", "")
+        for path in ("/", "/var", "/home")
+    },
+}
+SOURCES = "# http://old.example\nTypes: deb\nURIs: http://archive.ubuntu.com/ubuntu\n"
+HELD = "1: POSIX  ADVISORY  WRITE 4242 fe:00:402117 0 EOF\n2: FLOCK  ADVISORY  WRITE 1 fe:00:1 0 EOF"
+
+
+def node(
+    states: dict[Key, State | None] | None = None, looks: Looks | None = None, **about: object
+) -> SimulatedMachine:
+    files: dict[str, str | Entry | None] = {"/etc/apt/sources.list.d/ubuntu.sources": SOURCES, LOCK: ""}
+    kernel = {"/proc/sys/kernel/osrelease": "6.8.0-50-generic", **dict(about.pop("kernel", {}))}  # type: ignore[call-overload]
+    return ubuntu(states, files, None, looks={**GOOD, **(looks or {})}, kernel=kernel, **about)
+
+
+CASES: dict[str, tuple[SimulatedMachine, dict[str, str]]] = {
+    "all is well": (node(), {}),
+    "another release": (node({Key("file", "/etc/os-release"): file("ID=ubuntu\nVERSION_ID=22.04\n")}), {}),
+    "nothing keeps the clock": (
+        node(looks={CLOCK: Completed(0, "NTPSynchronized=no\nNTP=no\n", "")}),
+        {"apt-clock-skew": "warning"},
+    ),
+    "no bus for timedatectl": (node(looks={CLOCK: Completed(1, "", "no bus")}), {"apt-clock-skew": "cannot-tell"}),
+    "no names": (node(looks={GETENT: Completed(2, "", "")}), {"dns-broken": "problem"}),
+    "a full disk": (node(free={"/": 100 << 20}), {"node.disk-space": "problem"}),
+    "no inodes": (
+        node(looks={("stat", "--file-system", "--format=%c %d", "/"): Completed(0, "1000 3\n", "")}),
+        {"inodes-exhausted": "problem"},
+    ),
+    "btrfs has no fixed number of inodes": (
+        node(looks={("stat", "--file-system", "--format=%c %d", "/"): Completed(0, "0 0\n", "")}),
+        {},
+    ),
+    "a full /boot": (
+        node({Key("mount", "/boot"): Mount("/dev/vda2", "ext4")}, free={"/": 200 << 30, "/boot": 10 << 20}),
+        {"boot-full": "warning"},
+    ),
+    "a reboot": (node({Key("file", "/run/reboot-required"): file("")}), {"reboot-pending": "warning"}),
+    "a hardened /tmp": (
+        node({Key("mount", "/tmp"): Mount("tmpfs", "tmpfs", "rw,noexec")}),
+        {"tmp-noexec": "warning"},
+    ),
+    "dpkg was cut off": (
+        node(looks={AUDIT: Completed(0, "The following packages:\n docker-ce  Docker\n", "")}),
+        {"apt-dpkg-interrupted": "problem"},
+    ),
+    "dpkg has unfinished updates": (
+        node({Key("file", "/var/lib/dpkg/updates/0001"): file("")}),
+        {"apt-dpkg-interrupted": "problem"},
+    ),
+    "apt is in use": (
+        node(kernel={"/proc/locks": HELD, "/proc/4242/comm": "unattended-upgr"}),
+        {"apt-lock-held": "warning"},
+    ),
+    "a language that is not there": (
+        node(
+            {Key("file", "/etc/default/locale"): file("LANG=ko_KR.UTF-8\n")},
+            {("locale", "-a"): Completed(0, "C\n", "")},
+        ),
+        {"locale-broken": "warning"},
+    ),
+    "a port is taken": (
+        node(looks={SS: Completed(0, 'LISTEN 0 5 0.0.0.0:6001 0.0.0.0:* users:(("Xorg",pid=1,fd=3))\n', "")}),
+        {"port-in-use": "warning"},
+    ),
+    "a port is Backend.AI's own": (
+        node(looks={SS: Completed(0, 'LISTEN 0 5 *:6001 *:* users:(("python3.13",pid=1,fd=3))\n', "")}),
+        {},
+    ),
+}
+CASES["another release"] = (CASES["another release"][0], {"node.release": "warning"})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_found(case: str) -> None:
+    machine, expected = CASES[case]
+    found = [finding for check in checks() for finding in look(check, machine, Context())]
+    assert not [finding for finding in found if finding.result == "crashed"], found
+    told = {finding.id: finding.result for finding in found if finding.result not in ("ok", "not-applicable")}
+    assert told == expected
+    for finding in found:
+        if finding.result in ("problem", "warning"):
+            assert finding.evidence
+            assert finding.cause
+            assert finding.guidance
+
+
+@pytest.mark.parametrize(
+    "dump, result",
+    [
+        ('Acquire::http::Proxy "http://p:1/";\n', "ok"),
+        ('Acquire::http::Proxy "http://q:1";\n', "problem"),
+        ("", "problem"),
+    ],
+)
+def test_apts_proxy_is_what_apt_says(dump: str, result: str) -> None:
+    machine = node(looks={("apt-config", "dump"): Completed(0, dump, "")})
+    check = next(check for check in checks() if check.id == "apt-proxy")
+    (finding,) = look(check, machine, Context(proxy_http="http://p:1"))
+    assert finding.result == result
+
+
+def test_a_missing_certificate_has_a_remedy() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    machine = node({Key("file", "/root/ca.crt"): file(pem)})
+    check = next(check for check in checks() if check.id == "node.trust")
+    (finding,) = look(check, machine, Context(ca_certificates=("/root/ca.crt",)))
+    assert finding.result == "problem"
+    assert [step.id for step in finding.remedy] == ["node.trust"]
+
+
+def test_behind_a_proxy_only_its_name_is_asked() -> None:
+    machine = node(
+        looks={("getent", "ahosts", "p.corp"): Completed(0, "10.0.0.1 STREAM p\n", ""), GETENT: Completed(2, "", "")}
+    )
+    check = next(check for check in checks() if check.id == "dns-broken")
+    (finding,) = look(check, machine, Context(proxy_http="http://u:x@p.corp:3128"))
+    assert finding.result == "ok"
+
+
+def test_root_causes_are_marked() -> None:
+    assert {check.id for check in checks() if check.root_cause} >= {
+        "apt-clock-skew", "dns-broken", "node.disk-space", "inodes-exhausted", "reboot-pending",
+        "apt-dpkg-interrupted", "apt-lock-held",
+    }  # fmt: skip
