@@ -18,14 +18,16 @@ from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.surveyor import Surveyor
 from bai_wizard.tui.terminal import CursorDriver, TerminalMixin
 from bai_wizard.tui.themes import THEMES
+from bai_wizard.tui.typeahead import TypeAheadMixin
 from bai_wizard.tui.watcher import Watcher
 from bai_wizard.wizard.console import Console
 from bai_wizard.wizard.desk import Desk
 from bai_wizard.wizard.draft import Draft
+from bai_wizard.wizard.secrets import Secrets
 from bai_wizard.wizard.survey import Loader, Survey, reason_of
 
 
-class WizardApp(TerminalMixin, App[int]):
+class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
     """The wizard on a full screen."""
 
     TITLE = "bai-wizard"
@@ -55,6 +57,8 @@ class WizardApp(TerminalMixin, App[int]):
             self.register_theme(theme)
         self.theme = self.console_kind.theme
         self.desk = desk
+        self.secrets = Secrets()
+        self.secrets.begin()
         self.words = tuple(words)
         self.surveyor = Surveyor(self, draft, Survey(desk.machine, loader))
         self.watcher = Watcher(self)

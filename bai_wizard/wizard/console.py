@@ -25,7 +25,7 @@ Write what you want into a file and apply it without screens:
 
 @dataclass(frozen=True)
 class Console:
-    """The decision. `theme` is one of Textual's names, `environment` what has to be set before Textual is imported."""
+    """The decision. `theme` is the name of one of ours or Textual's; `environment` is set before it is imported."""
 
     mode: Mode
     ascii: bool = False

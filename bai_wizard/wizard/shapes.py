@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Tag
@@ -48,6 +48,10 @@ class Shape:
         """The one model of a part. Raises ValueError where there is none, or a choice."""
         (model,) = (self.models or {}).values()
         return model
+
+    def as_sort(self, sort: Sort) -> Shape:
+        """The same field asked for in another way."""
+        return replace(self, sort=sort)
 
     @property
     def model_fields(self) -> frozenset[str]:

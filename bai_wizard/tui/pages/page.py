@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Button, Static
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
 
 from bai_wizard.core.page import Page
 from bai_wizard.pages import settings_of
 from bai_wizard.texts import tr
 from bai_wizard.tui.surveyor import Surveyor
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.form import Form
@@ -25,28 +29,30 @@ class PageView(Vertical):
         super().__init__(id=f"page-{page.name}", classes="page")
         self.page = page
         self.surveyor = surveyor
+        # Set when the fields are there: whoever opens the page waits for it, so that keys typed ahead find them.
+        self.ready = asyncio.Event()
+        self._awaited = len(tables_of(page.name))
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="body", can_focus=False):
-            yield Static(tr(self.page.title), markup=False, classes="title")
-            yield Static(tr(self.page.summary), markup=False, classes="summary")
-            yield Static(tr("Now"), markup=False, classes="heading")
             yield Static(markup=False, id="now")
-            yield Static(tr("Want"), markup=False, classes="heading")
             for table in tables_of(self.page.name):
                 yield Form(table, settings_of(table), self.surveyor.draft)
             yield Static(tr("Will change"), markup=False, classes="heading")
             yield Changes()
         yield Static(markup=False, id="hint")
-        with Horizontal(id="actions"):
-            yield Button(tr("Apply this page"), id="apply", compact=True)
-            yield Button(tr("Diff"), id="diff", compact=True)
-            yield Button(tr("Skip"), id="skip", compact=True)
-            yield Button(tr("Look again"), id="recheck", compact=True)
+        labels = {"apply_page": "Apply this page", "diff": "Diff", "skip": "Skip", "recheck": "Look again"}
+        yield Actions({key: tr(label) for key, label in labels.items()})
 
     def on_mount(self) -> None:
         self.surveyor.moved.subscribe(self, self._moved)
         self.show()
+
+    @on(Form.Ready)
+    def _form_ready(self) -> None:
+        self._awaited -= 1
+        if not self._awaited:
+            self.ready.set()
 
     def _moved(self, page: str) -> None:
         if page in ("", self.page.name):
@@ -55,13 +61,26 @@ class PageView(Vertical):
     def show(self) -> None:
         """Brings everything but the form itself up to date."""
         name, draft = self.page.name, self.surveyor.draft
-        self.query_one("#now", Static).update(self._now())
+        self._update("#now", self._top())
         for form in self.query(Form):
             form.show_troubles(draft.troubles(form.table))
         skipped = name in draft.skipped
-        self.query_one("#skip", Button).label = tr("Do not skip") if skipped else tr("Skip")
+        actions = self.query_one(Actions)
+        actions.relabel("skip", tr("Do not skip") if skipped else tr("Skip"))
+        actions.enable("apply_page", not skipped and draft.is_valid(name))
         self.set_class(skipped, "-skipped")
         self.query_one(Changes).show(() if skipped else self.surveyor.steps(name), self._nothing())
+
+    def _update(self, selector: str, content: Content) -> None:
+        static = self.query_one(selector, Static)
+        if static.content != content:
+            static.update(content)
+
+    def _top(self) -> Content:
+        parts: list[Content | str | tuple[str, str]] = [(tr(self.page.title), "bold $text-primary"), "\n"]
+        parts += [(tr(self.page.summary), "$text-muted"), "\n\n", (tr("Now"), "bold underline"), "\n"]
+        parts += ["\n".join(f"  {line}" for line in self._now().splitlines()), "\n\n", (tr("Want"), "bold underline")]
+        return Content.assemble(*parts)
 
     def _now(self) -> str:
         name = self.page.name

@@ -7,23 +7,25 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.compose import wish_from_json
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.screens.diff import diff_of
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.wizard.review import without
 from bai_wizard.wizard.survey import reason_of
 
 
-class AgainScreen(Screen[Plan | None]):
+class AgainScreen(WizardScreen[Plan | None]):
     """Returns the plan that is to be carried out, None to leave it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="again.back")]
@@ -40,10 +42,8 @@ class AgainScreen(Screen[Plan | None]):
         with VerticalScroll(id="again-body"):
             yield Static(tr("planning…"), markup=False, id="again-text")
         yield Static(markup=False, id="refusal")
-        with Horizontal(id="actions"):
-            yield Button(tr("Go on"), id="go", compact=True, disabled=True)
-            yield Button(tr("Back"), id="no", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Actions({"go": tr("Go on"), "no": tr("Back")})
+        yield Keys((("Enter", "Do it"), ("Esc", "Back")))
 
     def on_mount(self) -> None:
         desk, survey, run = wizard(self).desk, wizard(self).surveyor.survey, self.run
@@ -56,7 +56,10 @@ class AgainScreen(Screen[Plan | None]):
             return without(survey.fresh_plan(wish_from_json(run.settings())), left_out, desk.machine)
 
         behind(self.app, plan, self._planned)
-        self.query_one("#no", Button).focus()
+        actions = self.query_one(Actions)
+        actions.enable("go", False)
+        actions.choose("no")
+        actions.focus()
 
     def _planned(self, outcome: Outcome[Plan]) -> None:
         if not self.is_mounted:
@@ -78,17 +81,16 @@ class AgainScreen(Screen[Plan | None]):
             self.query_one("#refusal", Static).update(
                 f"! {blocked[0].step.id}: {getattr(blocked[0].verdict, 'reason', '')}"
             )
-        go = self.query_one("#go", Button)
-        go.disabled = bool(blocked)
-        if not blocked:
-            go.focus()
+        self.query_one(Actions).enable("go", not blocked)
 
-    @on(Button.Pressed, "#go")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_go(self) -> None:
         """Goes on."""
         self.dismiss(self._plan)
 
-    @on(Button.Pressed, "#no")
     def action_no(self) -> None:
         """Leaves it."""
         self.dismiss(None)

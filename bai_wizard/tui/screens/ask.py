@@ -9,10 +9,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import Dialogue
 from bai_wizard.tui.widgets.walk import Walk
 
 
@@ -27,7 +27,7 @@ class Answers(Walk):
         return [f"> {text}" for text in self.answers.values()]
 
 
-class Question(ModalScreen[str]):
+class Question(Dialogue[str]):
     """Asks, and returns the key of the answer; Esc is the empty one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="ask.back")]
@@ -53,7 +53,7 @@ class Question(ModalScreen[str]):
         self.dismiss("")
 
 
-class LineQuestion(ModalScreen[str | None]):
+class LineQuestion(Dialogue[str | None]):
     """Asks for one line; `refuse` says what is wrong with it, empty if nothing. Esc returns None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="ask.back")]

@@ -9,17 +9,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.core.plan import PlannedStep
 from bai_wizard.core.secret import redact
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import Dialogue
 from bai_wizard.tui.widgets.changes import tag
+from bai_wizard.tui.widgets.keys import Keys
 
 
-class DiffScreen(ModalScreen[None]):
+class DiffScreen(Dialogue[None]):
     """Scrolls with the arrows, Esc closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,7 +41,7 @@ class DiffScreen(ModalScreen[None]):
                 yield Static(diff_of(planned), markup=False, id=f"step-{place}")
             if not self._steps:
                 yield Static(tr("There is nothing to change here."), markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys((("arrows", "Scroll"), ("Esc", "Back")))
 
     def on_mount(self) -> None:
         self.query_one("#diff").focus()

@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.widgets.keys import Keys
 
 
-class DoctorScreen(Screen[None]):
+class DoctorScreen(WizardScreen[None]):
     """Root causes first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="doctor.back")]
@@ -20,4 +21,4 @@ class DoctorScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(tr("Troubleshoot"), markup=False, classes="title")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys((("Enter", "Remedy"), ("Esc", "Back")))

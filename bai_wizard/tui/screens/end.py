@@ -8,13 +8,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.exits import ExitCode
 from bai_wizard.texts import tr
 from bai_wizard.tui.screens.ask import Answers
+from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.picture import LogLine, Picture
 from bai_wizard.wizard.symptoms import likely_cause
@@ -23,11 +24,10 @@ from bai_wizard.wizard.symptoms import likely_cause
 LAST = 8
 
 
-class EndScreen(Screen[str]):
+class EndScreen(WizardScreen[str]):
     """Returns the key of what was chosen; Esc goes back to the pages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Pages", id="end.back")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "end"
 
     def __init__(self, picture: Picture, lines: list[LogLine]) -> None:
@@ -40,7 +40,7 @@ class EndScreen(Screen[str]):
         with VerticalScroll(id="end-body", can_focus=False):
             yield Static(told(self.picture, self._lines), markup=False)
             yield Answers(what_now(self.picture))
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys((("Enter", "Do it"), ("Esc", "Pages")))
 
     def on_mount(self) -> None:
         self.query_one(Answers).focus()

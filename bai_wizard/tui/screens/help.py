@@ -7,14 +7,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from bai_wizard.texts import tr
 from bai_wizard.tui.helptexts import HELP, KEYS
+from bai_wizard.tui.screens.base import Dialogue
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialogue[None]):
     """Arrows scroll, Esc closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

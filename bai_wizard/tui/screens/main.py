@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
-from textual.screen import Screen
-from textual.widgets import Button, Footer
+from textual.timer import Timer
 
 from bai_wizard.core.plan import PlannedStep
 from bai_wizard.pages import ORDER
 from bai_wizard.texts import tr
 from bai_wizard.tui.pages.page import PageView
+from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import Changed, wizard
 from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.header import Header
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.logpanel import LogPanel
 from bai_wizard.tui.widgets.rail import Entry, Rail
 from bai_wizard.tui.widgets.walk import Walk
 
+# How long the cursor has to rest on a page before it is opened, in seconds.
+OPEN_AFTER = 0.06
 # What stands below the pages: key → title and the app's action.
 ACTIONS = {
     "review": ("Review and apply", "review"),
@@ -32,8 +37,10 @@ ACTIONS = {
     "quit": ("Quit", "leave"),
 }
 
+KEYS = (("a", "Apply page"), ("d", "Diff"), ("A", "Apply all"), ("l", "Log"), ("s", "Save answers"))
 
-class MainScreen(Screen[None]):
+
+class MainScreen(WizardScreen[None]):
     """Walks through the pages. Esc goes from a page to the rail and loses nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,12 +52,13 @@ class MainScreen(Screen[None]):
         Binding("up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "main"
 
     def __init__(self, page: str = "node") -> None:
         super().__init__()
         self.page = page
+        self._opening: Timer | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         yield Header()
@@ -59,7 +67,7 @@ class MainScreen(Screen[None]):
                 yield Rail()
             with Vertical(id="right"):
                 yield Container(id="place")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys(KEYS)
 
     async def on_mount(self) -> None:
         wizard(self).surveyor.moved.subscribe(self, lambda _page: self.show_rail())
@@ -80,16 +88,27 @@ class MainScreen(Screen[None]):
 
     async def open(self, page: str) -> None:
         """Shows a page in the place of the one that was open."""
-        self.page = page
-        place = self.query_one("#place", Container)
-        with self.app.batch_update():
-            await place.remove_children()
-            await place.mount(PageView(wizard(self).surveyor.survey.page(page), wizard(self).surveyor))
+        async with self._one_at_a_time:
+            place = self.query_one("#place", Container)
+            view = PageView(wizard(self).surveyor.survey.page(page), wizard(self).surveyor)
+            with self.app.batch_update():
+                await place.remove_children()
+                await place.mount(view)
+                await view.ready.wait()
+            self.page = page
         self.show_rail()
 
     @on(Walk.Moved, "Rail")
     async def _walked(self, event: Walk.Moved) -> None:
-        key = self.query_one(Rail).key_at(event.at)
+        # Who walks on quickly does not wait for the pages on the way.
+        if self._opening is not None:
+            self._opening.stop()
+        self._opening = self.set_timer(OPEN_AFTER, self._open_walked)
+
+    async def _open_walked(self) -> None:
+        async with self._one_at_a_time:
+            rail = self.query_one(Rail)
+            key = rail.key_at(rail.at)
         if key in ORDER and key != self.page:
             await self.open(key)
 
@@ -101,34 +120,34 @@ class MainScreen(Screen[None]):
         elif key in ORDER:
             if key != self.page:
                 await self.open(key)
-            self.action_to_page()
+            await self.action_to_page()
 
     @on(Changed)
     def _changed(self, event: Changed) -> None:
         wizard(self).surveyor.draft.put(event.table, event.path, event.value)
         wizard(self).surveyor.edited()
 
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     @on(Walk.Taken, "Changes")
     def _change_taken(self) -> None:
         self.action_diff()
 
-    @on(Button.Pressed, "#apply")
     def action_apply_page(self) -> None:
         """Reviews, then applies, the page that is open."""
         wizard(self).review((self.page,))
 
-    @on(Button.Pressed, "#skip")
     def action_skip(self) -> None:
         """Leaves the page's matter alone, or takes it up again."""
         wizard(self).surveyor.draft.skipped ^= {self.page}
         wizard(self).surveyor.edited()
 
-    @on(Button.Pressed, "#recheck")
     def action_recheck(self) -> None:
         """Looks at the node again."""
         wizard(self).surveyor.recheck(self.page)
 
-    @on(Button.Pressed, "#diff")
     def action_diff(self) -> None:
         """Shows every change of the page as a diff, beginning with the one under the cursor."""
         from bai_wizard.tui.screens.diff import DiffScreen
@@ -150,15 +169,9 @@ class MainScreen(Screen[None]):
         """Goes to the rail."""
         self.query_one(Rail).focus()
 
-    def action_to_page(self) -> None:
+    async def action_to_page(self) -> None:
         """Goes to the first field of the page."""
+        await self._open_walked()
         inside = [widget for widget in self.focus_chain if self.query_one("#place") in widget.ancestors]
         if inside:
-            inside[0].focus()
-
-    def action_step(self, by: int) -> None:
-        """Goes one field on or back, for those who have arrows only."""
-        if by < 0:
-            self.focus_previous()
-        else:
-            self.focus_next()
+            self.set_focus(inside[0])

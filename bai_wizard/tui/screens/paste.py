@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.containers import Vertical
+from textual.widgets import Static
 
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import Dialogue
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.lines import Lines
 
 
-class PasteScreen(ModalScreen[list[dict[str, Any]]]):
+class PasteScreen(Dialogue[list[dict[str, Any]]]):
     """Lines as in /etc/hosts: an address, its names, and behind `#` a remark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="paste.back")]
@@ -26,16 +27,16 @@ class PasteScreen(ModalScreen[list[dict[str, Any]]]):
             yield Static(tr("Paste lines of /etc/hosts"), markup=False, classes="title")
             yield Static(tr("An address and its names in each line; a remark may stand behind #."), markup=False)
             yield Lines("")
-            with Horizontal(id="actions"):
-                yield Button(tr("Take them"), id="take", compact=True)
-                yield Button(tr("Back"), id="no", compact=True)
+            yield Actions({"take": tr("Take them"), "no": tr("Back")})
 
-    @on(Button.Pressed, "#take")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_take(self) -> None:
         """Takes what was pasted; what is wrong with it is told beside the table."""
         self.dismiss(rows_of(self.query_one(Lines).text))
 
-    @on(Button.Pressed, "#no")
     def action_no(self) -> None:
         """Takes nothing."""
         self.dismiss([])

@@ -7,19 +7,21 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Static
 
 from bai_wizard import compose
 from bai_wizard.core.plan import Plan, PlannedStep
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
 from bai_wizard.tui.widgets.changes import tag
 from bai_wizard.tui.widgets.choice import Tick
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.review import Summary, is_slow, summary, without
 from bai_wizard.wizard.survey import reason_of
@@ -65,7 +67,7 @@ class Chosen(Walk):
         return self.steps[self.at] if self.at < len(self.steps) else None
 
 
-class ReviewScreen(Screen[Plan | None]):
+class ReviewScreen(WizardScreen[Plan | None]):
     """Apply is possible only when nothing is blocked and every interruption is allowed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,7 +76,6 @@ class ReviewScreen(Screen[Plan | None]):
         Binding("up", "step(-1)", show=False),
         Binding("down", "step(1)", show=False),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "review"
 
     def __init__(self, wish: compose.Wish, missing: tuple[str, ...] = ()) -> None:
@@ -94,17 +95,17 @@ class ReviewScreen(Screen[Plan | None]):
             yield Vertical(id="consents")
             yield Static(markup=False, id="review-sums")
         yield Static(markup=False, id="refusal")
-        with Horizontal(id="actions"):
-            yield Button(tr("Apply"), id="apply", compact=True, disabled=True)
-            yield Button(tr("Diff"), id="diff", compact=True)
-            yield Button(tr("Save answers"), id="save", compact=True)
-            yield Button(tr("Back"), id="no", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        labels = {"apply": "Apply", "diff": "Diff", "save": "Save answers", "no": "Back"}
+        yield Actions({key: tr(label) for key, label in labels.items()})
+        yield Keys((("Space", "Leave out"), ("d", "Diff"), ("Esc", "Back")))
 
     def on_mount(self) -> None:
         survey, wish = wizard(self).surveyor.survey, self.wish
         behind(self.app, lambda: survey.fresh_plan(wish), self._planned)
-        self.query_one("#no", Button).focus()
+        actions = self.query_one(Actions)
+        actions.enable("apply", False)
+        actions.choose("no")
+        actions.focus()
 
     def _planned(self, outcome: Outcome[Plan]) -> None:
         if not self.is_mounted:
@@ -120,6 +121,7 @@ class ReviewScreen(Screen[Plan | None]):
         chosen.show(shown)
         if shown:
             chosen.focus()
+            self.query_one(Actions).choose("apply")
         self._look_for_interrupts()
 
     def _look_for_interrupts(self) -> None:
@@ -161,8 +163,7 @@ class ReviewScreen(Screen[Plan | None]):
             )
         self.query_one("#review-text", Static).update(text)
         self.query_one("#refusal", Static).update(f"! {refusal}" if refusal else "")
-        apply = self.query_one("#apply", Button)
-        apply.disabled = plan is None or bool(refusal) or plan.is_empty()
+        self.query_one(Actions).enable("apply", plan is not None and not refusal and not plan.is_empty())
 
     def _refusal(self, plan: Plan) -> str:
         blocked = plan.blocked()
@@ -210,13 +211,15 @@ class ReviewScreen(Screen[Plan | None]):
     def _consented(self) -> None:
         self._show()
 
-    @on(Button.Pressed, "#apply")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_apply(self) -> None:
         """Applies what is ticked."""
-        if self._plan is not None and not self.query_one("#apply", Button).disabled:
+        if self._plan is not None and self.query_one(Actions).is_enabled("apply"):
             wizard(self).runs.apply(self._plan, self.wish, self.consent())
 
-    @on(Button.Pressed, "#diff")
     def action_diff(self) -> None:
         """Every change as a diff."""
         from bai_wizard.tui.screens.diff import DiffScreen
@@ -227,22 +230,13 @@ class ReviewScreen(Screen[Plan | None]):
             DiffScreen(tr("Everything that changes"), steps, self.query_one(Chosen).step_at_cursor())
         )
 
-    @on(Button.Pressed, "#save")
     async def action_save(self) -> None:
         """Saves the answers."""
         await self.app.run_action("save")
 
-    @on(Button.Pressed, "#no")
     def action_no(self) -> None:
         """Back to the pages; nothing is lost."""
         self.dismiss(None)
-
-    def action_step(self, by: int) -> None:
-        """Goes one field on or back, for those who have arrows only."""
-        if by < 0:
-            self.focus_previous()
-        else:
-            self.focus_next()
 
 
 def sums(told: Summary) -> Content:

@@ -10,10 +10,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import Dialogue
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import Changed
 from bai_wizard.tui.widgets.choice import Choice
 from bai_wizard.tui.widgets.field import Field
@@ -30,7 +31,7 @@ class RowAnswer(NamedTuple):
     removed: bool = False
 
 
-class RowScreen(ModalScreen[RowAnswer | None]):
+class RowScreen(Dialogue[RowAnswer | None]):
     """Esc leaves the row as it was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,7 +57,7 @@ class RowScreen(ModalScreen[RowAnswer | None]):
             yield Static(tr(self.shape.note.label), markup=False, classes="title")
             if len(self._models) > 1:
                 meanings = {name: tr(model.__doc__ or "").split("\n")[0] for name, model in self._models.items()}
-                yield Choice(tuple(self._models), meanings, (self._type,), id="type")
+                yield Choice(tuple(self._models), meanings, self._type, id="type")
             if self.shape.sort == "named-parts":
                 with Horizontal(classes="row"):
                     yield Static(tr("Name"), markup=False, classes="label")
@@ -64,11 +65,8 @@ class RowScreen(ModalScreen[RowAnswer | None]):
             with VerticalScroll(id="row-body", can_focus=False):
                 yield self._form()
             yield Static(markup=False, id="hint")
-            with Horizontal(id="actions"):
-                yield Button(tr("Take it"), id="take", compact=True)
-                if not self._is_new:
-                    yield Button(tr("Remove"), id="remove", compact=True)
-                yield Button(tr("Back"), id="no", compact=True)
+            labels = {"take": tr("Take it"), "remove": "" if self._is_new else tr("Remove"), "no": tr("Back")}
+            yield Actions(labels)
 
     def _form(self) -> Form:
         return Form(self.TABLE, self._models[self._type], self._draft)
@@ -76,7 +74,7 @@ class RowScreen(ModalScreen[RowAnswer | None]):
     @on(Choice.Chosen, "#type")
     async def _typed(self, event: Choice.Chosen) -> None:
         event.stop()
-        self._type = event.words[0]
+        self._type = event.word
         body = self.query_one("#row-body")
         await body.remove_children()
         await body.mount(self._form())
@@ -103,7 +101,10 @@ class RowScreen(ModalScreen[RowAnswer | None]):
     def _show(self, troubles: tuple[Trouble, ...]) -> None:
         self.query_one(Form).show_troubles(troubles)
 
-    @on(Button.Pressed, "#take")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_take(self) -> None:
         """Takes the row, if nothing is wrong with it."""
         troubles = self._troubles()
@@ -116,19 +117,10 @@ class RowScreen(ModalScreen[RowAnswer | None]):
         else:
             self.dismiss(RowAnswer(self.row(), key))
 
-    @on(Button.Pressed, "#remove")
     def action_remove(self) -> None:
         """Takes the row out of the table."""
         self.dismiss(RowAnswer({}, removed=True))
 
-    @on(Button.Pressed, "#no")
     def action_no(self) -> None:
         """Leaves the row as it was."""
         self.dismiss(None)
-
-    def action_step(self, by: int) -> None:
-        """Goes one field on or back, for those who have arrows only."""
-        if by < 0:
-            self.focus_previous()
-        else:
-            self.focus_next()

@@ -7,26 +7,27 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.texts import tr
+from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.logpanel import LogPanel
 from bai_wizard.tui.widgets.steps import Steps, bar
 from bai_wizard.wizard.picture import LogLine, Picture
 
 
-class RunScreen(Screen[None]):
+class RunScreen(WizardScreen[None]):
     """Esc goes back to the pages; the run goes on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Pages", id="run.back"),
         Binding("x", "stop", "Stop after this step", id="run.stop"),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = "run"
 
     def compose(self) -> ComposeResult:
@@ -35,10 +36,18 @@ class RunScreen(Screen[None]):
         with VerticalScroll(id="run-steps", can_focus=False):
             yield Steps()
         yield LogPanel()
-        with Horizontal(id="actions"):
-            yield Button(tr("Stop after this step"), id="stop", compact=True)
-            yield Button(tr("Back to the pages"), id="back", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Actions({"stop": tr("Stop after this step"), "back": tr("Back to the pages")})
+        yield Keys(
+            (
+                ("Esc", "Pages"),
+                ("x", "Stop after this step"),
+                ("/", "Search"),
+                ("p", "Page"),
+                ("v", "Level"),
+                ("f", "Follow"),
+                ("c", "Copy"),
+            )
+        )
 
     def on_mount(self) -> None:
         wizard(self).watcher.moved.subscribe(self, self._moved)
@@ -53,7 +62,7 @@ class RunScreen(Screen[None]):
         self.query_one("#run-title", Static).update(self._title(picture))
         self.query_one("#run-bar", Static).update(self._bar(picture))
         self.query_one(Steps).show(picture.steps.values())
-        self.query_one("#stop", Button).display = watcher.is_running
+        self.query_one(Actions).enable("stop", watcher.is_running)
 
     def _title(self, picture: Picture) -> str:
         what = tr("Taking back") if picture.kind == "undo" else tr("Run")
@@ -67,12 +76,14 @@ class RunScreen(Screen[None]):
         tail = tr(", {count} failed", count=failed) if failed else ""
         return Content(f"{bar(picture.finished, total, width)}  {told}{tail}")
 
-    @on(Button.Pressed, "#back")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_back(self) -> None:
         """Back to the pages."""
         self.dismiss()
 
-    @on(Button.Pressed, "#stop")
     def action_stop(self) -> None:
         """Asks the run to stop after the step that it is at."""
         wizard(self).runs.stop()

@@ -7,14 +7,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.engine.run.directory import RunDirectory, all_runs
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.ask import Question
+from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.desk import Desk
 from bai_wizard.wizard.survey import reason_of
@@ -32,7 +33,7 @@ class RunList(Walk):
         return self.texts
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(WizardScreen[None]):
     """Enter on a run asks what to do with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="runs.back")]
@@ -41,7 +42,7 @@ class RunsScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(tr("Past runs"), markup=False, classes="title")
         yield RunList()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys((("Enter", "What to do"), ("Esc", "Back")))
 
     def on_mount(self) -> None:
         desk = wizard(self).desk

@@ -7,21 +7,23 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Static
 
 from bai_wizard.core.secret import redact
 from bai_wizard.engine.run.directory import RunDirectory
 from bai_wizard.engine.run.undo import UndoPlan, plan_undo
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.wizard.survey import reason_of
 
 
-class UndoScreen(Screen[bool]):
+class UndoScreen(WizardScreen[bool]):
     """Returns true when the run is to be taken back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="undo.back")]
@@ -35,10 +37,8 @@ class UndoScreen(Screen[bool]):
         yield Static(tr("Take back run {run}", run=self.run.id), markup=False, classes="title")
         with VerticalScroll(id="undo-body"):
             yield Static(tr("planning…"), markup=False, id="undo-text")
-        with Horizontal(id="actions"):
-            yield Button(tr("Take it back"), id="undo", compact=True, disabled=True)
-            yield Button(tr("Back"), id="no", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Actions({"undo": tr("Take it back"), "no": tr("Back")})
+        yield Keys((("Enter", "Do it"), ("Esc", "Back")))
 
     def on_mount(self) -> None:
         desk, run = wizard(self).desk, self.run
@@ -48,7 +48,10 @@ class UndoScreen(Screen[bool]):
             return plan_undo(run, desk.machine)
 
         behind(self.app, plan, self._planned)
-        self.query_one("#no", Button).focus()
+        actions = self.query_one(Actions)
+        actions.enable("undo", False)
+        actions.choose("no")
+        actions.focus()
 
     def _planned(self, outcome: Outcome[UndoPlan]) -> None:
         if not self.is_mounted:
@@ -59,17 +62,16 @@ class UndoScreen(Screen[bool]):
             return
         wanted = outcome.get()
         text.update(lines_of(wanted))
-        button = self.query_one("#undo", Button)
-        button.disabled = not wanted.changes
-        if wanted.changes:
-            button.focus()
+        self.query_one(Actions).enable("undo", bool(wanted.changes))
 
-    @on(Button.Pressed, "#undo")
+    @on(Actions.Pressed)
+    async def _pressed(self, event: Actions.Pressed) -> None:
+        await self.run_action(event.key)
+
     def action_undo(self) -> None:
         """Takes it back."""
         self.dismiss(True)
 
-    @on(Button.Pressed, "#no")
     def action_no(self) -> None:
         """Leaves everything as it is."""
         self.dismiss(False)

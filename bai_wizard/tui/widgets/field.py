@@ -1,39 +1,33 @@
-"""A field of a form: its label, its control, and the reason beside it when the value is wrong."""
+"""What every field of a form is: a label, what stands beside it, and below it the reason when that is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from textual import on
-from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.events import DescendantFocus
+from textual.content import Content
+from textual.events import Focus
+from textual.geometry import Offset, Size
 from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Input, Static
 
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.base import Changed, Place
-from bai_wizard.tui.widgets.choice import Choice, Tick
-from bai_wizard.tui.widgets.lines import Lines
+from bai_wizard.tui.widgets.walk import Walk, cut, wrapped
 from bai_wizard.wizard.shapes import Shape
-from bai_wizard.wizard.values import from_lines, from_text, to_lines, to_text
+
+# Cells of the label's column.
+LABEL = 22
 
 
-class Field(Widget):
-    """One field whose value a single control can hold."""
+class Field(Walk):
+    """A field in one widget. `value` is as in the answers file, or the raw text where it is none."""
 
     DEFAULT_CSS = """
-    Field { height: auto; layout: vertical; }
-    Field > Horizontal { height: auto; }
-    Field .label { width: 20; padding-right: 1; }
-    Field .trouble { display: none; padding-left: 20; color: $text-error; }
-    Field.-wrong .trouble { display: block; }
+    Field { width: 1fr; height: auto; }
     """
+    lines_begin = Offset(LABEL, 0)
 
     class Focused(Message):
-        """The cursor came into this field: its help is wanted."""
+        """The cursor came to another place of this field: its help is wanted."""
 
         def __init__(self, field: Field) -> None:
             super().__init__()
@@ -43,86 +37,53 @@ class Field(Widget):
         super().__init__(id="field-" + "-".join(str(part) for part in place.path), classes="field")
         self.shape = shape
         self.place = place
-        self._value = value
-        self._trouble = Static(markup=False, classes="trouble")
+        self.value = value
+        self.trouble = ""
 
-    def compose(self) -> ComposeResult:
-        with Horizontal():
-            yield Static(tr(self.shape.note.label), markup=False, classes="label")
-            yield from self.controls()
-        yield self._trouble
-
-    def controls(self) -> Iterator[Widget]:
-        """The control for the shape."""
-        shape, value, note = self.shape, self._value, self.shape.note
-        if shape.sort == "yes-no":
-            yield Tick(tr("yes"), bool(value))
-        elif shape.sort in ("one-of", "some-of"):
-            chosen = tuple(value or ()) if shape.sort == "some-of" else (str(value),)
-            meanings = {word: tr(text) for word, text in note.choices.items()}
-            yield Choice(shape.options, meanings, chosen, several=shape.sort == "some-of")
-        elif shape.sort in ("lines", "pairs"):
-            yield Lines(to_lines(value))
-        else:
-            yield Input(
-                to_text(value),
-                placeholder=_hint(shape),
-                password=shape.sort == "hash",
-                compact=True,
-                select_on_focus=False,
-            )
-            if note.unit:
-                yield Static(f" {note.unit}", markup=False, classes="unit")
-
-    def show_trouble(self, reason: str) -> None:
-        """Tells what is wrong, beside the field; empty takes it back."""
-        self._trouble.update(f"! {reason}" if reason else "")
-        self.set_class(bool(reason), "-wrong")
+    @property
+    def label(self) -> str:
+        """The field's name for people."""
+        return tr(self.shape.note.label)
 
     @property
     def help(self) -> str:
-        """What the focused control is about, in a sentence."""
-        line = self.app.focused.help_of_line() if isinstance(self.app.focused, Choice) else ""
-        return f"{tr(self.shape.note.help)}  {line}" if line else tr(self.shape.note.help)
+        """What the field is about, and the line under the cursor."""
+        line = self.help_of_line()
+        return f"{self.label}: {tr(self.shape.note.help)}" + (f"  {line}" if line else "")
 
-    def _tell(self, value: Any) -> None:
-        self._value = value
+    def help_of_line(self) -> str:
+        """What there is to know about the line under the cursor; empty where the field's help says it all."""
+        return ""
+
+    def render(self) -> Content:
+        indent = self.lines_begin.x
+        lines = self.drawn_lines() or [Content("")]
+        drawn = [Content.assemble(cut(self.label, indent - 1), " ", lines[0])]
+        drawn += [Content.assemble(" " * indent, line) for line in lines[1:]]
+        drawn += [Content.styled(" " * indent + line, "$text-error") for line in self._reason(self.size.width)]
+        return Content("\n").join(drawn)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return max(1, len(self.lines())) + len(self._reason(width))
+
+    def _reason(self, width: int) -> list[str]:
+        return wrapped(f"! {self.trouble}", max(10, width - self.lines_begin.x)) if self.trouble else []
+
+    def show_trouble(self, reason: str) -> None:
+        """Tells what is wrong, beside the field; empty takes it back."""
+        if reason != self.trouble:
+            self.trouble = reason
+            self.refresh(layout=True)
+
+    def tell(self, value: Any) -> None:
+        """Takes a value and tells the form."""
+        self.value = value
         self.post_message(Changed(self.place.table, self.place.path, value))
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        value = from_text(self.shape, event.value)
-        if value != self._value and not (value == "" and self._value is None):
-            self._tell(value)
-
-    @on(Lines.Changed)
-    def _typed_lines(self, event: Lines.Changed) -> None:
-        event.stop()
-        value = from_lines(self.shape, event.text_area.text)
-        if value != self._value:
-            self._tell(value)
-
-    @on(Tick.Turned)
-    def _turned(self, event: Tick.Turned) -> None:
-        event.stop()
-        self._tell(event.tick.value)
-
-    @on(Choice.Chosen)
-    def _chosen(self, event: Choice.Chosen) -> None:
-        event.stop()
-        self._tell(list(event.words) if self.shape.sort == "some-of" else event.words[0])
-
-    @on(Choice.Moved)
-    def _moved(self, event: Choice.Moved) -> None:
-        event.stop()
+    def _on_focus(self, event: Focus) -> None:
         self.post_message(self.Focused(self))
 
-    def on_descendant_focus(self, event: DescendantFocus) -> None:
-        self.post_message(self.Focused(self))
-
-
-def _hint(shape: Shape) -> str:
-    """What stands in an empty input: an example, when there is one."""
-    example = shape.note.example
-    return tr("e.g. {example}", example=example) if isinstance(example, str | int) else ""
+    def watch_at(self, at: int) -> None:
+        super().watch_at(at)
+        if self.has_focus:
+            self.post_message(self.Focused(self))

@@ -6,23 +6,36 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
 from bai_wizard.texts import tr
-from bai_wizard.tui.widgets.base import Changed, Place
-from bai_wizard.tui.widgets.choice import Tick
+from bai_wizard.tui.widgets.base import Place
+from bai_wizard.tui.widgets.choice import ChoiceField
+from bai_wizard.tui.widgets.entry import LinesField, TextField
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.rows import RowsField
 from bai_wizard.tui.widgets.secret import SecretField
-from bai_wizard.wizard.draft import Draft, Trouble
-from bai_wizard.wizard.shapes import Shape, shapes
+from bai_wizard.wizard.draft import Draft, Path, Trouble
+from bai_wizard.wizard.shapes import Shape, Sort, shapes
 from bai_wizard.wizard.values import plain_default
 
-AnyField = Field | RowsField | SecretField
+FIELDS: dict[Sort, type[Field]] = {
+    "yes-no": ChoiceField,
+    "one-of": ChoiceField,
+    "some-of": ChoiceField,
+    "number": TextField,
+    "text": TextField,
+    "hash": TextField,
+    "lines": LinesField,
+    "pairs": LinesField,
+    "rows": RowsField,
+    "named-parts": RowsField,
+    "secret": SecretField,
+}
 
 
 class Form(Vertical):
@@ -33,6 +46,9 @@ class Form(Vertical):
     Form .part { margin-top: 1; text-style: bold; }
     """
 
+    class Ready(Message):
+        """All fields are there."""
+
     def __init__(self, table: str, settings: type[BaseModel], draft: Draft) -> None:
         super().__init__(id=f"form-{table}")
         self.table = table
@@ -42,92 +58,60 @@ class Form(Vertical):
     def compose(self) -> ComposeResult:
         yield from fields(self.settings, Place(self.table, ()), self.draft)
 
+    def on_mount(self) -> None:
+        self.post_message(self.Ready())
+
     def show_troubles(self, troubles: Iterable[Trouble]) -> None:
         """Puts every reason beside the innermost field that it is about."""
-        reasons: dict[AnyField, str] = {}
-        found = sorted(self.query(".field").results(), key=lambda field: len(_place(field).path), reverse=True)
+        found = {field.place.path: field for field in self.query(Field)}
+        reasons: dict[Path, list[str]] = {}
         for trouble in troubles:
-            for field in found:
-                path = _place(field).path
-                if trouble.path[: len(path)] == path:
-                    inside = "".join(
-                        f" {part + 1 if isinstance(part, int) else part}" for part in trouble.path[len(path) :]
-                    )
-                    reason = f"{inside.strip()}: {trouble.reason}" if inside else trouble.reason
-                    assert isinstance(field, AnyField)
-                    reasons[field] = f"{reasons[field]}; {reason}" if field in reasons else reason
-                    break
-        for field in found:
-            assert isinstance(field, AnyField)
-            field.show_trouble(reasons.get(field, ""))
+            path = trouble.path
+            while path and path not in found:
+                path = path[:-1]
+            inside = " ".join(str(part + 1) if isinstance(part, int) else part for part in trouble.path[len(path) :])
+            reasons.setdefault(path, []).append(f"{inside}: {trouble.reason}" if inside else trouble.reason)
+        for path, field in found.items():
+            field.show_trouble("; ".join(reasons.get(path, ())))
 
 
-class OptionalPart(Widget):
-    """A part that may be absent: a tick, and its fields while it is there."""
+class OptionalPart(ChoiceField):
+    """The tick of a part that may be absent; its fields stand below while it is there."""
 
-    DEFAULT_CSS = """
-    OptionalPart { height: auto; layout: vertical; margin-top: 1; }
-    OptionalPart > Vertical { height: auto; }
-    """
+    def taken(self, at: int) -> None:
+        self.tell({} if self.value is None else None)
+        self.refresh()
+        self.call_later(self._mount_or_remove)
 
-    def __init__(self, shape: Shape, place: Place, draft: Draft) -> None:
-        super().__init__()
-        self.shape = shape
-        self.place = place
-        self.draft = draft
+    async def _mount_or_remove(self) -> None:
+        form = self.query_ancestor(Form)
+        inside = [field for field in form.query(Field) if field.place.path[: len(self.place.path)] == self.place.path]
+        await form.remove_children([field for field in inside if field is not self])
+        if self.value is not None:
+            draft = form.draft
+            await form.mount_all(fields(self.shape.model, self.place, draft), after=self)
 
-    def compose(self) -> ComposeResult:
-        is_there = self.draft.value(self.place.table, self.place.path) is not None
-        yield Tick(tr(self.shape.note.label), is_there)
-        with Vertical():
-            if is_there:
-                yield from fields(self.shape.model, self.place, self.draft)
-
-    @property
-    def help(self) -> str:
-        """What the part is about."""
-        return tr(self.shape.note.help)
-
-    @on(Tick.Turned)
-    async def _turned(self, event: Tick.Turned) -> None:
-        if event.tick.parent is not self:
-            return
-        event.stop()
-        self.post_message(Changed(self.place.table, self.place.path, {} if event.tick.value else None))
-        self.draft.put(self.place.table, self.place.path, {} if event.tick.value else None)
-        body = self.query_one(Vertical)
-        await body.remove_children()
-        if event.tick.value:
-            await body.mount_all(fields(self.shape.model, self.place, self.draft))
+    def _chosen(self) -> tuple[str, ...]:
+        return self.options if self.value is not None else ()
 
 
 def fields(settings: type[BaseModel], place: Place, draft: Draft) -> Iterator[Widget]:
     """The fields of a table or of a part of it."""
     for shape in shapes(settings):
         below = place.below(shape.note.name)
+        value = _value(shape, below, draft)
         if shape.sort == "part" and shape.optional:
-            yield OptionalPart(shape, below, draft)
+            yield OptionalPart(shape.as_sort("yes-no"), below, value)
+            if value is not None:
+                yield from fields(shape.model, below, draft)
         elif shape.sort == "part":
             yield Static(tr(shape.note.label), markup=False, classes="part")
             yield from fields(shape.model, below, draft)
         else:
-            yield _field(shape, below, _value(shape, below, draft))
-
-
-def _field(shape: Shape, place: Place, value: Any) -> AnyField:
-    if shape.sort in ("rows", "named-parts"):
-        return RowsField(shape, place, value)
-    if shape.sort == "secret":
-        return SecretField(shape, place, value)
-    return Field(shape, place, value)
+            yield FIELDS[shape.sort](shape, below, value)
 
 
 def _value(shape: Shape, place: Place, draft: Draft) -> Any:
     if draft.has(place.table, place.path):
         return draft.value(place.table, place.path)
     return plain_default(shape)
-
-
-def _place(field: Widget) -> Place:
-    assert isinstance(field, AnyField)
-    return field.place

@@ -4,99 +4,100 @@ from __future__ import annotations
 
 from typing import Any
 
-from textual import on
-from textual.app import ComposeResult
-from textual.containers import Horizontal
-from textual.events import DescendantFocus
-from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual import work
+from textual.geometry import Offset
 
+from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
 from bai_wizard.texts import tr
-from bai_wizard.tui.widgets.base import Changed, Place
-from bai_wizard.tui.widgets.choice import Choice
-from bai_wizard.tui.widgets.field import Field
+from bai_wizard.tui.widgets.base import Place, wizard
+from bai_wizard.tui.widgets.choice import option_lines
+from bai_wizard.tui.widgets.field import LABEL, Field
 from bai_wizard.wizard.shapes import Shape
 
 NONE, PROMPT, ENV, FILE = "none", "prompt", "env", "file"
 
 
-class SecretField(Widget):
-    """The way to a secret. `prompt` opens a dialogue that asks for it twice, hidden."""
-
-    DEFAULT_CSS = """
-    SecretField { height: auto; layout: vertical; }
-    SecretField > Horizontal { height: auto; }
-    SecretField .label { width: 20; padding-right: 1; }
-    SecretField #from { margin-left: 20; display: none; }
-    SecretField.-named #from { display: block; }
-    SecretField .trouble { display: none; padding-left: 20; color: $text-error; }
-    SecretField.-wrong .trouble { display: block; }
-    """
-
-    class Asked(Changed):
-        """The secret itself is to be asked for now."""
+class SecretField(Field):
+    """The way to a secret; choosing one asks for what it needs."""
 
     def __init__(self, shape: Shape, place: Place, value: Any) -> None:
-        super().__init__(id="field-" + "-".join(str(part) for part in place.path), classes="field")
-        self.shape = shape
-        self.place = place
-        self._way = next(iter(value), NONE) if isinstance(value, dict) else NONE
-        self._named = str(value[self._way]) if self._way in (ENV, FILE) else ""
-        self._trouble = Static(markup=False, classes="trouble")
+        super().__init__(shape, place, value)
+        self.set_reactive(SecretField.at, list(self.meanings()).index(self._way()))
 
-    def compose(self) -> ComposeResult:
-        meanings = {
+    def _way(self) -> str:
+        return next(iter(self.value), NONE) if isinstance(self.value, dict) else NONE
+
+    def meanings(self) -> dict[str, str]:
+        """The ways with what they mean here and now."""
+        named = str(self.value.get(self._way(), "")) if isinstance(self.value, dict) else ""
+        typed = wizard(self).secrets.has(self.key) if self.is_attached else False
+        return {
             NONE: tr("no password"),
-            PROMPT: tr("ask for it here, hidden"),
-            ENV: tr("in an environment variable of the wizard"),
-            FILE: tr("on the first line of a file"),
+            PROMPT: tr("typed here: it is kept in memory") if typed else tr("ask for it here, hidden"),
+            ENV: tr("in the environment variable {name}", name=named if self._way() == ENV else "…"),
+            FILE: tr("on the first line of {name}", name=named if self._way() == FILE else tr("a file")),
         }
-        with Horizontal():
-            yield Static(tr(self.shape.note.label), markup=False, classes="label")
-            yield Choice(tuple(meanings), meanings, (self._way,))
-        yield Input(self._named, id="from", compact=True, select_on_focus=False)
-        yield self._trouble
-
-    def on_mount(self) -> None:
-        self.set_class(self._way in (ENV, FILE), "-named")
 
     @property
-    def help(self) -> str:
-        """What the secret is for, in a sentence."""
-        return tr(self.shape.note.help)
+    def key(self) -> str:
+        """The name of the secret, as its asker is told it."""
+        from bai_wizard.answers.model import dotted
 
-    def show_trouble(self, reason: str) -> None:
-        """Tells what is wrong, beside the field; empty takes it back."""
-        self._trouble.update(f"! {reason}" if reason else "")
-        self.set_class(bool(reason), "-wrong")
+        return dotted((self.place.table, *self.place.path))
 
-    @on(Choice.Chosen)
-    def _chosen(self, event: Choice.Chosen) -> None:
-        event.stop()
-        self._way = event.words[0]
-        self.set_class(self._way in (ENV, FILE), "-named")
-        if self._way == PROMPT:
-            self.post_message(self.Asked(self.place.table, self.place.path, {PROMPT: True}))
-        elif self._way == NONE:
-            self._tell(None)
-        elif self._named:
-            self._tell({self._way: self._named})
+    def lines(self) -> list[str]:
+        meanings = self.meanings()
+        return option_lines(tuple(meanings), meanings, (self._way(),), False)
+
+    @property
+    def cursor_in_widget(self) -> Offset:
+        return Offset(LABEL + 1, self.at)
+
+    def taken(self, at: int) -> None:
+        way = list(self.meanings())[at]
+        if way == NONE:
+            self.tell(None)
+            self.refresh()
+        elif way == PROMPT:
+            self._ask()
         else:
-            self.query_one(Input).focus()
+            self._ask_name(way)
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        if event.value != self._named:
-            self._named = event.value
-            self._tell({self._way: self._named})
+    @work
+    async def _ask(self) -> None:
+        from bai_wizard.tui.screens.ask import LineQuestion
 
-    @on(Choice.Moved)
-    def _moved(self, event: Choice.Moved) -> None:
-        event.stop()
+        title = self.label
+        first = await self.app.push_screen_wait(
+            LineQuestion(title, tr("It is not shown and not saved."), hidden=True, refuse=_too_short)
+        )
+        if first is None:
+            return
 
-    def on_descendant_focus(self, event: DescendantFocus) -> None:
-        self.post_message(Field.Focused(self))  # type: ignore[arg-type]
+        def differs(again: str) -> str:
+            return "" if again == first else tr("the two are not the same")
 
-    def _tell(self, value: Any) -> None:
-        self.post_message(Changed(self.place.table, self.place.path, value))
+        again = await self.app.push_screen_wait(
+            LineQuestion(title, tr("Once more, to be sure."), hidden=True, refuse=differs)
+        )
+        if again is not None:
+            wizard(self).secrets.keep(self.key, Secret(first))
+            self.tell({PROMPT: True})
+            self.refresh()
+
+    @work
+    async def _ask_name(self, way: str) -> None:
+        from bai_wizard.tui.screens.ask import LineQuestion
+
+        text = tr("The name of the variable:") if way == ENV else tr("The path of the file:")
+        old = str(self.value.get(way, "")) if isinstance(self.value, dict) else ""
+        name = await self.app.push_screen_wait(LineQuestion(self.label, text, value=old))
+        if name:
+            self.tell({way: name})
+            self.refresh()
+
+
+def _too_short(text: str) -> str:
+    if len(text) < SHORTEST_REDACTED:
+        return tr("it must have at least {count} characters", count=SHORTEST_REDACTED)
+    return ""

@@ -1,14 +1,18 @@
-"""A column of lines with a cursor on one of them: what every list of ours is made of."""
+"""A column of lines with a cursor on one of them: what every list and almost every field of ours is made of.
+
+One widget a field, drawn by itself: a page of forty fields has to be there in a tenth of a second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Click
-from textual.geometry import Offset, Region
+from textual.events import Blur, Click, Focus
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -33,6 +37,8 @@ class Walk(Widget, can_focus=True):
     at: reactive[int] = reactive(0)
     # Whether the line under the cursor is marked while the focus is elsewhere.
     marks_always = False
+    # Drawn before the lines: cells of a label's column, and rows of anything above them.
+    lines_begin = Offset(0, 0)
 
     class Taken(Message):
         """Somebody took the line `at`."""
@@ -61,28 +67,29 @@ class Walk(Widget, can_focus=True):
             return self.walk
 
     def lines(self) -> Sequence[str | Content]:
-        """What stands there, a line each."""
+        """What can be walked over, a line each."""
         return ()
 
-    def help_of_line(self) -> str:
-        """What there is to know about the line under the cursor; empty where its field's help says it all."""
-        return ""
-
-    def render(self) -> Content:
+    def drawn_lines(self) -> list[Content]:
+        """The lines with the one under the cursor marked."""
         drawn = []
+        style = "reverse" if self.has_focus else "bold"
         for place, line in enumerate(self.lines()):
             content = line if isinstance(line, Content) else Content(line)
             marked = place == self.at and (self.has_focus or self.marks_always)
-            drawn.append(content.stylize("reverse" if self.has_focus else "bold") if marked else content)
-        return Content("\n").join(drawn)
+            drawn.append(content.stylize(style) if marked else content)
+        return drawn
 
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+    def render(self) -> Content:
+        return Content("\n").join(self.drawn_lines())
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.lines())
 
     @property
     def cursor_in_widget(self) -> Offset:
         """Where the terminal's own cursor belongs."""
-        return Offset(0, self.at)
+        return Offset(self.lines_begin.x, self.lines_begin.y + self.at)
 
     def changed(self) -> None:
         """Draws the lines anew; call it when `lines` gives others."""
@@ -118,9 +125,9 @@ class Walk(Widget, can_focus=True):
 
     def show_cursor(self) -> None:
         """Keeps the line under the cursor in sight, in whatever scrolls around it."""
-        line = Region(0, self.at, max(1, self.size.width), 1)
+        cursor = self.cursor_in_widget
+        region = Region(0, cursor.y, 1, 1)
         below: Widget = self
-        region = line.translate(self.content_region.offset - self.region.offset)
         while isinstance(parent := below.parent, Widget):
             region = region.translate(below.virtual_region.offset)
             if parent.is_scrollable:
@@ -128,16 +135,43 @@ class Walk(Widget, can_focus=True):
                 region = region.translate(-parent.scroll_offset)
             below = parent
 
-    def on_focus(self) -> None:
+    # Textual calls the handlers of all base classes by itself: no super() in these.
+    def _on_focus(self, event: Focus) -> None:
         self.refresh()
         self.call_after_refresh(self.show_cursor)
 
-    def on_blur(self) -> None:
+    def _on_blur(self, event: Blur) -> None:
         self.refresh()
 
     def on_click(self, event: Click) -> None:
         event.stop()
         offset = event.get_content_offset(self)
-        if offset is not None and offset.y < len(self.lines()):
-            self.at = offset.y
+        if offset is not None and 0 <= (line := offset.y - self.lines_begin.y) < len(self.lines()):
+            self.at = line
             self.action_take()
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most so many cells, broken at blanks where there are some."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split(" "):
+            if line and cell_len(line) + 1 + cell_len(word) > width:
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+            while cell_len(line) > width > 1:
+                head = set_cell_size(line, width)
+                lines.append(head)
+                line = line[len(head.rstrip()) :].lstrip()
+        lines.append(line)
+    return lines
+
+
+def cut(text: str, width: int) -> str:
+    """The text in exactly so many cells, with `…` where something is missing."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, max(0, width - 1)) + "…"
