@@ -25,9 +25,10 @@ def parse(text: str, path: str) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
     except json.JSONDecodeError as error:
-        hint = _hint(text, error.pos)
+        at, hint = _hint(text, error.pos)
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
         raise NotJson(
-            f"{path}:{error.lineno}:{error.colno} is not valid JSON: {hint or error.msg.lower()}. It was not touched;"
+            f"{path}:{line}:{column} is not valid JSON: {hint or error.msg.lower()}. It was not touched;"
             " correct that line, then repeat"
         ) from error
     if not isinstance(found, dict):
@@ -43,16 +44,18 @@ def _once(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _hint(text: str, at: int) -> str:
-    """What people usually did there."""
-    if text[at : at + 1] in ("/", "#") or text[:at].rstrip()[-1:] in ("/", "#"):
-        return "a comment, which JSON does not have"
-    # CPython before 3.13 points behind the comma, later ones at it.
-    if text[at : at + 1] in ("}", "]", ",") or text[:at].rstrip().endswith(","):
-        return "a comma before the end of a list or object"
+def _hint(text: str, at: int) -> tuple[int, str]:
+    """What people usually did there, and where: CPython before 3.13 points behind a comma, later ones at it."""
+    before = text[:at].rstrip()
+    if text[at : at + 1] in ("/", "#"):
+        return at, "a comment, which JSON does not have"
+    if text[at : at + 1] in ("}", "]") and before.endswith(","):
+        return len(before) - 1, "a comma before the end of a list or object"
+    if text[at : at + 1] == "," and text[at + 1 :].lstrip()[:1] in ("}", "]"):
+        return at, "a comma before the end of a list or object"
     if text[at : at + 1] in ("\u201c", "\u201d", "'"):
-        return "a quotation mark other than the straight double one"
-    return ""
+        return at, "a quotation mark other than the straight double one"
+    return at, ""
 
 
 def merged(old: Any, wanted: Any) -> Any:

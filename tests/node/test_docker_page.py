@@ -87,7 +87,7 @@ def test_hand_written_daemon_json_keeps_every_byte_that_is_not_ours(with_docker:
 @pytest.mark.parametrize(
     "text, place",
     [
-        ('{\n  "debug": true,\n}\n', "daemon.json:3:1"),
+        ('{\n  "debug": true,\n}\n', "daemon.json:2:16"),
         ('{\n  // ours\n  "debug": true\n}\n', "daemon.json:2:3"),
         ('{"debug": true, "debug": false}', "twice"),
     ],
