@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bai_wizard.core.errors import StepFailed
-from bai_wizard.core.primitives import RestartUnit, RunCommand, WriteFile
+from bai_wizard.core.primitives import RestartUnit, WriteFile
 from bai_wizard.core.step import Interrupt, Node, register
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.service import Service
@@ -27,10 +27,6 @@ class DockerService(Service):
     before: str = ""
     config: str = DAEMON_JSON
 
-    @property
-    def _forget(self) -> tuple[str, ...]:
-        return ("systemctl", "reset-failed", self.unit)
-
     def describe(self) -> str:
         return f"{self.unit} runs with its files as they are now"
 
@@ -44,8 +40,6 @@ class DockerService(Service):
                 raise
             node.do(WriteFile(self.config, self.before.encode(), now.uid, now.gid, now.mode))
             try:
-                # A daemon that failed a few times in a row is not started any more until this is said.
-                node.do(RunCommand(self._forget, f"systemd forgets that {self.unit} failed", undo=self._forget))
                 node.do(RestartUnit(self.unit, f"{self.config} is back as it was"))
             except StepFailed as second:
                 raise StepFailed(

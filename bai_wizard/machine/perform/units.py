@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Seconds for a service to come up; dockerd with many containers takes a minute and more.
 JOB_DEADLINE = 300.0
 JOURNAL_LINES = 20
+# systemctl's words where a unit was started more often than its StartLimitBurst allows.
+TOO_OFTEN = "attempted too often"
 
 
 def set_unit(machine: LocalMachine, primitive: SetUnit, log: Log) -> None:
@@ -48,6 +50,10 @@ def systemctl(machine: LocalMachine, verb: str, unit: str, log: Log) -> None:
         completed = run(argv, timeout=JOB_DEADLINE, on_line=log_lines(log))
     except CannotTell as error:
         raise StepFailed(f"{error}; systemd goes on with it, see `systemctl status {unit}`") from error
+    if completed.code != 0 and TOO_OFTEN in completed.err and verb in ("start", "restart"):
+        # A count of earlier starts, not a fault of this one: systemd is told to forget it, then asked once more.
+        run([*argv[:-3], "reset-failed", "--", unit], timeout=JOB_DEADLINE, on_line=log_lines(log))
+        completed = run(argv, timeout=JOB_DEADLINE, on_line=log_lines(log))
     if completed.code != 0:
         said = last_words(completed)
         words = unit_words(machine, unit, log) if unit and needs_manager else ""
