@@ -1,0 +1,199 @@
+"""Children: their output, their rights, their limits, and what they never get."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.core.secret import Secret
+from bai_wizard.machine import runner
+from bai_wizard.machine.environment import child_environment
+from bai_wizard.machine.runner import ProgramMissing, TimedOut, run
+
+
+def script(text: str) -> list[str]:
+    return ["/bin/sh", "-c", text]
+
+
+def lines_of(argv: list[str], **more: object) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    run(argv, timeout=20, on_line=lambda text, stream: found.append((text, stream)), **more)  # type: ignore[arg-type]
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    limit = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_exit_code_and_both_streams() -> None:
+    completed = run(script("echo out; echo err >&2; exit 3"), timeout=10)
+    assert (completed.code, completed.out, completed.err) == (3, "out\n", "err\n")
+
+
+def test_lines_come_while_the_child_runs(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    first = threading.Event()
+
+    def tell(text: str, stream: str) -> None:
+        if text == "first":
+            first.set()
+
+    def open_gate() -> None:
+        assert first.wait(10)
+        gate.write_text("go\n")
+
+    opener = threading.Thread(target=open_gate)
+    opener.start()
+    completed = run(script(f"echo first; read x < {gate}; echo second"), timeout=15, on_line=tell)
+    opener.join()
+    assert completed.out == "first\nsecond\n"
+
+
+def test_progress_bars_and_broken_text_become_lines() -> None:
+    found = lines_of(
+        [sys.executable, "-c", r"import os; os.write(1, b'10%\r50%\r100%\r\nd\xc3\xa9j\xc3\xa0 \xff\nlast')"]
+    )
+    assert [text for text, _ in found] == ["10%", "50%", "100%", "déjà �", "last"]
+
+
+def test_no_terminal_no_stdin_own_session_plain_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAI_SECRET", "do not pass me on")
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    text = "cat; echo $LC_ALL; env; ps -o sid= -p $$; echo $$; test -t 0 && echo TTY; true"
+    completed = run(script(text), timeout=10)
+    assert completed.out.startswith("C.UTF-8\n")
+    assert "do not pass me on" not in completed.out
+    assert "https_proxy=http://proxy:3128" in completed.out
+    session, pid = completed.out.split()[-2:]
+    assert session == pid
+
+
+def test_every_child_finds_the_administration_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:relative:/bin")
+    path = child_environment()["PATH"].split(":")
+    assert path[:2] == ["/usr/bin", "/bin"]
+    assert "/usr/sbin" in path
+    assert "relative" not in path
+
+
+def test_what_is_fed_arrives_and_stands_in_no_argument_list() -> None:
+    secret = Secret("correct horse battery staple")
+    program = "import sys, os; data = sys.stdin.read(); print(len(data), data in open('/proc/self/cmdline').read())"
+    completed = run([sys.executable, "-c", program], timeout=10, feed=secret)
+    assert completed.out == "28 False\n"
+
+
+def test_a_secret_is_redacted_in_lines_and_in_the_result() -> None:
+    secret = Secret("s3cr3t-of-the-node")
+    found: list[str] = []
+    argv = [sys.executable, "-c", f"print('it is {secret.reveal()}!' + 'x' * 200000 + '{secret.reveal()}')"]
+    completed = run(argv, timeout=10, on_line=lambda text, _stream: found.append(text))
+    assert secret.reveal() not in completed.out
+    assert secret.reveal() not in "".join(found)
+    assert "***" in found[0]
+
+
+def test_a_secret_over_the_seam_of_two_pieces_is_redacted() -> None:
+    assert Secret("seam-" * 40)  # registered from now on
+    found: list[str] = []
+    for before in (65400, 65500, 65535, 65536, 61440, 61500):
+        argv = [sys.executable, "-c", f"import sys; sys.stdout.write('y' * {before} + 'seam-' * 40 + 'z' * 70000)"]
+        run(argv, timeout=10, on_line=lambda text, _stream: found.append(text))
+    assert "seam-" not in "".join(found)
+
+
+def test_memory_is_bounded_and_the_end_is_kept() -> None:
+    completed = run(script("yes | head -c 20000000; echo the end"), timeout=30, keep=1000)
+    assert len(completed.out) <= 1000
+    assert completed.out.endswith("the end\n")
+
+
+def test_the_whole_group_is_killed_at_the_deadline(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    begun = time.monotonic()
+    text = f"trap '' TERM; sleep 1000 & echo $! > {pids}; echo $$ >> {pids}; wait; sleep 1000"
+    with pytest.raises(TimedOut, match=r"/bin/sh gave no answer within 0\.5 s"):
+        run(script(text), timeout=0.5)
+    assert time.monotonic() - begun < 10
+    assert wait_for(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()))
+
+
+def test_finish_is_never_killed_and_says_that_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "SILENCE", 0.3)
+    found = lines_of(script("sleep 1; echo done"), cancel="finish")
+    assert found[-1] == ("done", "stdout")
+    assert ("silent for" in found[0][0], found[0][1]) == (True, "")
+    assert run(script("sleep 0.6; echo done"), timeout=0.1, cancel="finish").out == "done\n"
+
+
+def test_abandon_leaves_the_child_behind(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    begun = time.monotonic()
+    with pytest.raises(TimedOut, match="left behind as process"):
+        run(script(f"sleep 1; touch {done}"), timeout=0.2, cancel="abandon")
+    assert time.monotonic() - begun < 1
+    assert wait_for(done.exists)
+
+
+def test_a_daemon_that_keeps_the_pipe_open_does_not_hold_us(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    begun = time.monotonic()
+    completed = run(script(f"setsid sleep 30 & echo $! > {pid}; echo done"), timeout=20)
+    assert completed.out == "done\n"
+    assert time.monotonic() - begun < 5
+    os.kill(int(pid.read_text()), 9)
+
+
+def test_a_missing_program_and_a_missing_directory_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ProgramMissing, match="no-such-program is not installed"):
+        run(["no-such-program"], timeout=5)
+    with pytest.raises(Exception, match=f"{tmp_path}/none does not exist"):
+        run(["true"], timeout=5, directory=f"{tmp_path}/none")
+
+
+@pytest.mark.needs_root
+def test_as_an_account_with_its_groups_in_its_directory(tmp_path: Path) -> None:
+    completed = run(
+        ["sh", "-c", "id -u; id -g; id -G; pwd"], timeout=10, account=(64001, 64002, (64003,)), directory="/usr"
+    )
+    assert completed.out.split("\n")[:4] == ["64001", "64002", "64002 64003", "/usr"]
+
+
+@pytest.mark.needs_root
+def test_an_account_gets_nowhere_that_it_may_not(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    completed = run(["pwd"], timeout=10, account=(64001, 64001, ()), directory=str(closed))
+    assert completed.code != 0
+    assert "ermission denied" in completed.err
+
+
+def test_an_interrupted_front_end_leaves_no_child_of_the_kind_kill(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def interrupt(_text: str, _stream: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(script(f"echo $$ > {pid}; echo go; sleep 1000"), timeout=60, on_line=interrupt)
+    assert not is_alive(int(pid.read_text()))
