@@ -50,10 +50,11 @@ def assert_manual_holds(node: Node, *, host_kernel: bool) -> None:
     assert node.ssh_login("bai", "wrong", "id -un").rc != 0
     sudo = node.ssh_login("bai", PASSWORD, f"echo '{PASSWORD}' | sudo -S -p '' id -u")
     assert sudo.out.strip() == "0", sudo.err
-    limits = text(node, "cat", "/etc/security/limits.d/99-backendai.conf")
-    assert "bai hard nofile 512000" in limits
     if not host_kernel:  # a container without CAP_SYS_RESOURCE cannot raise limits, whatever PAM is told
         assert int(text(node, "su", "-", "bai", "-c", "ulimit -Hn")) >= 512000
+        logged_in = node.ssh_login("bai", PASSWORD, "ulimit -Hn; ulimit -Sn; ulimit -Hu").out.split()
+        for value, least in zip(logged_in, (512000, 512000, 65536), strict=True):
+            assert int(value) >= least, logged_in
     expected = {
         "net.ipv4.tcp_fin_timeout": "10",
         "net.ipv4.tcp_slow_start_after_idle": "0",

@@ -10,9 +10,10 @@ from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.subject import Subject
 from bai_wizard.pages.tuning.data import Parameter, catalogue
+from bai_wizard.pages.tuning.inherited import inherited
 from bai_wizard.pages.tuning.limits_file import PATH
 from bai_wizard.pages.tuning.pam_limits import Sort, deciding, parse_kernel, read_lines, shown
-from bai_wizard.pages.tuning.probe import account_groups, inherited
+from bai_wizard.pages.tuning.probe import account_groups
 from bai_wizard.pages.tuning.statements import LimitStatement, commented, edits, limit_statements
 from bai_wizard.steps.service_limits import RestartForLimits, ServiceLimit, ServiceLimits
 from bai_wizard.steps.sysctl import LiveSysctl
@@ -42,7 +43,7 @@ def _effective(machine: Machine, context: Context, user: str, sort: Sort, item: 
     if line is not None:
         return line.value, line.place, line.text
     pair = inherited(machine).get(item)
-    return (pair[0 if sort == "soft" else 1] if pair else None), "PID 1", ""
+    return (pair[0 if sort == "soft" else 1] if pair else None), "what sshd and login hand on", ""
 
 
 def overridden(machine: Machine, context: Context) -> Finding:
@@ -65,7 +66,7 @@ def overridden(machine: Machine, context: Context) -> Finding:
         "A login will get lower limits than our file asks for",
         evidence,
         cause="Of several lines for one user the last one read wins; files below limits.d are read by name.",
-        guidance="The remedy comments the other lines out. Where PID 1 is named, apply the tuning page again.",
+        guidance="The remedy comments the other lines out. Where no file is named, apply the tuning page again.",
         remedy=edits(OVERRIDDEN.id, dict.fromkeys(lines), "lines that lower our limits"),
     )
 

@@ -11,9 +11,13 @@ from bai_wizard.core.view import NodeView
 from bai_wizard.pages.tuning import limits_file, sysctl_file
 from bai_wizard.pages.tuning.boot import read_files
 from bai_wizard.pages.tuning.facts import TuningFacts
-from bai_wizard.pages.tuning.pam_limits import LimitLine, parse_kernel, read_lines
+from bai_wizard.pages.tuning.inherited import inherited
+from bai_wizard.pages.tuning.pam_limits import LimitLine, read_lines
 from bai_wizard.pages.tuning.settings import TuningSettings
 from bai_wizard.pages.tuning.wanted import NR_OPEN, PORT_RANGE, RESERVED_PORTS, wanted
+
+# pam_limits passes PID 1's soft limit of open files on up to FD_SETSIZE only (select(2)); seen with 1.5.2 and 1.7.0.
+MOST_SOFT_FILES = 1024.0
 
 
 def probe(machine: Machine, settings: TuningSettings, context: Context) -> TuningFacts:
@@ -56,14 +60,6 @@ def _belongs(view: NodeView, account: str, name: str) -> bool:
         return False
     primary = user is not None and group is not None and user.gid == group.gid
     return primary or view.is_member(account, name)
-
-
-def inherited(machine: Machine) -> dict[str, tuple[float, float]]:
-    """PID 1's limits; nothing where the kernel does not tell them."""
-    try:
-        return parse_kernel(machine.kernel_text("/proc/1/limits"))
-    except CannotTell:
-        return {}
 
 
 def _text(view: NodeView, path: str) -> str | None:

@@ -95,7 +95,7 @@ def test_better_values_are_kept_and_told(tmp_path: Path) -> None:
     assert active["net.ipv4.ip_local_port_range"] == "10000 65000"
     limits = (machine.text(LIMITS) or "").split("\n")
     assert "bai soft nofile 512000" in limits
-    assert "# bai hard nofile: kept 1048576 (wanted: 512000)" in limits
+    assert "# bai hard nofile: kept 524288 (wanted: 512000)" in limits
     assert "# root hard nproc: kept 255960 (wanted: 65536)" in limits
 
 
