@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,17 +35,35 @@ class DockerService(Service):
         """Raises StepFailed with the daemon's reason, after putting the old daemon.json back where there was one."""
         try:
             super().apply(node)
-        except StepFailed as error:
+        except StepFailed as failure:
+            error = StepFailed(why(self.unit, str(failure)))
             now = node.view.entry(self.config)
             if not self.before or now is None or now.content == self.before.encode():
-                raise
+                raise error from failure
             node.do(WriteFile(self.config, self.before.encode(), now.uid, now.gid, now.mode))
             try:
                 node.do(RestartUnit(self.unit, f"{self.config} is back as it was"))
             except StepFailed as second:
                 raise StepFailed(
-                    f"{error}. {self.config} is back as it was, but Docker does not start with it either: {second}"
+                    f"{error}. {self.config} is back as it was, but Docker does not start with it either:"
+                    f" {why(self.unit, str(second))}"
                 ) from second
             raise StepFailed(
                 f"{error}. {self.config} is back as it was and Docker runs with it. Correct the answers, then repeat"
-            ) from error
+            ) from failure
+
+
+# What dockerd writes last before it gives up (moby, daemon/command); else its first line of level error or fatal.
+REASONS = (
+    re.compile(r"dockerd\[\d+\]: ((?:failed to start daemon|unable to configure the Docker daemon).*)"),
+    re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"'),
+)
+
+
+def why(unit: str, said: str) -> str:
+    """Why the daemon does not start, by what its journal says; all of it stands in the run's log."""
+    for pattern in REASONS:
+        found = pattern.findall(said)
+        if found:
+            return f"{unit} does not start: {found[-1]}"
+    return said

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 # Seconds for a service to come up; dockerd with many containers takes a minute and more.
 JOB_DEADLINE = 300.0
 JOURNAL_LINES = 20
-# systemctl's words where a unit was started more often than its StartLimitBurst allows.
-TOO_OFTEN = "attempted too often"
 
 
 def set_unit(machine: LocalMachine, primitive: SetUnit, log: Log) -> None:
@@ -45,15 +43,14 @@ def systemctl(machine: LocalMachine, verb: str, unit: str, log: Log) -> None:
     if needs_manager and not machine.has_systemd:
         raise StepFailed(f"systemctl {verb} {unit}: systemd does not run on this node; use the node's own init")
     argv = ["systemctl", "--no-ask-password", "--no-pager", *([f"--root={machine.root}"] if machine.prefix else [])]
-    argv += [verb, *(["--", unit] if unit else [])]
     try:
+        if unit and verb in ("start", "restart"):
+            # A count of earlier starts (StartLimitBurst) must not refuse this one; that there is none is no failure.
+            run([*argv, "reset-failed", "--", unit], timeout=JOB_DEADLINE)
+        argv += [verb, *(["--", unit] if unit else [])]
         completed = run(argv, timeout=JOB_DEADLINE, on_line=log_lines(log))
     except CannotTell as error:
         raise StepFailed(f"{error}; systemd goes on with it, see `systemctl status {unit}`") from error
-    if completed.code != 0 and TOO_OFTEN in completed.err and verb in ("start", "restart"):
-        # A count of earlier starts, not a fault of this one: systemd is told to forget it, then asked once more.
-        run([*argv[:-3], "reset-failed", "--", unit], timeout=JOB_DEADLINE, on_line=log_lines(log))
-        completed = run(argv, timeout=JOB_DEADLINE, on_line=log_lines(log))
     if completed.code != 0:
         said = last_words(completed)
         words = unit_words(machine, unit, log) if unit and needs_manager else ""
