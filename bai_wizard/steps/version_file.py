@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bai_wizard.core.errors import CannotTell, StepBlocked
+from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked
 from bai_wizard.core.primitives import Primitive, WriteFile
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -47,7 +47,7 @@ class VersionFile(Step):
     def note(self, view: NodeView) -> Unchanged:
         try:
             return Unchanged(self.complaint(view))
-        except CannotTell as error:
+        except (CannotTell, NotYetKnown) as error:
             return Unchanged(f"cannot tell: {error}")
 
     def complaint(self, view: NodeView) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bai_wizard.core.errors import CannotTell, StepBlocked
+from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -33,7 +33,7 @@ class VolumeCheck(Step):
         try:
             entry = view.entry(self.path)
             uid, gid = ids_of(view, self.owner)
-        except (CannotTell, StepBlocked) as error:
+        except (CannotTell, NotYetKnown, StepBlocked) as error:
             return Unchanged(f"cannot tell whose {self.path} is: {error}")
         if entry is not None and (entry.uid, entry.gid) != (uid, gid):
             return Unchanged(

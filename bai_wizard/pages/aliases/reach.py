@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from ipaddress import ip_address
 
-from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.aliases.present import Present
+from bai_wizard.pages.knocking import ANSWERS, knock_at
 from bai_wizard.steps.hosts_lines import VIRTUAL
 
 # Every node that is looked after has a way in; a closed port answers as well as an open one.
 PORT = 22
-SECONDS = 2.0
 # glibc asks names one by one: more of them would outlast the check.
 NAMES_ASKED = 8
 
@@ -68,8 +66,8 @@ def no_answer(machine: Machine, present: Present) -> Finding:
     addresses = [alias.ip for alias in present.aliases if not alias.comment.endswith(VIRTUAL)]
     if not addresses:
         return Finding(id, "not-applicable", title, "aliases", cause="no aliases on this node that stay at one node")
-    answers = knock_at(machine, addresses)
-    quiet = {address: word for address, word in answers.items() if word not in ("open", "refused")}
+    answers = knock_at(machine, addresses, PORT)
+    quiet = {address: word for address, word in answers.items() if word not in ANSWERS}
     if not quiet:
         return Finding(id, "ok", title, "aliases")
     names = {alias.ip: alias.names[0] for alias in present.aliases}
@@ -86,15 +84,3 @@ def no_answer(machine: Machine, present: Present) -> Finding:
         guidance="Compare the address with the node's own («ip address» there), then look at firewalls in between.",
         owner="site",
     )
-
-
-def knock_at(machine: Machine, addresses: list[str], port: int = PORT) -> dict[str, str]:
-    """`open`, `refused`, `silent` or `unreachable` for each address. Raises CannotTell where no child can run."""
-    from bai_wizard.pages.aliases import knock
-
-    program = [sys.executable, "-I", "-S", knock.__file__, str(port), str(SECONDS), *addresses]
-    answer = machine.look(program, deadline=SECONDS + 2.0)
-    if answer.code != 0:
-        raise CannotTell(f"cannot knock at the addresses: {answer.err.strip() or answer.code}")
-    lines = (line.split() for line in answer.out.splitlines())
-    return {words[0]: words[1] for words in lines if len(words) == 2}

@@ -7,7 +7,7 @@ from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
 from bai_wizard.pages.storage.plan import steps
-from bai_wizard.pages.storage.probe import probe
+from bai_wizard.pages.storage.probe import predict, probe
 from bai_wizard.pages.storage.settings import StorageSettings
 
 
@@ -61,5 +61,6 @@ PAGE = Page(
     probe=probe,
     steps=steps,
     checks=checks,
+    predict=predict,
     now=now,
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bai_wizard.core.facts import Fact
+from bai_wizard.core.facts import Absent, Fact
 from bai_wizard.core.state import Entry, Mount
 
 
@@ -14,6 +14,10 @@ class VolumeFacts:
 
     `mount` is what is mounted at its path, Absent for nothing. `top` is the directory itself, without content.
     `free` is the room for ordinary users in bytes on the file system that holds the path or will hold it.
+    `refused` says why its source cannot be mounted on this node as things are; empty where nothing speaks against
+    it or nobody can tell. `unknown_hosts` are names of servers that the resolver does not know yet. `device` is a
+    stable name (`UUID=…`) of a block device; empty where there is none.
+    `client` is true where the program that mounts this type is on the node.
     """
 
     name: str
@@ -22,13 +26,23 @@ class VolumeFacts:
     mount: Fact[Mount]
     top: Fact[Entry]
     free: Fact[int]
+    refused: str = ""
+    unknown_hosts: tuple[str, ...] = ()
+    device: str = ""
+    client: bool = True
 
 
 @dataclass(frozen=True)
 class StorageFacts:
-    """The volumes in the order of the answers."""
+    """The volumes in the order of the answers.
+
+    `fstab_is_sound` is true where findmnt finds no error in the lines that stand now: only then can it judge ours.
+    `container` is (uid, gid) of containers as an existing agent.toml says.
+    """
 
     volumes: tuple[VolumeFacts, ...] = ()
+    fstab_is_sound: bool = False
+    container: Fact[tuple[int, int]] = field(default_factory=Absent)
 
     def volume(self, name: str) -> VolumeFacts | None:
         """The facts of one volume."""

@@ -14,9 +14,25 @@ if TYPE_CHECKING:
 
 
 def steps(settings: StorageSettings, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
-    """The steps of every volume in the order of the answers."""
-    found: list[Step] = []
+    """The client programs that are missing, then the steps of every volume in the order of the answers."""
+    found: list[Step] = [*_clients(settings, facts)]
     for volume in settings.volumes:
         kind = import_module(f"bai_wizard.pages.storage.kinds.{volume.type}")
-        found += kind.steps(volume, facts.volume(volume.name), context)
+        found += kind.steps(volume, facts, context)
     return tuple(found)
+
+
+def _clients(settings: StorageSettings, facts: StorageFacts) -> tuple[Step, ...]:
+    missing = [volume for volume in settings.volumes if (known := facts.volume(volume.name)) and not known.client]
+    if not missing:
+        return ()
+    from bai_wizard.pages.storage.kinds.mounted import packages_of
+    from bai_wizard.steps.apt import PackageLists, Packages
+
+    names = tuple(dict.fromkeys(name for volume in missing for name in packages_of(volume)))
+    if not names:
+        return ()
+    return (
+        PackageLists(id="storage.lists", packages=names),
+        Packages(id="storage.client", names=names, why="programs that mount shared storage"),
+    )

@@ -1,39 +1,101 @@
-"""Looks at each volume's path: what is mounted, whose it is, how much room there is."""
+"""Looks at each volume: what is mounted, whose it is, how much room there is, what speaks against mounting it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.errors import CannotTell, NotYetKnown
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.view import NodeView
+from bai_wizard.pages.storage.agent import container_ids
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
+from bai_wizard.steps.hosts_lines import parse_lines
 
 if TYPE_CHECKING:
-    from bai_wizard.pages.storage.settings import StorageSettings, VolumeSettings
+    from bai_wizard.pages.storage.settings import StorageSettings
 
 T = TypeVar("T")
 
 
 def probe(machine: Machine, settings: StorageSettings, context: Context) -> StorageFacts:
-    """The facts of every volume. A share whose server is gone costs its own facts, after their deadline."""
-    return StorageFacts(tuple(_volume(machine, volume) for volume in settings.volumes))
+    """The facts of every volume. A share whose server is gone costs its own facts, after their deadline.
+
+    A volume that is mounted is not asked for again: its server is touched only where the plan needs to know.
+    """
+    volumes = tuple(_volume(machine, volume, settings) for volume in settings.volumes)
+    by_wizard = [volume for volume in volumes if volume.type not in ("local", "existing")]
+    new = any(isinstance(volume.mount, Absent) for volume in by_wizard)
+    return StorageFacts(
+        volumes,
+        fstab_is_sound=new and _fstab_is_sound(machine),
+        container=container_ids(machine, context) if new else Absent(),
+    )
 
 
-def _volume(machine: Machine, volume: VolumeSettings) -> VolumeFacts:
+def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
     path = volume.target
-    mount = _fact(lambda: machine.mount(path))
-    top = _fact(lambda: machine.entry(path))
+    mount = fact(lambda: machine.mount(path))
+    top = fact(lambda: machine.entry(path))
     # A path that does not answer would cost the same deadline again.
-    free: Fact[int] = Unknown(top.reason) if isinstance(top, Unknown) else _fact(lambda: machine.free_bytes(path))
-    return VolumeFacts(volume.name, path, getattr(volume, "type", ""), mount, top, free)
+    free: Fact[int] = Unknown(top.reason) if isinstance(top, Unknown) else fact(lambda: machine.free_bytes(path))
+    facts = VolumeFacts(volume.name, path, volume.type, mount, top, free)
+    if volume.type in ("local", "existing"):
+        return facts
+    return _with_source(machine, volume, settings, facts)
 
 
-def _fact(read: Callable[[], T | None]) -> Fact[T]:
+def _with_source(machine: Machine, volume: Any, settings: StorageSettings, facts: VolumeFacts) -> VolumeFacts:
+    from bai_wizard.pages.storage.kinds.mounted import helper_of
+    from bai_wizard.pages.storage.sources import refusal, stable_device, unknown_hosts
+
+    helper = helper_of(volume)
+    client = fact(lambda: machine.entry(helper)) if helper else Known(None)
+    device = fact(lambda: stable_device(machine, volume.device)) if volume.type == "xfs" else Absent()
+    new = isinstance(facts.mount, Absent)
+    unknown = unknown_hosts(machine, volume) if new else ()
+    return replace(
+        facts,
+        refused=refusal(machine, volume, settings) if new and not unknown else "",
+        unknown_hosts=unknown,
+        device=device.value if isinstance(device, Known) else "",
+        client=not isinstance(client, Absent),
+    )
+
+
+def _fstab_is_sound(machine: Machine) -> bool:
+    try:
+        return machine.look(["findmnt", "--verify"], deadline=5.0).code == 0
+    except CannotTell:
+        return False
+
+
+def fact(read: Callable[[], T | None]) -> Fact[T]:
+    """What a read answers, None as Absent, no answer as Unknown."""
     try:
         value = read()
     except CannotTell as error:
         return Unknown(str(error))
     return Absent() if value is None else Known(value)
+
+
+def predict(facts: StorageFacts, predicted: NodeView) -> StorageFacts:
+    """Names that the aliases page of the same plan puts into /etc/hosts are known by then."""
+    if not any(volume.unknown_hosts for volume in facts.volumes):
+        return facts
+    try:
+        entry = predicted.entry("/etc/hosts")
+    except (CannotTell, NotYetKnown):
+        return facts
+    text = (entry.content or b"").decode("utf-8", "surrogateescape") if entry else ""
+    known = {name for line in parse_lines(list(enumerate(text.split("\n")))) for name in line.names}
+    return replace(
+        facts,
+        volumes=tuple(
+            replace(volume, unknown_hosts=tuple(host for host in volume.unknown_hosts if host not in known))
+            for volume in facts.volumes
+        ),
+    )

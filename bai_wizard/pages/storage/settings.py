@@ -19,10 +19,11 @@ NfsSource = Annotated[
         "must be a server and its export such as 10.20.30.50:/export/vol1",
     ),
 ]
+_MONITOR = r"(?:[^\s:=,\[\]]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
 CephSource = Annotated[
     str,
     Shape(
-        r"(?:[^\s:=]+(?::[0-9]+)?(?:,[^\s:=]+(?::[0-9]+)?)*:/\S*|[^\s@=]+@[^\s=]*\.[^\s=]+=/\S*)",
+        rf"(?:{_MONITOR}(?:,{_MONITOR})*:/\S*|[^\s@=]+@[^\s=]*\.[^\s=]+=/\S*)",
         "must be monitors and a path such as mon1,mon2:/vol1, or user@.fsname=/vol1",
     ),
 ]
@@ -151,6 +152,19 @@ class NfsVolume(MountedVolume):
 
     type: Literal["nfs"] = field(help="An NFS export, version 3 or 4.")
     source: NfsSource = field(label="Export", help="The server and its export.", example="10.20.30.50:/export/vol1")
+    vendor: Literal["", "netapp", "purestorage", "vast", "dell-onefs", "hammerspace"] = field(
+        "",
+        label="Vendor",
+        help="Takes this vendor's mount options over the defaults; yours win over both. Empty: the defaults only.",
+        choices={
+            "": "any NFS server",
+            "netapp": "NetApp ONTAP",
+            "purestorage": "Pure Storage FlashBlade",
+            "vast": "VAST Data",
+            "dell-onefs": "Dell PowerScale (OneFS)",
+            "hammerspace": "Hammerspace",
+        },
+    )
 
 
 class CephfsVolume(MountedVolume):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from bai_wizard.core.context import Context
@@ -11,9 +9,9 @@ from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Entry, Key
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.aliases import knock
 from bai_wizard.pages.aliases.checks import CHECKS
-from bai_wizard.pages.aliases.reach import PORT, SECONDS
+from bai_wizard.pages.aliases.reach import PORT
+from bai_wizard.pages.knocking import program
 from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK, UBUNTU
 from tests.pages.aliases.test_plan import node
 
@@ -94,11 +92,11 @@ def test_a_broken_block_is_told_with_its_line() -> None:
 
 def test_silence_of_a_virtual_address_is_no_finding() -> None:
     hosts = MANUAL_BLOCK.replace("agent node 02 (GPU 02)", "(virtual)")
-    program = (sys.executable, "-I", "-S", knock.__file__, str(PORT), str(SECONDS), "10.20.30.10", "10.20.30.20")
+    asked = tuple(program(["10.20.30.10", "10.20.30.20"], PORT))
     answer = Completed(0, "10.20.30.10 refused\n10.20.30.20 silent\n", "")
     machine = SimulatedMachine(
         {Key("file", "/etc/hosts"): Entry("file", 0, 0, 0o644, hosts.encode())},
-        Surroundings(looks={program: answer}),
+        Surroundings(looks={asked: answer}),
     )
     finding = look(machine, "hosts-no-answer")
     assert finding.result == "warning"

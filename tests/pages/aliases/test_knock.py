@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from bai_wizard.machine.local import LocalMachine
-from bai_wizard.pages.aliases.knock import knock
-from bai_wizard.pages.aliases.reach import knock_at
+from bai_wizard.pages.knock import knock
+from bai_wizard.pages.knocking import knock_at
 
 
 def test_open_and_refused_are_told_apart_by_a_child() -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.step import Step
-from bai_wizard.pages.storage.facts import VolumeFacts
+from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.pages.storage.kinds.top import top_steps
 
 if TYPE_CHECKING:
     from bai_wizard.pages.storage.settings import LocalVolume
 
 
-def steps(volume: LocalVolume, facts: VolumeFacts | None, context: Context) -> tuple[Step, ...]:
+def steps(volume: LocalVolume, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
     """The directory itself, never what it holds: `chown -R` over existing data is what nobody wants."""
     return top_steps(volume, context, mounted=False)

@@ -1,0 +1,265 @@
+"""Volumes that the wizard mounts, over a simulated node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.primitives import Primitive, SetMount
+from bai_wizard.core.state import Entry, Key, Mount, State
+from bai_wizard.core.step import Blocked, Pending
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.machine.simulated_acts import Offer
+from bai_wizard.pages.storage import PAGE
+from bai_wizard.pages.storage.sources import hosts_of
+from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
+from tests.pages.storage.test_fstab import UBUNTU
+from tests.pages.storage.test_local import BAI
+
+NFS: dict[str, Any] = {"name": "vol1", "type": "nfs", "source": "10.20.30.50:/export/vol1"}
+HELPERS = {"/sbin/mount.nfs", "/sbin/mount.ceph", "/sbin/mount.lustre", "/usr/sbin/xfs_quota"}
+
+
+def node(
+    *, helpers: set[str] = HELPERS, fstab: str = UBUNTU, states: dict[Key, State] | None = None, **about: Any
+) -> SimulatedMachine:
+    files: dict[Key, State] = {Key("file", path): Entry("file", 0, 0, 0o755, b"") for path in helpers}
+    files[Key("file", "/etc/fstab")] = Entry("file", 0, 0, 0o644, fstab.encode())
+    files[Key("mount", "/")] = Mount("/dev/vda1", "ext4", "rw,relatime")
+    return SimulatedMachine({**BAI, **files, **(states or {})}, Surroundings(**about))
+
+
+def table(*volumes: dict[str, Any]) -> dict[str, Any]:
+    # A simulated node cannot be written to by a child: the write test belongs to the virtual machine.
+    return {"volumes": [{"owner": "keep", "version_file": "no", **volume} for volume in volumes]}
+
+
+def test_an_nfs_volume_on_a_node_that_has_the_client(tmp_path: Path) -> None:
+    plan = assert_cycle(PAGE, table(NFS), node(), tmp_path)
+    assert shown(plan) == (
+        "storage.vol1.point: Pending\n"
+        "+ /vfroot/  0:0 0755\n"
+        "+ /vfroot/vol1/  0:0 0755\n"
+        "storage.vol1.guard: Pending\n"
+        "+ /vfroot/vol1 (immutable attribute)\n"
+        "storage.vol1.mount: Pending\n"
+        "--- /etc/fstab\n"
+        "+++ /etc/fstab\n"
+        "@@ -1,3 +1,6 @@\n"
+        " # /etc/fstab: static file system information.\n"
+        " UUID=6fd2 /               ext4    errors=remount-ro 0       1\n"
+        " /dev/sr0        /media/cdrom0   udf,iso9660 user,noauto     0       0\n"
+        "+# BEGIN bai-wizard\n"
+        "+10.20.30.50:/export/vol1 /vfroot/vol1 nfs hard,_netdev,nofail,x-systemd.mount-timeout=30 0 0\n"
+        "+# END bai-wizard\n"
+        "> systemd reads its unit files anew  /etc/fstab changed\n"
+        "+ mount /vfroot/vol1  nfs 10.20.30.50:/export/vol1\n"
+        "storage.vol1.check: Unchanged"
+    )
+
+
+def test_a_bare_node_gets_the_client_first() -> None:
+    machine = node(helpers=set(), offers={"nfs-common": Offer("1:2.6.4")})
+    plan = plan_of(PAGE, table(NFS), machine)
+    assert next(item.step.id for item in plan.pending()) == "storage.client"
+    assert "package nfs-common" in shown(plan)
+
+
+def test_one_share_for_all_types(tmp_path: Path) -> None:
+    blkid = {
+        ("blkid", "-p", "-o", "export", "/dev/sdb1"): Completed(0, "DEVNAME=/dev/sdb1\nTYPE=xfs\nUUID=7c1e\n", "")
+    }
+    devices: dict[Key, State] = {
+        Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660),
+        Key("file", "/dev/disk/by-uuid/7c1e"): Entry("link", 0, 0, 0o777, target="../../sdb1"),
+        Key("file", "/mnt/vendor/vol"): Entry("directory", 0, 0, 0o755),
+        Key("mount", "/mnt/vendor"): Mount("vendorfs", "fuse.vendor"),
+        Key("mount", "/vfroot/ready"): Mount("weka", "wekafs"),
+        Key("file", "/vfroot/ready"): Entry("directory", 1100, 1100, 0o755),
+    }
+    volumes = (
+        NFS,
+        {
+            "name": "ceph",
+            "type": "cephfs",
+            "source": "10.0.0.1:6789,[fd00::2]:6789:/vol",
+            "user": "bai",
+            "secret_file": "/k",
+        },
+        {"name": "lustre", "type": "lustre", "source": "10.0.0.6@tcp:/scratch", "automount": False},
+        {"name": "disk", "type": "xfs", "device": "/dev/sdb1"},
+        {"name": "bound", "type": "bind", "source": "/mnt/vendor/vol"},
+        {"name": "ready", "type": "existing"},
+        {"name": "own", "type": "fstab", "line": "srv:/x  /vfroot/own   glusterfs  defaults"},
+    )
+    machine = node(states=devices, looks=blkid)
+    # Answers may be repeated on forty nodes: what xfs knows of its device must not change once it is mounted.
+    plan = assert_cycle(PAGE, table(*volumes), machine, tmp_path)
+    text = shown(plan)
+    assert (
+        "+10.0.0.1:6789,[fd00::2]:6789:/vol /vfroot/ceph ceph _netdev,nofail,x-systemd.mount-timeout=30,name=bai"
+        in text
+    )
+    assert "+UUID=7c1e /vfroot/disk xfs nofail,x-systemd.device-timeout=30,pquota 0 0" in text
+    assert "+ mount /vfroot/disk  xfs /dev/sdb1" in text
+    assert "+ mount /vfroot/bound  fuse.vendor vendorfs[/vol]" in text
+    assert "+srv:/x /vfroot/own glusterfs defaults\n" in text
+    described = " ".join(item.step.describe() for item in plan.steps)
+    assert "without `nofail`" in described
+    assert "without `_netdev`" in described
+
+
+def test_a_volume_that_is_mounted_is_left_alone_whatever_the_client_calls_it() -> None:
+    line = "10.20.30.50:/export/vol1 /vfroot/vol1 nfs hard,_netdev,nofail,x-systemd.mount-timeout=30 0 0"
+    machine = node(
+        fstab=f"# BEGIN bai-wizard\n{line}\n# END bai-wizard\n",
+        states={
+            Key("mount", "/vfroot/vol1"): Mount("10.20.30.50:/export/vol1", "nfs4", "rw,vers=4.2"),
+            Key("file", "/vfroot/vol1"): Entry("directory", 1100, 1100, 0o755),
+        },
+    )
+    assert plan_of(PAGE, table(NFS), machine).is_empty()
+
+
+def blocked(machine: SimulatedMachine, *volumes: dict[str, Any]) -> str:
+    reasons = [item.verdict.reason for item in plan_of(PAGE, table(*volumes), machine).steps
+               if isinstance(item.verdict, Blocked)]  # fmt: skip
+    return " | ".join(reasons)
+
+
+def test_something_else_at_the_mount_point_blocks() -> None:
+    machine = node(states={Key("mount", "/vfroot/vol1"): Mount("10.9.9.9:/other", "nfs4")})
+    assert "10.9.9.9:/other (nfs4) is mounted at /vfroot/vol1" in blocked(machine, NFS)
+
+
+def test_another_line_for_the_same_mount_point_blocks() -> None:
+    assert "line 4 of /etc/fstab" in blocked(node(fstab=UBUNTU + "srv:/x /vfroot/vol1/ nfs ro 0 0\n"), NFS)
+
+
+def test_files_under_the_mount_point_block_unless_told() -> None:
+    machine = node(states={Key("file", "/vfroot/vol1/data"): Entry("file", 0, 0, 0o644, b"")})
+    assert "holds data, written to the root disk" in blocked(machine, NFS)
+    assert blocked(machine, {**NFS, "guard": False}) == ""
+
+
+def test_xfs_refuses_an_empty_device_and_another_file_system() -> None:
+    volume = {"name": "disk", "type": "xfs", "device": "/dev/sdb1"}
+    there: dict[Key, State] = {Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660)}
+    argv = ("blkid", "-p", "-o", "export", "/dev/sdb1")
+    assert "never formats" in blocked(node(states=there, looks={argv: Completed(2, "", "")}), volume)
+    assert "holds ext4" in blocked(node(states=there, looks={argv: Completed(0, "TYPE=ext4\n", "")}), volume)
+    assert "there is no /dev/sdb1" in blocked(node(), volume)
+
+
+def test_xfs_without_project_quota_must_be_mounted_anew() -> None:
+    mounted: dict[Key, State] = {
+        Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660),
+        Key("mount", "/vfroot/disk"): Mount("/dev/sdb1", "xfs", "rw,relatime,noquota"),
+    }
+    said = blocked(node(states=mounted), {"name": "disk", "type": "xfs", "device": "/dev/sdb1"})
+    assert "without prjquota" in said
+
+
+def test_lustre_without_client_names_the_vendors_page() -> None:
+    said = blocked(node(helpers=set()), {"name": "l", "type": "lustre", "source": "10.0.0.6@tcp:/scratch"})
+    assert "https://" in said
+
+
+def test_soft_in_a_line_of_the_users_own_is_refused() -> None:
+    said = blocked(node(), {"name": "v", "type": "fstab", "line": "srv:/x /vfroot/v nfs soft,nofail 0 0"})
+    assert "loses data silently" in said
+
+
+def test_existing_must_be_mounted() -> None:
+    assert "nothing is mounted at /vfroot/v" in blocked(node(), {"name": "v", "type": "existing"})
+
+
+def test_what_the_share_holds_is_not_guessed_before_it_is_mounted() -> None:
+    wanted = {**NFS, "owner": "set", "version_file": "if-empty"}
+    plan = plan_of(PAGE, {"volumes": [wanted]}, node())
+    verdicts = {item.step.id: item.verdict for item in plan.steps}
+    for id in ("storage.vol1.owner", "storage.vol1.version"):
+        verdict = verdicts[id]
+        assert isinstance(verdict, Pending)
+        assert verdict.known_after == "storage.vol1.mount"
+
+
+def test_automount_starts_the_automount_point_first(tmp_path: Path) -> None:
+    plan = plan_of(PAGE, table({**NFS, "automount": True}), node())
+    text = shown(plan)
+    assert "x-systemd.automount" in text
+    assert text.index("unit vfroot-vol1.automount") < text.index("+ mount /vfroot/vol1")
+
+
+def test_a_mount_that_fails_leaves_fstab_as_it_was_and_gives_4(tmp_path: Path) -> None:
+    machine = node()
+    fstab = machine.entry("/etc/fstab")
+
+    def fault(primitive: Primitive, moment: str) -> None:
+        if isinstance(primitive, SetMount) and primitive.mounted and moment == "before":
+            raise StepFailed("mount /vfroot/vol1: Connection timed out")
+
+    machine.fault = fault
+    _run, result = run(machine, plan_of(PAGE, table(NFS), machine), tmp_path)
+    assert result.code() == 4
+    assert machine.entry("/etc/fstab") == fstab
+    assert "back as it was" in str(result)
+
+
+def test_findmnt_judges_our_lines_only_where_the_others_are_sound() -> None:
+    looks = {("findmnt", "--verify"): Completed(0, "", "")}
+    for machine, wanted in ((node(), ""), (node(looks=looks), "findmnt")):
+        plan = plan_of(PAGE, table(NFS), machine)
+        (mount,) = [item.step for item in plan.steps if item.step.id.endswith(".mount")]
+        assert getattr(mount, "validator", None) == wanted
+
+
+def test_the_container_of_an_existing_agent_is_tried_too() -> None:
+    agent = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = 1500\nkernel-gid = 1600\n")
+    machine = node(states={Key("file", "/home/bai/agent/agent.toml"): agent})
+    volume = {**NFS, "owner": "check"}
+    plan = plan_of(PAGE, {"volumes": [volume]}, machine)
+    (mount,) = [item.step for item in plan.steps if item.step.id.endswith(".mount")]
+    assert getattr(mount, "written_as", None) == ("bai", "1500:1600")
+    demo = plan_of(PAGE, {"volumes": [volume]}, machine, replace(Context(host="gpu01"), demo=True))
+    (mount,) = [item.step for item in demo.steps if item.step.id.endswith(".mount")]
+    assert getattr(mount, "written_as", None) == ()
+
+
+@pytest.mark.parametrize("name,text", [("vendor", "vers=3,nconnect=8"), ("options", "vers=4.1")])
+def test_a_vendors_options_stand_in_the_plan_in_full(name: str, text: str) -> None:
+    volume = {**NFS, name: "vast" if name == "vendor" else text}
+    assert f"x-systemd.mount-timeout=30,{text} 0 0" in shown(plan_of(PAGE, table(volume), node()))
+
+
+def test_a_servers_name_that_nobody_knows_is_refused_unless_the_same_plan_brings_it() -> None:
+    volume = {**NFS, "source": "filer:/export"}
+    assert "nobody knows the address of filer" in blocked(node(), volume)
+    settings = PAGE.settings.model_validate(table(volume))  # type: ignore[attr-defined]
+    machine = node()
+    facts = PAGE.probe(machine, settings, Context())
+    machine.set_state(Key("file", "/etc/hosts"), Entry("file", 0, 0, 0o644, b"10.1.1.1 filer\n"))
+    assert PAGE.predict(facts, machine).volume("vol1").unknown_hosts == ()
+
+
+@pytest.mark.parametrize(
+    "kind,source,hosts",
+    [
+        ("nfs", "[fd00::1]:/e", ("fd00::1",)),
+        ("nfs", "filer:/e:/f", ("filer",)),
+        ("cephfs", "mon1,mon2:3300:/", ("mon1", "mon2")),
+        ("cephfs", "[fd00::2]:6789,10.0.0.1:/v", ("fd00::2", "10.0.0.1")),
+        ("cephfs", "bai@.fs=/", ()),
+        ("lustre", "10.0.0.6@tcp:/scratch", ()),
+    ],
+)
+def test_the_servers_of_a_source(kind: str, source: str, hosts: tuple[str, ...]) -> None:
+    from types import SimpleNamespace
+
+    assert hosts_of(SimpleNamespace(type=kind, source=source)) == hosts
