@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bai_wizard.core.errors import StepFailed
-from bai_wizard.core.primitives import RestartUnit, WriteFile
+from bai_wizard.core.primitives import RemovePath, RestartUnit, WriteFile
 from bai_wizard.core.step import Interrupt, Node, register
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.service import Service
@@ -19,13 +19,13 @@ class DockerService(Service):
     """Like any service; but when the daemon does not start with a daemon.json that this plan changed, it gets the
     old one back, so that the containers run again.
 
-    `before` is the text from before the plan; empty where there was no file, or it is not changed.
+    `before` is the text from before the plan, empty where there was no file; None where there is no going back.
     """
 
     kind: ClassVar[str] = "docker-service"
     unit: str = "docker.service"
     interrupts: tuple[Interrupt, ...] = ("docker.restart",)
-    before: str = ""
+    before: str | None = None
     config: str = DAEMON_JSON
 
     def describe(self) -> str:
@@ -38,9 +38,10 @@ class DockerService(Service):
         except StepFailed as failure:
             error = StepFailed(why(self.unit, str(failure)))
             now = node.view.entry(self.config)
-            if not self.before or now is None or now.content == self.before.encode():
+            if self.before is None or now is None or now.content == self.before.encode():
                 raise error from failure
-            node.do(WriteFile(self.config, self.before.encode(), now.uid, now.gid, now.mode))
+            old = WriteFile(self.config, self.before.encode(), now.uid, now.gid, now.mode)
+            node.do(old if self.before else RemovePath(self.config))
             try:
                 node.do(RestartUnit(self.unit, f"{self.config} is back as it was"))
             except StepFailed as second:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.facts import Known, Unknown, value_or
 from bai_wizard.core.step import Step
 from bai_wizard.pages.docker.configuration import DROP_INS, config_step, drop_ins, registry_authorities
 from bai_wizard.pages.docker.facts import DockerFacts
@@ -64,7 +64,8 @@ def _refusals(facts: DockerFacts) -> tuple[Step, ...]:
 
 def _services(facts: DockerFacts, reads: tuple[str, ...]) -> tuple[Step, ...]:
     """Enabled and running first, which hits nobody; then, if a file is newer than the daemon, the restart."""
-    before = facts.daemon_json.value if isinstance(facts.daemon_json, Known) else ""
+    # A fresh engine is not to begin with other directories and stores than were asked for.
+    before = None if facts.is_fresh or isinstance(facts.daemon_json, Unknown) else value_or(facts.daemon_json, "")
     return (
         Service(id="docker.socket", unit="docker.socket"),
         DockerService(id="docker.service", before=before, interrupts=()),

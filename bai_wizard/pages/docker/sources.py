@@ -54,7 +54,9 @@ def _keep(facts: DockerFacts, context: Context, settings: DockerSettings) -> tup
 
 def _conflicts(settings: DockerSettings, facts: DockerFacts, chosen: PackageSet) -> tuple[Step, ...]:
     """What is in the way. Never removed unasked; never at all where Kubernetes lives on it."""
-    found = tuple(name for name in chosen.conflicts if facts.version_of(name))
+    is_complete = all(facts.version_of(name) for name in chosen.names)
+    # Where everything chosen is in, dpkg itself has seen to it that nothing is in conflict with it.
+    found = () if is_complete else tuple(name for name in chosen.conflicts if facts.version_of(name))
     title = "nothing is in the way of the chosen packages"
     if facts.snap:
         reason = (

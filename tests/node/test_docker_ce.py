@@ -1,0 +1,186 @@
+"""Docker's own apt repository, in a signed copy of small packages that bring Debian's working engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.apt_repository import AptRepository, docker_ce, make_key, served
+from tests.node.conftest import NodeFactory
+from tests.node.container import ContainerNode
+from tests.node.docker_answers import apply, done, gateway, planned, put, run_a_container
+
+KNOWN = "/opt/bai-wizard/bai_wizard/data/docker.toml"
+KEYRING = "/etc/apt/keyrings/docker.asc"
+SOURCE = "/etc/apt/sources.list.d/docker.sources"
+DOCKERS_OWN = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AptRepository, int]]:
+    """Docker's packages in two major versions, served."""
+    made = AptRepository(tmp_path_factory.mktemp("apt"))
+    made.publish(docker_ce("28.5.1", "29.1.2"))
+    with served(made.root) as port:
+        yield made, port
+
+
+def docker_table(node: ContainerNode, port: int, extra: str = "") -> str:
+    """The answers that take Docker from the copy."""
+    url = f"http://{gateway(node)}:{port}"
+    return f'[docker]\napt_url = "{url}"\nkey_file = "/root/docker.asc"\n{extra}'
+
+
+def trust(node: ContainerNode, fingerprint: str, key: str) -> None:
+    """The wizard on this node pins the copy's key instead of Docker's, and has it in a file."""
+    text = node.read(KNOWN).decode()
+    node.write(KNOWN, text.replace(DOCKERS_OWN, fingerprint))
+    node.write("/root/docker.asc", key)
+
+
+def test_the_road_to_a_running_daemon(node: ContainerNode, repository: tuple[AptRepository, int]) -> None:
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    put(node, docker_table(node, port))
+    said = done(apply(node))
+    assert "docker.lists" in said
+    assert node.run(["stat", "-c", "%U %a", KEYRING], check=True).out.split() == ["root", "644"]
+    version = node.run(["dpkg-query", "--show", "--showformat", "${Version}", "docker-ce"], check=True).out
+    assert version.startswith("5:28."), "Backend.AI 26.4 does not work with Docker 29, which the repository has too"
+    policy = node.run(["apt-cache", "policy", "docker-ce"], check=True).out
+    assert "Candidate: 5:28." in policy
+    run_a_container(node)
+    done(planned(node), 0)
+    put(node, docker_table(node, port), release="26.9")
+    assert "29" not in done(planned(node), 7 if planned(node).rc else 0).partition("docker.packages")[2]
+    done(node.wizard("undo"))
+    assert not node.exists(SOURCE)
+    assert not node.exists(KEYRING)
+
+
+@pytest.mark.parametrize("fault", ["wrong", "missing", "unreadable", "private"])
+def test_keys_that_are_not_the_pinned_one(
+    node: ContainerNode, repository: tuple[AptRepository, int], fault: str, tmp_path: Path
+) -> None:
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    expected = {"wrong": "expected", "missing": "not there", "unreadable": "no text file", "private": "no public key"}
+    if fault == "wrong":
+        node.write("/root/docker.asc", make_key(tmp_path / "other", "Somebody <else@example.test>")[0])
+    elif fault == "missing":
+        node.run(["rm", "/root/docker.asc"], check=True)
+    elif fault == "unreadable":
+        node.run(["rm", "/root/docker.asc"], check=True)
+        node.run(["mkdir", "/root/docker.asc"], check=True)
+    else:
+        node.write("/root/docker.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n")
+    put(node, docker_table(node, port))
+    said = done(apply(node), 3)
+    assert "docker.key" in said
+    assert expected[fault] in said
+    assert not node.exists(SOURCE)
+    node.run(["rm", "-rf", "/root/docker.asc"], check=True)
+    node.write("/root/docker.asc", made.key)
+    done(apply(node))
+
+
+def test_key_in_place_that_apt_cannot_read_is_put_right(
+    node: ContainerNode, repository: tuple[AptRepository, int]
+) -> None:
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    put(node, docker_table(node, port))
+    node.write(KEYRING, made.key, 0o600)
+    node.run(["chmod", "700", "/etc/apt/keyrings"], check=True)
+    done(apply(node))
+    assert node.run(["stat", "-c", "%a", "/etc/apt/keyrings", KEYRING], check=True).out.split() == ["755", "644"]
+
+
+def test_older_source_with_another_key_is_replaced_and_comes_back(
+    node: ContainerNode, repository: tuple[AptRepository, int]
+) -> None:
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    put(node, docker_table(node, port))
+    old = "/etc/apt/sources.list.d/docker.list"
+    line = f"deb [arch=amd64 signed-by=/usr/share/keyrings/docker.gpg] http://{gateway(node)}:{port}/ trixie stable\n"
+    node.write(old, line)
+    done(apply(node))
+    assert not node.exists(old)
+    done(node.wizard("undo"))
+    assert node.read(old).decode() == line
+
+
+def test_source_among_others_is_not_touched(node: ContainerNode, repository: tuple[AptRepository, int]) -> None:
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    put(node, docker_table(node, port))
+    line = f"deb [signed-by=/k.gpg] http://{gateway(node)}:{port} trixie stable\ndeb http://other.test/ trixie main\n"
+    node.write("/etc/apt/sources.list.d/site.list", line)
+    said = done(apply(node), 3)
+    assert "site.list" in said
+    assert node.read("/etc/apt/sources.list.d/site.list").decode() == line
+
+
+@pytest.mark.parametrize(
+    "fault, cause",
+    [
+        ("hash", "hash sum mismatch"),
+        ("release", "there is no repository at"),
+        ("clock", "clock is behind"),
+        ("expired", "older than its own date of expiry"),
+        ("signature", "NO_PUBKEY|not in place|signature is bad|not signed"),
+        ("gone", "no connection to"),
+    ],
+)
+def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
+    node: ContainerNode, tmp_path: Path, fault: str, cause: str
+) -> None:
+    made = AptRepository(tmp_path)
+    made.publish(docker_ce())
+    trust(node, made.fingerprint, made.key)
+    lists = made.root / "dists/trixie/stable/binary-amd64/Packages"
+    release = made.root / "dists/trixie/InRelease"
+    if fault == "hash":
+        lists.write_text(lists.read_text() + "\n\n")
+    elif fault == "release":
+        (made.root / "dists/trixie").rename(made.root / "dists/away")
+    elif fault == "clock":
+        made.sign(date="Sat, 01 Jan 2050 00:00:00 UTC")
+    elif fault == "expired":
+        made.sign(date="Sat, 01 Jan 2022 00:00:00 UTC", valid_until="Sun, 02 Jan 2022 00:00:00 UTC")
+    elif fault == "signature":
+        other = AptRepository(tmp_path / "other")
+        other.publish(docker_ce())
+        release.write_bytes((other.root / "dists/trixie/InRelease").read_bytes())
+    with served(made.root) as port:
+        put(node, docker_table(node, 1 if fault == "gone" else port))
+        said = done(apply(node), 4)
+        assert any(one in said for one in cause.split("|")), said[-3000:]
+        if fault == "release":
+            (made.root / "dists/away").rename(made.root / "dists/trixie")
+        elif fault == "hash":
+            lists.write_text(lists.read_text()[:-2])
+        made.sign()
+        put(node, docker_table(node, port))
+        done(apply(node))
+    assert node.run(["docker", "version"]).rc == 0
+
+
+def test_conflicting_packages_are_removed_only_when_told(
+    node_factory: NodeFactory, repository: tuple[AptRepository, int]
+) -> None:
+    """The copy's packages depend on Debian's engine, so the conflict is played with another package."""
+    node = node_factory("trixie")
+    made, port = repository
+    trust(node, made.fingerprint, made.key)
+    node.run(["apt-get", "install", "-y", "--no-install-recommends", "podman-docker"], check=True, timeout=300)
+    put(node, docker_table(node, port))
+    said = done(apply(node), 3)
+    assert "podman-docker" in said
+    assert "remove_conflicts" in said
+    put(node, docker_table(node, port, "remove_conflicts = true\n"))
+    done(apply(node))
+    assert node.run(["docker", "version", "--format", "{{.Server.Version}}"], check=True).out.startswith("26.")
+    undone = node.wizard("undo").out
+    assert "packages stay removed" in undone
