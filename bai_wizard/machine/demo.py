@@ -97,13 +97,15 @@ def _link(path: str, target: str) -> Iterator[tuple[Key, State]]:
 
 
 def _owner(value: Table) -> tuple[int, int]:
-    return value.get("uid", 0), value.get("gid", value.get("uid", 0))
+    uid = int(value.get("uid", 0))
+    return uid, int(value.get("gid", uid))
 
 
 def _user(name: str, value: Table) -> Iterator[tuple[Key, State]]:
     home, shell = value.get("home", f"/home/{name}"), value.get("shell", "/usr/sbin/nologin")
-    gid, comment = value.get("gid", value["uid"]), value.get("comment", "")
-    yield Key("user", name), Account(name, value["uid"], gid, comment, home, shell, value.get("local", True))
+    uid, comment = int(value["uid"]), value.get("comment", "")
+    gid = int(value.get("gid", uid))
+    yield Key("user", name), Account(name, uid, gid, comment, home, shell, value.get("local", True))
     yield Key("password", name), Password(Secret(value.get("password", "*")), value.get("changed", 20000))
 
 
@@ -114,7 +116,7 @@ def _group(name: str, value: Table) -> Iterator[tuple[Key, State]]:
 
 
 def _package(name: str, value: str | Table) -> Iterator[tuple[Key, State]]:
-    written = {"version": value} if isinstance(value, str) else value
+    written: Table = {"version": value} if isinstance(value, str) else value
     yield Key("package", name), Package(written["version"], written.get("held", False))
 
 
@@ -123,7 +125,7 @@ def _unit(name: str, value: Table) -> Iterator[tuple[Key, State]]:
 
 
 def _sysctl(name: str, value: str | Table) -> Iterator[tuple[Key, State]]:
-    written = {"value": value} if isinstance(value, str) else value
+    written: Table = {"value": value} if isinstance(value, str) else value
     yield Key("sysctl", name), Sysctl(written["value"], written.get("writable", True))
 
 

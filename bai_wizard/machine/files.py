@@ -17,7 +17,7 @@ from bai_wizard.machine.account import as_account
 from bai_wizard.machine.failures import changing, reading
 from bai_wizard.machine.readers.accounts import AccountFiles
 from bai_wizard.machine.readers.attributes import immutable_at, set_immutable_at
-from bai_wizard.machine.readers.mounts import is_remote
+from bai_wizard.machine.readers.mounts import RemoteMounts
 from bai_wizard.machine.walk import Place, Walker, finish
 
 # Seconds for one read, and for one change with its fsync, by a child.
@@ -33,7 +33,7 @@ class Files:
     def __init__(self, root: str, accounts: AccountFiles) -> None:
         self._root = root
         self._walker = Walker(root, accounts)
-        self._watch_mounts = root == "/"
+        self._remote = RemoteMounts() if root == "/" else None
 
     def read(self, path: str) -> Entry | None:
         """The entry at a path, links not followed; None where nothing is."""
@@ -116,7 +116,7 @@ class Files:
         check: Callable[[str], None] | None = None,
     ) -> Any:
         try:
-            if self._watch_mounts and is_remote(path):
+            if self._remote is not None and self._remote.cross(path):
                 if check is not None:
                     raise StepFailed(f"{path} lies on a network file system: not a place for system configuration")
                 return as_account(None, self._reach, path, operation, args, answer, deadline, answer=answer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 from dataclasses import dataclass
 
 from bai_wizard.core.state import Mount
@@ -87,11 +88,26 @@ def is_below(path: str, top: str) -> bool:
     return path == top or path.startswith(top.rstrip("/") + "/")
 
 
-def is_remote(path: str) -> bool:
-    """True when a path crosses a mount whose server may be gone."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        data = file.read()
-    if _REMOTE_LINE.search(data) is None:
-        return False
-    lines = parse_mountinfo(data.decode(errors="surrogateescape"))
-    return any(REMOTE.fullmatch(line.fstype) and is_below(path, line.point) for line in lines)
+class RemoteMounts:
+    """The mounts of the running node whose servers may be gone; read again only when the kernel says they changed."""
+
+    def __init__(self) -> None:
+        # The kernel reports a change of the mounts as an urgent event of this file (proc(5), mountinfo).
+        self._file = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 - open for as long as the process
+        self._changes = select.poll()
+        self._changes.register(self._file, select.POLLPRI)
+        self._points = self._read()
+
+    def cross(self, path: str) -> bool:
+        """True when a path lies on or below such a mount."""
+        if self._changes.poll(0):
+            self._points = self._read()
+        return any(is_below(path, point) for point in self._points)
+
+    def _read(self) -> tuple[str, ...]:
+        self._file.seek(0)
+        data = self._file.read()
+        if _REMOTE_LINE.search(data) is None:
+            return ()
+        lines = parse_mountinfo(data.decode(errors="surrogateescape"))
+        return tuple(line.point for line in lines if REMOTE.fullmatch(line.fstype))

@@ -24,11 +24,14 @@ class PackageDatabase:
         """An installed package; `name` may carry an architecture (`libc6:arm64`)."""
         self._refresh()
         bare, _, architecture = name.partition(":")
-        head = re.compile(rb"^Package: " + re.escape(bare.encode()) + rb"$", re.MULTILINE)
-        for match in head.finditer(self._data):
-            found = parse_paragraph(self._paragraph(match.start()))
+        # A search for bytes takes microseconds in a database of megabytes; parsing it takes tens of milliseconds.
+        head = b"\nPackage: " + bare.encode() + b"\n"
+        start = self._data.find(head)
+        while start >= 0:
+            found = parse_paragraph(self._paragraph(start + 1))
             if found is not None and architecture in ("", found[1]):
                 return found[0]
+            start = self._data.find(head, start + 1)
         return None
 
     def _refresh(self) -> None:
@@ -37,7 +40,7 @@ class PackageDatabase:
                 state = os.fstat(file.fileno())
                 stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
                 if stamp != self._stamp:
-                    self._data, self._stamp = file.read(), stamp
+                    self._data, self._stamp = b"\n" + file.read(), stamp
         except FileNotFoundError:
             self._data, self._stamp = b"", None
 
