@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.node import pbs_mirror
 from tests.node.api import Node
 from tests.node.pbs_mirror import MirroredBuild
@@ -51,3 +53,19 @@ def prepare(node: Node, *builds: MirroredBuild, **answers: str) -> None:
 def as_bai(node: Node, *argv: str) -> str:
     """What a program prints that the account runs; it has to end well."""
     return node.run(["runuser", "-u", "bai", "--", *argv], check=True, timeout=120).out.strip()
+
+
+LOOK = """
+import json
+from bai_wizard.core.context import Context
+from bai_wizard.machine.local import LocalMachine
+from bai_wizard.pages.python.checks import CHECKS
+print(json.dumps({check.id: check.look(LocalMachine(), Context()).result for check in CHECKS}))
+"""
+
+
+def look(node: Node) -> dict[str, str]:
+    """What the page's checks find: result by id."""
+    done = node.run(["python3", "-I", "-c", LOOK], check=True, timeout=120)
+    results: dict[str, str] = json.loads(done.out)
+    return results

@@ -13,6 +13,7 @@ from bai_wizard.core.finding import Check, Evidence, Finding
 from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.pages.python.look import Found, as_operator, finding, found_interpreters
 from bai_wizard.pages.python.plan import build_packages
+from bai_wizard.pages.python.probe import architecture, home_of
 
 MODULES = ("ssl", "sqlite3", "lzma", "bz2", "zlib", "ctypes", "readline", "pip")
 SCRIPT = f"""
@@ -25,6 +26,9 @@ for name in {MODULES!r}:
         lacking.append(name)
 print(json.dumps(lacking))
 """
+# The first two words of an ELF file on a little-endian machine, and its e_machine (elf.h).
+ELF_MAGIC = ["17791", "17996"]
+ELF_MACHINES = {"62": "x86_64", "183": "aarch64"}
 REMOVE_AND_PLAN = "Move the directory away and run the python page again: it takes the plain build for this node."
 
 
@@ -40,13 +44,6 @@ class Trouble:
 
 
 TROUBLES = (
-    Trouble(
-        "pbs-wrong-arch",
-        "The Python builds are for this processor",
-        "A Python build is for another processor",
-        lambda done: "Exec format error" in done.err or "cannot execute binary file" in done.err,
-        "The archive of another architecture was unpacked (x86_64 on aarch64, or the reverse).",
-    ),
     Trouble(
         "pbs-microarch",
         "The Python builds run on this processor",
@@ -88,6 +85,30 @@ def _startup(trouble: Trouble) -> Check:
         )
 
     return Check(trouble.id, "python", trouble.ok, look, deadline=20.0, needs_root=True)
+
+
+def _wrong_arch(machine: Machine, context: Context) -> Finding:
+    id, title = "pbs-wrong-arch", "The Python builds are for this processor"
+    own = architecture(machine)
+    evidence = []
+    for found in found_interpreters(machine, context):
+        # Asked of the program's head: to start it would end in a shell that tries to read it as a script.
+        said = as_operator(machine, context, ("od", "-An", "-tu2", "-N20", found.program)).out.split()
+        made_for = (
+            ELF_MACHINES.get(said[9], f"machine {said[9]}") if said[:2] == ELF_MAGIC and len(said) == 10 else ""
+        )
+        if made_for and own in ELF_MACHINES.values() and made_for != own:
+            evidence.append(Evidence("made for", found.program, made_for, own))
+    if not evidence:
+        return finding(id, "ok", title)
+    return finding(
+        id,
+        "problem",
+        "A Python build is for another processor",
+        evidence=tuple(evidence),
+        cause="The archive of another architecture was unpacked (x86_64 on aarch64, or the reverse).",
+        guidance=REMOVE_AND_PLAN,
+    )
 
 
 def _start(machine: Machine, context: Context, found: Found) -> Completed:
@@ -167,8 +188,6 @@ def _sysconfig(machine: Machine, context: Context) -> Finding:
 
 def _page_for_archive(machine: Machine, context: Context) -> Finding:
     id, title = "pbs-url-404", "Archives of Python that were fetched by hand are archives"
-    from bai_wizard.pages.python.probe import home_of
-
     home = home_of(machine, context)
     evidence = []
     for name in machine.names(home):
@@ -208,6 +227,7 @@ def guarded(check: Check) -> Check:
 
 CHECKS: tuple[Check, ...] = (
     Check("pbs-url-404", "python", "Archives of Python that were fetched by hand are archives", _page_for_archive),
+    Check("pbs-wrong-arch", "python", "The Python builds are for this processor", _wrong_arch, needs_root=True),
     *(_startup(trouble) for trouble in TROUBLES),
     Check("pbs-sysconfig-paths", "python", "C extensions can be built with the standalone Python", _sysconfig),
     Check("pyenv-missing-libs", "python", "The interpreters have all their parts", _lacking, deadline=20.0,
