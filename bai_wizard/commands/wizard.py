@@ -1,0 +1,81 @@
+"""`bai-wizard` without a command: the wizard, on a full screen or by line prompts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bai_wizard.exits import ExitCode
+from bai_wizard.wizard.console import NO_TERMINAL, Console, decide
+
+if TYPE_CHECKING:
+    from bai_wizard.wizard.desk import Desk
+    from bai_wizard.wizard.draft import Draft
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Decides about the terminal first, for importing Textual on a bad one is too late."""
+    console = decide(
+        os.environ,
+        is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+        encoding=sys.stdout.encoding or "",
+        plain=arguments.plain,
+        ascii=arguments.ascii,
+        serial=arguments.serial,
+        language=arguments.lang,
+    )
+    if console.mode == "none":
+        print(NO_TERMINAL, file=sys.stderr)
+        return ExitCode.ANSWERS
+    from bai_wizard import texts
+
+    texts.choose(console.language)
+    desk = _desk(arguments)
+    draft = _draft(arguments, desk.machine.host)
+    if console.mode == "lines":
+        from bai_wizard.headless.plain import Conversation
+
+        return Conversation(desk, draft, ascii=console.ascii).run()
+    return _on_screen(desk, draft, console, arguments)
+
+
+def _on_screen(desk: Desk, draft: Draft, console: Console, arguments: argparse.Namespace) -> ExitCode:
+    os.environ.update(console.environment)
+    from bai_wizard.tui.app import WizardApp
+
+    app = WizardApp(desk, draft, console=console, words=arguments.words)
+    code = app.run(mouse=not console.serial)
+    # A crash leaves no code behind.
+    return ExitCode(code) if code is not None else ExitCode(app.return_code or ExitCode.BUG)
+
+
+def _desk(arguments: argparse.Namespace) -> Desk:
+    from bai_wizard.wizard.desk import demo_desk, real_desk
+
+    if arguments.demo is None:
+        return real_desk(arguments.root, reporter=_report)
+    from pathlib import Path
+    from tempfile import mkdtemp
+
+    from bai_wizard.machine.demo import demo_machine
+
+    return demo_desk(arguments.demo, demo_machine(arguments.demo), Path(mkdtemp(prefix="bai-wizard-demo-")))
+
+
+def _report(machine: object, run: str, result: object, wish: object) -> str:
+    from bai_wizard.headless.report import make_report, markdown
+
+    return markdown(make_report(machine, run, result, wish))  # type: ignore[arg-type]
+
+
+def _draft(arguments: argparse.Namespace, host: str) -> Draft:
+    """What the form begins with. Raises AnswersError with every problem of the file."""
+    from bai_wizard.wizard.draft import Draft
+
+    if not arguments.answers:
+        return Draft(host)
+    from bai_wizard.answers.load import load
+
+    return Draft.of_answers(load(arguments.answers, host), host)
