@@ -184,6 +184,15 @@ class Download:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Library:
+    """A shared library that a program here really loads. `version` is what it tells, `said` all the rest of it."""
+
+    kind: ClassVar[str] = "library"
+    version: str
+    said: str = field(default="", compare=False)
+
+
 State = (
     Entry
     | Account
@@ -200,6 +209,7 @@ State = (
     | Interpreter
     | Venv
     | Download
+    | Library
 )
 States = dict[Key, State | None]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from bai_wizard.core.change import Change
 from bai_wizard.core.codec import Codec
-from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked, StepFailed
+from bai_wizard.core.errors import CannotTell, NotYetKnown, RebootNeeded, StepBlocked, StepFailed
 from bai_wizard.core.overlay import Overlay
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.view import NodeView
@@ -47,6 +47,9 @@ class Blocked:
 
 
 Verdict = Unchanged | Pending | Blocked
+
+# What a step waits for in a plan when it says that the rest can be done only after the next boot.
+A_REBOOT = "a reboot"
 
 
 class Node(Protocol):
@@ -134,6 +137,8 @@ def rehearse(step: Step, overlay: Overlay) -> Verdict:
         return Blocked(str(error))
     except NotYetKnown as error:
         return Pending(tuple(changes), error.after, tuple(lasting))
+    except RebootNeeded:
+        return Pending(tuple(changes), A_REBOOT, tuple(lasting))
     except CannotTell as error:
         return Pending(tuple(changes), str(error), tuple(lasting))
     return Pending(tuple(changes), "", tuple(lasting)) if changes else step.note(overlay)

@@ -19,6 +19,7 @@ from bai_wizard.core.state import (
     Image,
     Interpreter,
     Key,
+    Library,
     Mount,
     Package,
     Password,
@@ -125,6 +126,10 @@ class NodeView(ABC):
     def image(self, reference: str) -> Image | None:
         """An image in the container engine's store."""
         return self._typed(image_key(reference), Image)
+
+    def library(self, name: str) -> Library | None:
+        """A shared library by a short name («cudart»), loaded to see; None where none can be loaded."""
+        return self._typed(Key("library", name), Library)
 
     def tree(self, path: str) -> Tree | None:
         """A directory tree made as a whole."""

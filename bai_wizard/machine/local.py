@@ -62,6 +62,7 @@ class LocalMachine(Machine):
             "distribution": lambda name: self._late("readers.pythons", "distribution_state", name),
             "download": lambda path: self._late("perform.downloads", "download_state", path),
             "image": self._image,
+            "library": lambda name: self._late("libraries", "library_state", name),
             # Nothing that lasts: these keys only say that something was done.
             "package-lists": lambda _name: None,
             "restart": lambda _name: None,
