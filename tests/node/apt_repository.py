@@ -11,20 +11,24 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-# Docker's packages as they are named in its repository, each pulling in what Debian 13 has in its place, so that the
-# road through the repository ends at an engine that runs.
-DOCKER_CE: tuple[tuple[str, str], ...] = (
-    ("docker-ce", "docker.io, iptables, docker-ce-cli"),
-    ("docker-ce-cli", "docker-cli"),
-    ("containerd.io", "containerd"),
-    ("docker-buildx-plugin", "docker-buildx"),
-    ("docker-compose-plugin", "docker-compose"),
+from tests.cache import cache_directory, locked
+from tests.node.api import Node
+
+# Docker's packages as they are named in its repository, the package of Debian 13 whose working files each gets, and
+# what it depends on in Docker's repository.
+DOCKER_CE: tuple[tuple[str, str, str], ...] = (
+    ("docker-ce", "docker.io", "docker-ce-cli, containerd.io, iptables, libsystemd0, adduser"),
+    ("docker-ce-cli", "docker-cli", "libc6"),
+    ("containerd.io", "containerd", "runc"),
+    ("docker-buildx-plugin", "docker-buildx", ""),
+    ("docker-compose-plugin", "docker-compose", ""),
 )
+CONFLICTS = {"docker-ce": "docker.io, docker", "docker-ce-cli": "docker-cli", "containerd.io": "containerd"}
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package without a file of its own."""
+    """A package: of `files` and `scripts`, on top of what the package file `like` holds."""
 
     name: str
     version: str
@@ -32,19 +36,35 @@ class Package:
     fields: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
+    like: Path | None = None
 
 
-def docker_ce(*majors: str) -> tuple[Package, ...]:
-    """Docker's packages, the engine's in the given versions (`28.5.1`)."""
-    found = []
-    for version in majors or ("28.5.1",):
-        for name, depends in DOCKER_CE:
+def docker_ce(node: Node, *versions: str) -> tuple[Package, ...]:
+    """Docker's packages, the engine in the given versions (`28.5.1`); `node` is a Debian 13 that downloads theirs."""
+    found: dict[tuple[str, str], Package] = {}
+    for version in versions or ("28.5.1",):
+        for name, theirs, depends in DOCKER_CE:
             number = version if name.startswith("docker-ce") else {"containerd.io": "2.1.5"}.get(name, "0.29.1")
-            epoch = "5:" if name.startswith("docker-ce") else ""
-            package = Package(name, f"{epoch}{number}-1~debian.13~trixie", depends)
-            if package not in found:
-                found.append(package)
-    return tuple(found)
+            full = f"{'5:' if name.startswith('docker-ce') else ''}{number}-1~debian.13~trixie"
+            conflicts = {"Conflicts": CONFLICTS[name]} if name in CONFLICTS else {}
+            found[name, full] = Package(name, full, depends, conflicts, like=debian_package(node, theirs))
+    return tuple(found.values())
+
+
+def debian_package(node: Node, name: str) -> Path:
+    """A package file of Debian 13, downloaded by a node of it and kept."""
+    kept = cache_directory() / f"package-{name}-trixie.deb"
+    with locked(f"package-{name}"):
+        if not kept.exists():
+            node.run(
+                ["sh", "-c", f"cd /tmp && apt-get -q download {name} && mv {name}_*.deb one.deb"],
+                check=True,
+                timeout=120,
+            )
+            partial = kept.with_suffix(".partial")
+            partial.write_bytes(node.read("/tmp/one.deb"))
+            partial.rename(kept)
+    return kept
 
 
 class AptRepository:
@@ -121,7 +141,11 @@ def build_package(package: Package, work: Path, pool: Path) -> Path:
     tree = work / package.name
     shutil.rmtree(tree, ignore_errors=True)
     control = tree / "DEBIAN"
-    control.mkdir(parents=True, mode=0o755)
+    if package.like:
+        subprocess.run(["dpkg-deb", "--raw-extract", str(package.like), str(tree)], check=True, capture_output=True)
+        (control / "md5sums").unlink(missing_ok=True)
+    else:
+        control.mkdir(parents=True, mode=0o755)
     fields = {
         "Package": package.name,
         "Version": package.version,
@@ -140,7 +164,7 @@ def build_package(package: Package, work: Path, pool: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
     target = pool / f"{package.name}_{package.version.replace(':', '%3a')}_amd64.deb"
-    argv = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(target)]
+    argv = ["dpkg-deb", "--build", "-Znone", "--root-owner-group", str(tree), str(target)]
     subprocess.run(argv, check=True, capture_output=True)
     return target
 

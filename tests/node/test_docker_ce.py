@@ -8,7 +8,7 @@ import pytest
 from tests.node.apt_repository import AptRepository, docker_ce, make_key, served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.node.docker_answers import apply, done, gateway, planned, put, run_a_container
+from tests.node.docker_answers import apply, done, gateway, is_running, planned, put, run_a_container
 
 KNOWN = "/opt/bai-wizard/bai_wizard/data/docker.toml"
 KEYRING = "/etc/apt/keyrings/docker.asc"
@@ -16,13 +16,17 @@ SOURCE = "/etc/apt/sources.list.d/docker.sources"
 DOCKERS_OWN = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AptRepository, int]]:
-    """Docker's packages in two major versions, served."""
-    made = AptRepository(tmp_path_factory.mktemp("apt"))
-    made.publish(docker_ce("28.5.1", "29.1.2"))
-    with served(made.root) as port:
-        yield made, port
+made_once: dict[str, AptRepository] = {}
+
+
+@pytest.fixture
+def repository(node: ContainerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AptRepository, int]]:
+    """Docker's packages in two major versions, made once, served."""
+    if "made" not in made_once:
+        made_once["made"] = AptRepository(tmp_path_factory.mktemp("apt"))
+        made_once["made"].publish(docker_ce(node, "28.5.1", "29.1.2"))
+    with served(made_once["made"].root) as port:
+        yield made_once["made"], port
 
 
 def docker_table(node: ContainerNode, port: int, extra: str = "") -> str:
@@ -137,7 +141,7 @@ def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
     node: ContainerNode, tmp_path: Path, fault: str, cause: str
 ) -> None:
     made = AptRepository(tmp_path)
-    made.publish(docker_ce())
+    made.publish(docker_ce(node))
     trust(node, made.fingerprint, made.key)
     lists = made.root / "dists/trixie/stable/binary-amd64/Packages"
     release = made.root / "dists/trixie/InRelease"
@@ -151,7 +155,7 @@ def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
         made.sign(date="Sat, 01 Jan 2022 00:00:00 UTC", valid_until="Sun, 02 Jan 2022 00:00:00 UTC")
     elif fault == "signature":
         other = AptRepository(tmp_path / "other")
-        other.publish(docker_ce())
+        other.publish(())
         release.write_bytes((other.root / "dists/trixie/InRelease").read_bytes())
     with served(made.root) as port:
         put(node, docker_table(node, 1 if fault == "gone" else port))
@@ -170,17 +174,20 @@ def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
 def test_conflicting_packages_are_removed_only_when_told(
     node_factory: NodeFactory, repository: tuple[AptRepository, int]
 ) -> None:
-    """The copy's packages depend on Debian's engine, so the conflict is played with another package."""
-    node = node_factory("trixie")
+    node = node_factory("trixie-docker")
+    node.run(["systemctl", "start", "docker"], check=True)
+    run_a_container(node)
     made, port = repository
     trust(node, made.fingerprint, made.key)
-    node.run(["apt-get", "install", "-y", "--no-install-recommends", "podman-docker"], check=True, timeout=300)
     put(node, docker_table(node, port))
     said = done(apply(node), 3)
-    assert "podman-docker" in said
+    assert "docker.io, docker-cli" in said
     assert "remove_conflicts" in said
+    assert is_running(node)
     put(node, docker_table(node, port, "remove_conflicts = true\n"))
-    done(apply(node))
-    assert node.run(["docker", "version", "--format", "{{.Server.Version}}"], check=True).out.startswith("26.")
-    undone = node.wizard("undo").out
-    assert "packages stay removed" in undone
+    refused = done(apply(node), 3)
+    assert "sleeper" in refused
+    done(apply(node, "--yes-interrupt=docker.restart"))
+    assert node.run(["dpkg-query", "--show", "docker-ce"]).rc == 0
+    assert node.run(["docker", "image", "inspect", "sleeper"]).rc == 0, "images stay"
+    assert "packages stay removed" in node.wizard("undo").out
