@@ -12,18 +12,18 @@ from textual.content import Content
 from textual.widgets import Static
 
 from bai_wizard import compose
-from bai_wizard.core.plan import Plan, PlannedStep
+from bai_wizard.core.plan import Plan
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
-from bai_wizard.tui.widgets.changes import tag
 from bai_wizard.tui.widgets.choice import Tick
+from bai_wizard.tui.widgets.chosen import Chosen
 from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
-from bai_wizard.wizard.review import Summary, is_slow, summary, without
+from bai_wizard.wizard.review import Summary, summary, without
 from bai_wizard.wizard.survey import reason_of
 
 # What an interrupt means, in words.
@@ -32,39 +32,6 @@ INTERRUPTS = {
     "gpu.reload": "the GPU driver is loaded anew, which takes the GPU from",
     "umount": "a file system is unmounted, which takes it from",
 }
-
-
-class Chosen(Walk):
-    """Every step with a tick; unticked ones are left out of the run."""
-
-    def __init__(self) -> None:
-        super().__init__(id="chosen")
-        self.steps: list[PlannedStep] = []
-        self.left_out: set[str] = set()
-
-    def show(self, steps: list[PlannedStep]) -> None:
-        """Draws these steps."""
-        self.steps = steps
-        self.changed()
-
-    def lines(self) -> list[Content]:
-        return [self._line(planned) for planned in self.steps]
-
-    def _line(self, planned: PlannedStep) -> Content:
-        step = planned.step
-        tick = " " if step.id in self.left_out else "X"
-        text = f"[{tick}] {step.id:<24} {step.describe()}"
-        if step.id in self.left_out:
-            return Content.styled(text, "dim")
-        if isinstance(planned.verdict, Blocked):
-            return Content.assemble(text, "  ", (f"! {planned.verdict.reason}", "$text-error"))
-        minutes = tr("minutes") if is_slow(planned) else ""
-        tail = " ".join(part for part in (tag(step), minutes) if part)
-        return Content.assemble(text, "  ", (tail, "$text-warning")) if tail else Content(text)
-
-    def step_at_cursor(self) -> PlannedStep | None:
-        """The step under the cursor."""
-        return self.steps[self.at] if self.at < len(self.steps) else None
 
 
 class ReviewScreen(WizardScreen[Plan | None]):
@@ -91,13 +58,16 @@ class ReviewScreen(WizardScreen[Plan | None]):
         yield Static(tr("Review and apply"), markup=False, classes="title")
         with VerticalScroll(id="review-body", can_focus=False):
             yield Static(tr("planning…"), markup=False, id="review-text")
-            yield Chosen()
+            yield Chosen(self._title_of)
             yield Vertical(id="consents")
             yield Static(markup=False, id="review-sums")
         yield Static(markup=False, id="refusal")
         labels = {"apply": "Apply", "diff": "Diff", "save": "Save answers", "no": "Back"}
         yield Actions({key: tr(label) for key, label in labels.items()})
         yield Keys((("Space", "Leave out"), ("d", "Diff"), ("Esc", "Back")))
+
+    def _title_of(self, page: str) -> str:
+        return tr(wizard(self).surveyor.survey.page(page).title)
 
     def on_mount(self) -> None:
         survey, wish = wizard(self).surveyor.survey, self.wish
@@ -168,10 +138,9 @@ class ReviewScreen(WizardScreen[Plan | None]):
     def _refusal(self, plan: Plan) -> str:
         blocked = plan.blocked()
         if blocked:
-            return tr(
-                "Cannot be applied: {step} must not be done. Untick it, or mend what it says.",
-                step=blocked[0].step.id,
-            )
+            verdict = blocked[0].verdict
+            reason = verdict.reason if isinstance(verdict, Blocked) else ""
+            return tr("Cannot be applied: {step}: {reason}", step=blocked[0].step.id, reason=reason)
         asked = [what for what in self._hit if what not in self.consent()]
         if asked:
             return tr("Cannot be applied yet: allow the interruption above, or untick its steps.")
@@ -186,9 +155,8 @@ class ReviewScreen(WizardScreen[Plan | None]):
         )
 
     @on(Walk.Taken, "Chosen")
-    def _turn(self, event: Walk.Taken) -> None:
+    def _turn(self) -> None:
         chosen = self.query_one(Chosen)
-        chosen.left_out ^= {chosen.steps[event.at].step.id}
         full, left_out, machine = self._full, frozenset(chosen.left_out), wizard(self).desk.machine
         assert full is not None
         behind(self.app, lambda: without(full, left_out, machine), self._replanned)
