@@ -69,5 +69,11 @@ class Machine(NodeView):
         """
         raise CannotTell("this node's container engine cannot be asked")
 
+    def sweep(self, primitive: Primitive) -> None:
+        """Removes what a cut attempt at `primitive` left beside its path. Nothing to do for most machines.
+
+        Raises StepFailed where that cannot be done.
+        """
+
     def load_all(self) -> None:
         """Imports everything that performing may need, before the first change. Nothing to do for most machines."""

@@ -80,21 +80,18 @@ def link_at(directory: int, name: str, target: str, uid: int, gid: int) -> None:
 
 def directory_at(directory: int, name: str, uid: int, gid: int, mode: int) -> None:
     """A directory with owner and mode; one that exists gets them, its content is left alone."""
-    made = True
+    sweep_at(directory, name)
+    if _is_there(directory, name):
+        _dress(directory, name, uid, gid, mode)
+        return
+    new = temporary(name)
     try:
-        os.mkdir(name, 0o700, dir_fd=directory)
-    except FileExistsError:
-        made = False
-    descriptor = os.open(name, DIRECTORY, dir_fd=directory)
-    try:
-        _attributes(descriptor, uid, gid, mode)
-        os.fsync(descriptor)
+        os.mkdir(new, 0o700, dir_fd=directory)
+        _dress(directory, new, uid, gid, mode)
+        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        if made:
-            os.rmdir(name, dir_fd=directory)
+        sweep_at(directory, name)
         raise
-    finally:
-        os.close(descriptor)
     _sync(directory)
 
 
@@ -114,7 +111,28 @@ def remove_at(directory: int, name: str) -> None:
 def sweep_at(directory: int, name: str) -> None:
     """Removes what a killed write of `name` left behind."""
     with suppress(FileNotFoundError):
-        os.unlink(temporary(name), dir_fd=directory)
+        try:
+            os.unlink(temporary(name), dir_fd=directory)
+        except IsADirectoryError:
+            os.rmdir(temporary(name), dir_fd=directory)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _dress(directory: int, name: str, uid: int, gid: int, mode: int) -> None:
+    """Gives a directory its owner and mode."""
+    descriptor = os.open(name, DIRECTORY, dir_fd=directory)
+    try:
+        _attributes(descriptor, uid, gid, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_other_types(directory: int, name: str) -> None:

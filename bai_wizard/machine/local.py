@@ -135,6 +135,12 @@ class LocalMachine(Machine):
 
         carry_out(self, primitive, log)
 
+    def sweep(self, primitive: Primitive) -> None:
+        from bai_wizard.core.primitives.files import PathPrimitive
+
+        if isinstance(primitive, PathPrimitive):
+            self.files.sweep(primitive.path)
+
     def load_all(self) -> None:
         from bai_wizard.machine.perform import load_all
 

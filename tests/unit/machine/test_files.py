@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.core.errors import CannotTell, StepFailed
+from bai_wizard.core.primitives import MakeDirectory
 from bai_wizard.core.state import Entry
 from bai_wizard.machine import atomic
 from bai_wizard.machine.local import LocalMachine
@@ -258,3 +259,16 @@ def test_an_unexpected_errno_keeps_its_words(
         machine.files.write("/etc/a.conf", b"x", UID, GID, 0o644)
     monkeypatch.undo()
     assert os.listdir(tmp_path / "etc") == []
+
+
+@pytest.mark.needs_root
+def test_a_directory_is_there_with_its_owner_or_not_at_all(machine: LocalMachine, tmp_path: Path) -> None:
+    def make_and_remove() -> None:
+        machine.files.make_directory("/etc/d", 64001, 64001, 0o2770)
+        machine.files.remove("/etc/d")
+
+    for number in range(30):
+        kill_while(make_and_remove, 0.005 + number * 0.001)
+        assert machine.entry("/etc/d") in (None, Entry("directory", 64001, 64001, 0o2770))
+        machine.sweep(MakeDirectory("/etc/d"))
+        assert left_over(tmp_path / "etc") == []
