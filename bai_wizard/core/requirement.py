@@ -59,6 +59,8 @@ def _fits(version: str, operator: str, bound: str) -> bool:
     if operator == "~=":
         prefix = bound.split(".")[:-1]
         return here >= there and _parts(version, len(prefix)) == prefix
+    if operator == "<" and here[0] == there[0] and there[1]:
+        return False  # a pre-release of the bound is not before it
     answers = {
         "==": here == there,
         "!=": here != there,
@@ -72,7 +74,8 @@ def _fits(version: str, operator: str, bound: str) -> bool:
 
 def _parts(version: str, count: int) -> list[str]:
     release = _RELEASE.match(version)
-    return (release[1].split(".") if release else [version])[:count]
+    numbers = release[1].split(".") if release else [version]
+    return (numbers + ["0"] * count)[:count]
 
 
 def _rank(version: str) -> tuple[tuple[int, ...], int, str]:

@@ -1,0 +1,238 @@
+"""From answers and facts to steps; the steps over a simulated node, twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.overlay import Overlay
+from bai_wizard.core.primitives.pythons import PackageSources
+from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
+from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.python.catalogue import choose
+from bai_wizard.pages.python.facts import PipSettings, PythonFacts
+from bai_wizard.pages.python.plan import build_packages, steps
+from bai_wizard.pages.python.settings import PythonSettings
+from bai_wizard.pages.python.sources import package_sources, proxy_for
+from bai_wizard.pages.python.table import table
+
+BAI = Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")
+NODE: dict[Key, State | None] = {
+    Key("user", "bai"): BAI,
+    Key("file", "/home/bai"): Entry("directory", 1100, 1100, 0o750),
+}
+NEWEST = choose("3.13", "x86_64").version
+VERSIONS = "/home/bai/.static-python/versions"
+
+
+def settings(**values: Any) -> PythonSettings:
+    return PythonSettings.model_validate(values)
+
+
+def planned(*, release: str = "26.4", facts: PythonFacts | None = None, **values: Any) -> tuple[Step, ...]:
+    return steps(settings(**values), facts or PythonFacts(), Context(backend_ai=release))
+
+
+def by_id(found: tuple[Step, ...]) -> dict[str, Any]:
+    return {step.id: step for step in found}
+
+
+def verdicts(found: tuple[Step, ...], node: SimulatedMachine) -> list[Any]:
+    return [step.inspect(node) for step in found]
+
+
+class Acting:
+    """Applies steps to a simulated node as the engine does."""
+
+    def __init__(self, machine: SimulatedMachine) -> None:
+        self.view = machine
+
+    def do(self, primitive: Any) -> None:
+        if not primitive.holds(Overlay(self.view).states(primitive.keys())):
+            self.view.perform(primitive)
+
+
+def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing() -> None:
+    found = planned(venvs=[{"service": "manager"}, {"service": "agent", "packages": ["backend.ai-agent==26.4.10"]}])
+    assert [step.id for step in found] == [
+        "python.download", "python.interpreter", "python.venv-manager", "python.venv-agent",
+    ]  # fmt: skip
+    node = SimulatedMachine(NODE)
+    before = node.snapshot()
+    overlay = Overlay(node)
+    headlines = []
+    for step in found:
+        for primitive in step.primitives(overlay):
+            headlines += [change.headline() for change in overlay.lay(primitive, step.id)]
+    assert f"+ {VERSIONS}/{NEWEST}/  Python {NEWEST} (cpython-{NEWEST}-linux-x86_64-gnu)" in headlines
+    assert (
+        f"+ /home/bai/agent/.venv/  Python {NEWEST} with pip, setuptools, wheel, backend.ai-agent==26.4.10"
+        in headlines
+    )
+    assert node.snapshot() == before
+    for step in found:
+        step.apply(Acting(node))
+        assert step.verify(node) == ""
+    assert all(isinstance(verdict, Unchanged) for verdict in verdicts(found, node))
+    assert node.interpreter(f"{VERSIONS}/{NEWEST}") == Interpreter(NEWEST)
+    assert node.distribution("/home/bai/agent/.venv", "backend-ai-agent") == Package("26.4.10")
+    assert node.entry("/home/bai/.static-python") == Entry("directory", 1100, 1100, 0o755)
+
+
+def test_services_come_from_the_roles_unless_listed() -> None:
+    context = Context(backend_ai="26.4", roles=("management", "storage", "compute"))
+    ids = [step.id for step in steps(settings(), PythonFacts(), context)]
+    assert ids[2:] == [
+        f"python.venv-{name}" for name in ("manager", "webserver", "app-proxy", "storage-proxy", "agent")
+    ]
+    assert len(planned(venvs=[])) == 2
+
+
+def test_what_is_here_and_will_do_is_kept() -> None:
+    facts = PythonFacts(standalone=Known(("3.12.4", "3.13.3", "3.13.8")))
+    assert by_id(planned(facts=facts))["python.interpreter"].version == "3.13.8"
+    too_old = PythonFacts(standalone=Known(("3.13.3",)))
+    assert by_id(planned(facts=too_old))["python.interpreter"].version == NEWEST
+    assert by_id(planned(facts=too_old, release="25.6"))["python.interpreter"].version == "3.13.3"
+    unknown = PythonFacts(standalone=Unknown("needs root"))
+    assert by_id(planned(facts=unknown))["python.interpreter"].version == NEWEST
+
+
+def test_an_exact_version_and_a_mirror() -> None:
+    found = by_id(planned(version="3.12.6", release="24.03", mirror="http://mirror.corp/pbs"))
+    assert found["python.download"].url.startswith("http://mirror.corp/pbs/2024")
+    assert found["python.interpreter"].version == "3.12.6"
+    assert "Backend.AI 24.03 needs Python 3.12, at least 3.12.8" in found["python.interpreter"].what
+
+
+@pytest.mark.parametrize(
+    ("values", "release", "words"),
+    [
+        ({}, "", "which Python is needed depends on the release"),
+        ({}, "20.03", "older than the oldest release"),
+        ({"version": "3.13.99"}, "26.4", "there is no build of Python 3.13.99"),
+        ({"index_url": "https://me:geheim@pypi.corp/simple"}, "26.4", "carries a password"),
+    ],
+)
+def test_what_cannot_be_had_stands_in_the_plan_with_its_reason(
+    values: dict[str, Any], release: str, words: str
+) -> None:
+    (step,) = planned(release=release, **values)
+    verdict = step.inspect(SimulatedMachine(NODE))
+    assert isinstance(verdict, Blocked)
+    assert words in verdict.reason
+    assert "geheim" not in verdict.reason
+
+
+def test_another_architecture_is_told_to_build() -> None:
+    (step,) = planned(facts=PythonFacts(arch="riscv64"))
+    assert 'take method = "pyenv"' in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("3.13.1")}, "holds Python 3.13.1: move it away"),
+        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("")}, "left half built"),
+        ({Key("file", f"{VERSIONS}/{NEWEST}"): Entry("directory", 1100, 1100, 0o755)}, "is no Python that works"),
+        ({Key("file", "/home/bai/.static-python"): Entry("link", 1100, 1100, 0o777, target="/etc")}, "is a link"),
+        ({Key("file", "/home/bai/.static-python"): Entry("directory", 0, 0, 0o755)}, "does not belong to bai"),
+    ],
+)
+def test_what_stands_in_the_way_of_the_interpreter(states: dict[Key, State | None], words: str) -> None:
+    verdict = by_id(planned())["python.interpreter"].inspect(SimulatedMachine({**NODE, **states}))
+    assert isinstance(verdict, Blocked)
+    assert words in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("venv", "words"),
+    [
+        (Venv("3.12.8", "/usr/bin"), "is of Python 3.12.8, from /usr/bin"),
+        (Venv("3.13.3", "/usr/bin"), "with at least 3.13.7 is needed"),
+        (Venv("", "/opt/gone/bin"), "has lost its Python, which was in /opt/gone/bin"),
+    ],
+)
+def test_an_environment_of_another_python_is_never_overwritten(venv: Venv, words: str) -> None:
+    node = SimulatedMachine({**NODE, Key("venv", "/home/bai/agent/.venv"): venv})
+    verdict = by_id(planned())["python.venv-agent"].inspect(node)
+    assert isinstance(verdict, Blocked)
+    assert words in verdict.reason
+
+
+def test_only_what_is_missing_is_installed() -> None:
+    venv = "/home/bai/agent/.venv"
+    there = {Key("distribution", f"{venv}:{name}"): Package("80") for name in ("pip", "setuptools", "wheel", "six")}
+    node = SimulatedMachine({**NODE, Key("venv", venv): Venv("3.13.9", f"{VERSIONS}/3.13.9/bin"), **there})
+    step = by_id(planned(venvs=[{"service": "agent", "packages": ["six>=81", "idna"]}]))["python.venv-agent"]
+    verdict = step.inspect(node)
+    assert isinstance(verdict, Pending)
+    told = [change.headline() for change in verdict.changes]
+    assert told == [f"~ six in {venv}  80 → ", f"+ idna in {venv}"]
+    assert verdict.lasting == (f"packages stay in {venv}: six>=81 idna",)
+
+
+def test_no_account_and_no_home() -> None:
+    step = by_id(planned())["python.interpreter"]
+    assert "add [account]" in step.inspect(SimulatedMachine({})).reason
+    assert "does not exist" in step.inspect(SimulatedMachine({Key("user", "bai"): BAI})).reason
+
+
+def test_pyenv_takes_mirrors_beside_each_other_and_packages_of_the_release() -> None:
+    found = by_id(
+        planned(method="pyenv", pyenv_url="https://git.corp/mirror/pyenv.git", facts=PythonFacts(codename="trixie"))
+    )
+    assert found["python.pyenv-virtualenv"].url == "https://git.corp/mirror/pyenv-virtualenv.git"
+    assert "libzstd-dev" in found["python.packages"].names
+    assert "libzstd-dev" not in build_packages("noble")
+    assert found["python.venv-agent"].name == "bai-26.4-agent"
+    assert found["python.shell"].effect == "next-login"
+
+
+def test_package_sources() -> None:
+    context = Context(proxy_http="http://p:1", no_proxy="corp,10.0.0.0/8")
+    pip = PythonFacts(pip=PipSettings("https://pypi.corp/simple", (), ("/srv/wheels",)))
+    assert package_sources(settings(), pip, context) == PackageSources(
+        "https://pypi.corp/simple", (), ("/srv/wheels",), False,
+        (("http_proxy", "http://p:1"), ("no_proxy", "corp,10.0.0.0/8")),
+    )  # fmt: skip
+    own = package_sources(settings(find_links=["/mnt/wheels"]), pip, Context())
+    assert own == PackageSources("", (), ("/mnt/wheels",), no_index=True)
+    assert package_sources(settings(index_url="https://i.corp/s"), pip, Context()).index_url == "https://i.corp/s"
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://mirror.example/a", "http://p:1"),
+        ("https://mirror.example/a", "http://p:2"),
+        ("http://mirror.corp/a", ""),
+        ("http://10.1.2.3/a", ""),
+        ("http://127.0.0.1:8000/a", ""),
+        ("http://notcorp/a", "http://p:1"),
+        ("file:///srv/a", ""),
+    ],
+)
+def test_the_proxy_for_an_address(url: str, proxy: str) -> None:
+    context = Context(proxy_http="http://p:1", proxy_https="http://p:2", no_proxy=".corp, 10.0.0.0/8")
+    assert proxy_for(url, context) == proxy
+
+
+def test_the_table_marks_the_row_and_tells_what_is_here() -> None:
+    facts = PythonFacts(
+        standalone=Known(("3.13.9",)), system=Known("3.13.5"), pyenv=Known(("3.12.1",)), uv=Unknown("needs root")
+    )
+    shown = table(settings(), facts, Context(backend_ai="25.14"))
+    chosen = [row for row in shown if row.is_chosen]
+    assert [row.releases for row in chosen] == ["25.13 ~ 25.17"]
+    assert chosen[0].manual == "3.13.x"
+    assert chosen[0].needed == "3.13, at least 3.13.7"
+    assert chosen[0].here == "3.13.9 (standalone), uv: needs root, 3.13.5 (system, too old)"
+    assert chosen[0].build.startswith(f"{NEWEST} (2026-")
+    assert chosen[0].cells(ascii=True)[0] == ">"
+    assert {row.manual for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.13.x"}
+    assert {row.needed for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.12, at least 3.12.8"}
