@@ -16,9 +16,11 @@ from bai_wizard.core.machine import Completed
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import (
     Account,
+    Download,
     Entry,
     Group,
     Image,
+    Interpreter,
     Key,
     Membership,
     Mount,
@@ -26,7 +28,9 @@ from bai_wizard.core.state import (
     Password,
     State,
     Sysctl,
+    Tree,
     Unit,
+    Venv,
 )
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.machine.simulated_acts import Offer
@@ -137,6 +141,26 @@ def _image(reference: str, value: Table) -> Iterator[tuple[Key, State]]:
     yield Key("image", reference), Image(value["id"], value.get("size", 0))
 
 
+def _tree(path: str, digest: str) -> Iterator[tuple[Key, State]]:
+    yield Key("tree", path), Tree(digest)
+
+
+def _interpreter(path: str, version: str) -> Iterator[tuple[Key, State]]:
+    yield Key("interpreter", path), Interpreter(version)
+
+
+def _venv(path: str, value: Table) -> Iterator[tuple[Key, State]]:
+    yield Key("venv", path), Venv(value["version"], value["home"])
+
+
+def _distribution(name: str, version: str) -> Iterator[tuple[Key, State]]:
+    yield Key("distribution", name), Package(version)
+
+
+def _download(path: str, sha256: str) -> Iterator[tuple[Key, State]]:
+    yield Key("download", path), Download(sha256)
+
+
 READERS: dict[str, Callable[[str, Any], Iterator[tuple[Key, State]]]] = {
     "directories": _directory,
     "files": _file,
@@ -148,6 +172,11 @@ READERS: dict[str, Callable[[str, Any], Iterator[tuple[Key, State]]]] = {
     "sysctl": _sysctl,
     "mounts": _mount,
     "images": _image,
+    "trees": _tree,
+    "interpreters": _interpreter,
+    "venvs": _venv,
+    "distributions": _distribution,
+    "downloads": _download,
 }
 
 

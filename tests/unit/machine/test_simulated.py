@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -168,3 +169,17 @@ def test_killed_before_and_after_differ_by_the_change() -> None:
         with pytest.raises(Killed):
             machine.perform(WriteFile("/etc/two", b"x"))
         assert (Key("file", "/etc/two") in machine.snapshot()) is there
+
+
+def test_the_finished_demo_needs_nothing_more(tmp_path: Path) -> None:
+    """Fails when pages changed: then `python -m tests.tools.finished_demo` makes the fixture anew."""
+    from bai_wizard import compose
+    from bai_wizard.answers.load import load
+    from tests.tools.finished_demo import ANSWERS
+
+    machine = demo_machine("finished", delay=0)
+    answers = tmp_path / "answers.toml"
+    answers.write_text(ANSWERS)
+    plan = compose.plan(machine, compose.wish_of(load(str(answers), machine.host)))
+    assert [item.step.id for item in plan.pending()] == []
+    assert plan.blocked() == ()
