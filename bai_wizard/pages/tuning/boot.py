@@ -3,7 +3,7 @@
 Pure functions over a NodeView. From systemd 252-258, `src/sysctl/sysctl.c` and `src/basic/conf-files.c`: files of
 all directories by name; of one name the first directory's counts, also when it is empty, a broken link or a link to
 /dev/null (a mask); later assignments replace earlier ones; an explicit name beats any glob; a glob that comes later
-beats an earlier one; `-name` without a value takes it out of the globs.
+beats an earlier one; `-name` without a value takes that name out of the globs, or a glob spelled the same away.
 """
 
 from __future__ import annotations
@@ -128,16 +128,29 @@ def behind_links(view: NodeView, path: str) -> tuple[str, Entry | None]:
 def winner(files: Iterable[SysctlFile], key: str) -> Assignment | None:
     """The assignment that decides `key` at the next boot; None where no file sets it."""
     wanted = kernel_form(key)
-    explicit: Assignment | None = None
-    globbed: Assignment | None = None
+    options = _options(files)
+    if wanted in options:
+        return options[wanted] if options[wanted].value is not None else None
+    globs = [
+        option
+        for option in options.values()
+        if option.value is not None and _is_glob(option.key) and _matches(option.key, wanted)
+    ]
+    return globs[-1] if globs else None
+
+
+def _options(files: Iterable[SysctlFile]) -> dict[str, Assignment]:
+    """What systemd keeps in mind, in the order in which it sets it: one option for each name or pattern as written.
+
+    Saying the same again changes nothing; another value takes the option's place at the end, and so does `-name`.
+    """
+    options: dict[str, Assignment] = {}
     for assignment in (item for file in files for item in file.assignments):
-        if assignment.key == wanted:
-            explicit = assignment
-        elif assignment.value is not None and _is_glob(assignment.key) and _matches(assignment.key, wanted):
-            globbed = assignment
-    if explicit is not None:
-        return explicit if explicit.value is not None else None
-    return globbed
+        present = options.get(assignment.key)
+        if present is None or present.value != assignment.value:
+            options.pop(assignment.key, None)
+            options[assignment.key] = assignment
+    return options
 
 
 def _is_glob(key: str) -> bool:

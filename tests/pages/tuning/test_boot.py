@@ -72,6 +72,14 @@ CASES: dict[str, tuple[dict[str, str | Entry | None], str | None]] = {
         {"/etc/sysctl.d/50-a.conf": "net.core.* = 1", "/etc/sysctl.d/60-b.conf": f"-{KEY}"},
         None,
     ),
+    "a glob is taken back by the same glob": (
+        {"/etc/sysctl.d/50-a.conf": "net.core.* = 1", "/etc/sysctl.d/60-b.conf": "-net.core.*"},
+        None,
+    ),
+    "another glob is not": (
+        {"/etc/sysctl.d/50-a.conf": "net.core.* = 1", "/etc/sysctl.d/60-b.conf": "-net.core.some*"},
+        "/etc/sysctl.d/50-a.conf",
+    ),
     "comments and nonsense": ({"/etc/sysctl.d/50-a.conf": f"# {KEY}=1\n; {KEY}=1\nnonsense\n"}, None),
     "the last line of a file": ({"/etc/sysctl.d/50-a.conf": f"{KEY}=1\n{KEY}=2\n"}, "/etc/sysctl.d/50-a.conf"),
 }

@@ -1,0 +1,118 @@
+"""The account on a real node: what other tools say of it, and an account that plants links to get at root's files."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.node.container import ContainerNode
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6eH3Hh4mQw0JX2bG5o0h3u7Yk1Zk3bq9o6m1mYyqSg ops@example"
+ANSWERS = f"""version = 1
+[account]
+sudo = "nopasswd"
+groups = ["adm"]
+password = {{ file = "/root/password" }}
+authorized_keys = ["{KEY}"]
+"""
+PASSWORD = "the clear text ÄÖ 42"
+RUN = ("--headless", "/root/answers.toml")
+TOUCHED = ("/etc", "/home", "/root")
+VICTIM = "/root/victim"
+
+
+@pytest.fixture
+def ready(node: ContainerNode) -> ContainerNode:
+    """A node with answers and a victim: a directory of root's that nobody may touch."""
+    node.write("/root/answers.toml", ANSWERS, 0o600)
+    node.write("/root/password", PASSWORD + "\n", 0o600)
+    node.write(f"{VICTIM}/authorized_keys", "root's own\n", 0o600)
+    return node
+
+
+def adopt(node: ContainerNode) -> None:
+    """An account as somebody made it by hand."""
+    node.run(["groupadd", "--gid", "1100", "bai"], check=True)
+    node.run(["useradd", "--uid", "1100", "--gid", "1100", "-m", "-s", "/bin/bash", "bai"], check=True)
+
+
+def victim(node: ContainerNode) -> str:
+    return node.run(["sh", "-c", f"ls -lan --time-style=full-iso {VICTIM}; cat {VICTIM}/*"], check=True).out
+
+
+def test_made_then_nothing_then_undone(ready: ContainerNode) -> None:
+    node = ready
+    before = node.snapshot(TOUCHED)
+    done = node.wizard(*RUN)
+    assert done.rc == 0, done.out + done.err
+    assert node.run(["id", "bai"]).out.strip() == "uid=1100(bai) gid=1100(bai) groups=1100(bai),4(adm),27(sudo)"
+    assert node.run(["sudo", "-n", "id", "-u"], user="bai").out.strip() == "0"
+    assert node.run(["visudo", "-c"]).rc == 0
+    assert node.run(["stat", "-c", "%U:%G %a", "/home/bai", "/home/bai/.bashrc", "/home/bai/.ssh"]).out.split() == [
+        "bai:bai", "700", "bai:bai", "644", "bai:bai", "700",
+    ]  # fmt: skip
+    assert node.ssh_login("bai", PASSWORD, "id -un").out.strip() == "bai"
+    again = node.wizard(*RUN, "--plan", "--detailed-exitcode")
+    assert again.rc == 0, again.out
+    node.run(["loginctl", "terminate-user", "bai"])
+    node.wait_for(lambda: node.run(["pgrep", "-u", "bai"]).rc != 0, 20, "the end of the session")
+    node.run(["sh", "-c", "rm -rf /home/bai/.cache /home/bai/.bash_history /home/bai/.sudo_as_admin_successful"])
+    undone = node.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert node.snapshot(TOUCHED) == before
+
+
+def test_an_adopted_account_goes_back_to_what_it_was(ready: ContainerNode) -> None:
+    node = ready
+    adopt(node)
+    node.run(["chpasswd"], input="bai:another one", check=True)
+    before = node.snapshot(TOUCHED)
+    done = node.wizard(*RUN)
+    assert done.rc == 0, done.out + done.err
+    assert node.wizard("undo").rc == 0
+    assert node.snapshot(TOUCHED) == before
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        f"ln -s {VICTIM} /home/bai/.ssh",
+        f"mkdir /home/bai/.ssh; ln -s {VICTIM}/authorized_keys /home/bai/.ssh/authorized_keys",
+        f"rm ~/.bashrc ~/.profile ~/.bash_logout; ln -s {VICTIM}/authorized_keys /home/bai/.bashrc",
+        "mkdir /home/bai/.ssh; mkfifo /home/bai/.ssh/authorized_keys",
+    ],
+)
+def test_links_planted_before_a_run_lead_nowhere(ready: ContainerNode, plant: str) -> None:
+    node = ready
+    adopt(node)
+    node.run(["sh", "-c", plant], user="bai", env={"HOME": "/home/bai"}, check=True)
+    before = victim(node)
+    done = node.wizard(*RUN)
+    assert done.rc in (0, 3), done.out + done.err
+    assert victim(node) == before
+    node.wizard("undo")
+    assert victim(node) == before
+
+
+def test_directories_swapped_during_runs_and_before_undo(ready: ContainerNode) -> None:
+    """The account swaps its ~/.ssh for a link to root's directory, hundreds of times while the wizard works."""
+    node = ready
+    adopt(node)
+    swap = (
+        "mkdir -p /home/bai/real; cd /home/bai; while :; do"
+        f" rm -rf .ssh; ln -s {VICTIM} .ssh; rm -f .ssh; mkdir .ssh; done"
+    )
+    before = victim(node)
+    node.run(["sh", "-c", swap], user="bai", detach=True)
+    outcomes = []
+    for _ in range(4):
+        outcomes.append(node.wizard(*RUN).rc)
+        assert victim(node) == before
+        node.wizard("undo")
+        assert victim(node) == before
+    assert set(outcomes) <= {0, 3, 4}
+    node.run(["pkill", "-KILL", "-u", "bai"])
+    node.run(["sh", "-c", "rm -rf /home/bai/.ssh"])
+    assert node.wizard(*RUN).rc == 0
+    node.run(["sh", "-c", f"rm -rf /home/bai/.ssh; ln -s {VICTIM} /home/bai/.ssh"], user="bai", check=True)
+    assert node.wizard("undo").rc == 4, "what is no longer ours is left alone and told"
+    assert victim(node) == before
