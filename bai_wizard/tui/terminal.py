@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
@@ -15,18 +14,10 @@ from textual.filter import LineFilter
 from textual.geometry import Offset
 
 from bai_wizard.wizard.console import Console
+from bai_wizard.wizard.glyphs import to_ascii
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# What stands for a glyph where there is ASCII only; anything else becomes `?`.
-ASCII: Mapping[str, str] = {
-    "─": "-", "━": "-", "│": "|", "┃": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+",
-    "┴": "+", "┼": "+", "╭": "+", "╮": "+", "╰": "+", "╯": "+", "▔": "-", "▁": "_", "▂": "_", "▃": "_", "▄": "=",
-    "▅": "=", "▆": "=", "▇": "=", "█": "#", "▊": "|", "▎": "|", "▌": "|", "▐": "|", "▕": "|", "▏": "|",
-    "•": "*", "·": "-", "×": "x", "◀": "<", "▶": ">", "▮": "#", "▯": ".", "…": "~", "→": ">", "←": "<", "↑": "^",
-    "↓": "v", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "‘": "'", "–": "-", "—": "-", "⏎": ">", "✓": "x",
-}  # fmt: skip
 
 
 class AsciiFilter(LineFilter):
@@ -34,15 +25,6 @@ class AsciiFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]
-
-
-def to_ascii(text: str) -> str:
-    """The text in ASCII; wide characters become two question marks, so that columns stay."""
-    if text.isascii():
-        return text
-    from rich.cells import cell_len
-
-    return "".join(letter if letter.isascii() else ASCII.get(letter, "?" * cell_len(letter)) for letter in text)
 
 
 class CursorDriver(LinuxDriver):
