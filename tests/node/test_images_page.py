@@ -1,0 +1,234 @@
+"""The images page against real registries: pulls, bad networks, logins, authorities, archives, undo."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.conftest import NodeFactory
+from tests.node.container import ContainerNode
+from tests.node.docker_answers import apply, done, gateway, planned, put
+from tests.node.registry import Image, Registry, make_authority, make_image, running_registry, save_archive
+from tests.node.registry_proxy import Weather, bad_network
+
+KEEP = '[docker]\nsource = "keep"\nhold = false\n'
+LABELS = {"ai.backend.kernelspec": "1", "ai.backend.role": "COMPUTE"}
+MANY_LAYERS = [300_000] * 12
+
+
+@pytest.fixture
+def node(node_factory: NodeFactory) -> ContainerNode:
+    """A node whose engine runs already."""
+    node = node_factory("trixie-docker")
+    node.run(["systemctl", "start", "docker"], check=True)
+    return node
+
+
+@pytest.fixture
+def registry(node: ContainerNode, tmp_path: Path) -> Iterator[Registry]:
+    """A plain registry on this machine."""
+    with running_registry(tmp_path, gateway(node)) as found:
+        yield found
+
+
+def tables(*images: str, insecure: str, extra: str = "") -> tuple[str, str]:
+    """Docker with the registry allowed, and the images."""
+    listed = ", ".join(f'"{image}"' for image in images)
+    return (
+        KEEP + f'insecure_registries = ["{insecure}"]\n',
+        f'[images]\nstarter = "none"\npull = [{listed}]\n{extra}',
+    )
+
+
+def ids(node: ContainerNode) -> dict[str, str]:
+    """Image ids by reference."""
+    shown = node.run(
+        ["docker", "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"], check=True
+    ).out
+    return dict(line.split() for line in shown.splitlines())
+
+
+def test_images_come_at_once_are_verified_and_only_they_go(node: ContainerNode, registry: Registry) -> None:
+    images = [make_image([200_000, 100_000 + number], labels=LABELS, seed=number) for number in range(4)]
+    references = [registry.push(f"stable/one{number}", "1", image) for number, image in enumerate(images)]
+    both = make_image([50_000], seed=9)
+    references.append(
+        registry.push_index("stable/both", "1", {"amd64": both, "arm64": make_image([60_000], architecture="arm64")})
+    )
+    node.run(["sh", "-c", "echo x | docker import - mine:1"], check=True)
+    put(node, *tables(*references, insecure=registry.host))
+    shown = done(planned(node), 7)
+    assert "MB compressed" in shown
+    said = done(apply(node))
+    assert "kernelspec=1, role=COMPUTE" in said
+    found = ids(node)
+    for reference, image in zip(references, [*images, both], strict=True):
+        assert found[reference] == image.config.digest
+    assert done(planned(node), 0)
+    node.run(["docker", "create", "--name", "user", references[0], "/hello"], check=True)
+    undone = node.wizard("undo")
+    assert undone.rc == 4
+    assert "is used by user" in undone.out
+    assert set(ids(node)) == {"mine:1", references[0]}
+
+
+def test_progress_counts_bytes_and_tells_layers(node: ContainerNode, registry: Registry) -> None:
+    image = make_image([2_000_000] * 6)
+    weather = Weather(rate=4_000_000)
+    with bad_network(registry.port, weather) as port:
+        host = f"{gateway(node)}:{port}"
+        registry.push("stable/slow", "1", image)
+        put(node, *tables(f"{host}/stable/slow:1", insecure=host))
+        events = [json.loads(line) for line in done(apply(node, "--json")).splitlines() if line.startswith("{")]
+    told = [event for event in events if event.get("step") == "images.pull" and event.get("total")]
+    size = sum(len(layer.data) for layer in image.layers)
+    assert told[-1]["done"] == told[-1]["total"] == size
+    assert [event["done"] for event in told] == sorted(event["done"] for event in told)
+    assert any("MB/s" in event["text"] and " left" in event["text"] for event in told)
+    assert any("of 6 layers" in event["text"] for event in told)
+
+
+def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: ContainerNode, registry: Registry) -> None:
+    chance = random.Random(20)
+    image = make_image(MANY_LAYERS, seed=3)
+    registry.push("stable/cut", "1", image)
+    weather = Weather(cuts=[chance.randrange(1, 250_000) for _ in range(20)])
+    with bad_network(registry.port, weather) as port:
+        host = f"{gateway(node)}:{port}"
+        put(node, *tables(f"{host}/stable/cut:1", insecure=host))
+        done(apply(node))
+        assert weather.cuts == []
+        assert ids(node)[f"{host}/stable/cut:1"] == image.config.digest
+    whole = sum(len(layer.data) for layer in image.layers)
+    # Each cut costs at most the layer that it broke; a layer that came through is never asked for again.
+    assert sum(weather.sent.values()) <= whole + 20 * len(image.layers[0].data)
+    complete = [layer.digest for layer in image.layers if weather.requests[layer.digest] == 1]
+    assert all(weather.sent[digest] <= len(image.layers[0].data) for digest in complete)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry: Registry, status: int) -> None:
+    registry.push("stable/busy", "1", make_image([1000]))
+    weather = Weather(refusals=7, refusal=status)
+    with bad_network(registry.port, weather) as port:
+        host = f"{gateway(node)}:{port}"
+        put(node, *tables(f"{host}/stable/busy:1", insecure=host))
+        said = done(apply(node))
+        assert f"{host}/stable/busy:1" in ids(node)
+    assert weather.refusals < 0
+    assert "trying again" in said or "can be pulled" in said or status == 503
+
+
+def test_what_a_registry_does_not_have_stops_before_anything_is_done(node: ContainerNode, registry: Registry) -> None:
+    registry.push("stable/there", "1", make_image([1000]))
+    put(node, *tables(f"{registry.host}/stable/there:2", insecure=registry.host))
+    said = done(apply(node), 3)
+    assert "has no such image" in said
+    assert ids(node) == {}
+    put(node, *tables(f"{registry.host}/stable/there:1", insecure=registry.host))
+    done(apply(node))
+
+
+def test_an_image_for_another_architecture(node: ContainerNode, registry: Registry) -> None:
+    reference = registry.push("stable/arm", "1", make_image([1000], architecture="arm64"))
+    put(node, *tables(reference, insecure=registry.host))
+    said = done(apply(node), 3)
+    assert "it exists for linux/arm64, this node is linux/amd64" in said
+
+
+@pytest.mark.parametrize("password", ["right", "wrong", "none"])
+def test_a_registry_with_a_password_and_an_authority_of_its_own(
+    node: ContainerNode, tmp_path: Path, password: str
+) -> None:
+    address = gateway(node)
+    ca, certificate, key = make_authority(tmp_path, [address])
+    node.write("/root/ca.crt", ca.read_bytes())
+    node.write("/root/registry.password", "very secret word\n" if password != "wrong" else "another word\n", 0o600)
+    with running_registry(tmp_path, address, tls=(certificate, key), login=("bob", "very secret word")) as registry:
+        reference = registry.push("stable/closed", "1", make_image([1000]))
+        login = f'host = "{registry.host}", ca_file = "/root/ca.crt"'
+        if password != "none":
+            login += ', username = "bob", password = { file = "/root/registry.password" }'
+        put(
+            node,
+            KEEP + f'registry_ca = {{ "{registry.host}" = "/root/ca.crt" }}\n',
+            f'[images]\nstarter = "none"\npull = ["{reference}"]\nregistries = [ {{ {login} }} ]\n',
+        )
+        said = done(apply(node), 0 if password == "right" else 3)
+        if password == "right":
+            assert reference in ids(node)
+            assert node.run(["test", "-e", "/root/.docker/config.json"]).rc != 0
+        else:
+            assert "the registry wants a login" in said
+            assert ids(node) == {}
+        assert "very secret word" not in said
+        found = node.run(
+            ["grep", "-rl", "very secret word", "/var/lib/bai-wizard", "/run/bai-wizard", "/etc", "/var/log"]
+        )
+        assert found.out == ""
+
+
+def test_an_authority_that_nobody_named(node: ContainerNode, tmp_path: Path) -> None:
+    address = gateway(node)
+    _, certificate, key = make_authority(tmp_path, [address])
+    with running_registry(tmp_path, address, tls=(certificate, key)) as registry:
+        reference = registry.push("stable/tls", "1", make_image([1000]))
+        put(node, KEEP, f'[images]\nstarter = "none"\npull = ["{reference}"]\n')
+        assert "certificate is not trusted" in done(planned(node), 7)
+        said = done(apply(node), 4)
+        assert "docker.registry_ca" in said
+
+
+def test_no_room_is_told_beforehand_and_while_it_happens(node_factory: NodeFactory, tmp_path: Path) -> None:
+    node = node_factory("trixie-docker", tmpfs={"/small": "size=24m"})
+    node.write("/etc/docker/daemon.json", '{"data-root": "/small/docker"}\n')
+    node.run(["systemctl", "start", "docker"], check=True)
+    with running_registry(tmp_path, gateway(node)) as registry:
+        reference = registry.push("stable/large", "1", make_image([9_000_000] * 3))
+        put(node, *tables(reference, insecure=registry.host))
+        assert "/small, which holds /small/docker" in done(apply(node), 3)
+
+
+def test_an_archive_for_a_node_without_registry(node: ContainerNode, tmp_path: Path) -> None:
+    image: Image = make_image([5000, 6000], labels=LABELS)
+    save_archive(tmp_path / "image.tar", "cr.backend.ai/stable/python:9", image)
+    data = (tmp_path / "image.tar").read_bytes()
+    node.write("/srv/image.tar", data)
+    from hashlib import sha256
+
+    digest = sha256(data).hexdigest()
+
+    def table(sum: str) -> str:
+        return f'[images]\nstarter = "none"\narchives = [ {{ file = "/srv/image.tar", sha256 = "{sum}" }} ]\n'
+
+    put(node, KEEP, table("0" * 64))
+    assert "is not the file that the answers mean" in done(apply(node), 4)
+    assert ids(node) == {}
+    put(node, KEEP, table(digest))
+    done(apply(node))
+    assert ids(node) == {"cr.backend.ai/stable/python:9": image.config.digest}
+    assert done(planned(node), 0)
+    done(node.wizard("undo"))
+    assert ids(node) == {}
+
+
+def test_own_registry_under_the_canonical_names(node: ContainerNode, registry: Registry) -> None:
+    """The starter set rewritten; what the own registry does not have of it is left out and said."""
+    image = make_image([1000])
+    name = "python:3.13-ubuntu24.04-amd64"
+    registry.push("bai/stable/python", "3.13-ubuntu24.04-amd64", image)
+    put(
+        node,
+        KEEP + f'insecure_registries = ["{registry.host}"]\n',
+        f'[images]\nregistry = "{registry.host}/bai"\nretag = true\n',
+    )
+    said = done(apply(node), 6)
+    assert "sftp-server:24.04-ubuntu24.04" in said
+    assert ids(node) == {
+        f"{registry.host}/bai/stable/{name}": image.config.digest,
+        f"cr.backend.ai/stable/{name}": image.config.digest,
+    }
+    done(node.wizard("undo"))
+    assert ids(node) == {}
