@@ -47,12 +47,18 @@ class VersionFile(Step):
     def note(self, view: NodeView) -> Unchanged:
         try:
             return Unchanged(self.complaint(view))
-        except (CannotTell, NotYetKnown) as error:
+        except NotYetKnown:
+            return Unchanged("looked at once it is mounted")
+        except CannotTell as error:
             return Unchanged(f"cannot tell: {error}")
 
     def complaint(self, view: NodeView) -> str:
         """What is wrong with the file as it is; empty where it says what it should."""
         entry = view.entry(self.file)
+        if entry is None and view.entry(self.path) is None:
+            return f"{self.path} is not there yet"
+        if entry is None and not set(view.names(self.path)) - NOT_DATA:
+            return f'{self.path} is empty and has no {NAME}; version_file = "if-empty" on one node would write it'
         if entry is None:
             return f"{self.path} holds data and no {NAME}: the storage proxy will take it for an old layout"
         said = (entry.text() or "").strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked
 from bai_wizard.core.primitives import Primitive
@@ -16,16 +16,19 @@ from bai_wizard.steps.owner import ids_of
 @register
 @dataclass(frozen=True, kw_only=True)
 class VolumeCheck(Step):
-    """The volume is there, and a mount point if `mounted`; a wrong owner is told where `owner` is given."""
+    """The volume is there, or a mount point, as `expects` says; a wrong owner is told where `owner` is given.
+
+    Without `expects` an earlier step has seen to it that the volume is there.
+    """
 
     kind: ClassVar[str] = "volume-check"
     path: str
-    mounted: bool = False
+    expects: Literal["", "directory", "mount"] = ""
     owner: str = ""
 
     def describe(self) -> str:
         whose = f" and belongs to {self.owner}" if self.owner else ""
-        return f"{self.path} {'is mounted' if self.mounted else 'is there'}{whose} (only looked at)"
+        return f"{self.path} {'is mounted' if self.expects == 'mount' else 'is there'}{whose} (only looked at)"
 
     def note(self, view: NodeView) -> Unchanged:
         if not self.owner:
@@ -33,7 +36,9 @@ class VolumeCheck(Step):
         try:
             entry = view.entry(self.path)
             uid, gid = ids_of(view, self.owner)
-        except (CannotTell, NotYetKnown, StepBlocked) as error:
+        except NotYetKnown:
+            return Unchanged("looked at once it is mounted")
+        except (CannotTell, StepBlocked) as error:
             return Unchanged(f"cannot tell whose {self.path} is: {error}")
         if entry is not None and (entry.uid, entry.gid) != (uid, gid):
             return Unchanged(
@@ -42,11 +47,11 @@ class VolumeCheck(Step):
         return Unchanged()
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
-        if self.mounted and view.mount(self.path) is None:
+        if self.expects == "mount" and view.mount(self.path) is None:
             raise StepBlocked(
                 f"nothing is mounted at {self.path}: what is written there would go to the root disk. Mount it by "
                 "the vendor's client first, or give the volume another type"
             )
-        if not self.mounted and view.entry(self.path) is None:
+        if self.expects == "directory" and view.entry(self.path) is None:
             raise StepBlocked(f'{self.path} is not there, and owner = "check" means that it is only looked at')
         yield from ()

@@ -104,17 +104,31 @@ def _other_versions(machine: Machine, address: str, path: str, extra: str, asked
 
 
 def _refusal(machine: Machine, address: str, path: str, tried: dict[str, int]) -> str:
-    codes = set(tried.values())
-    if errno.EACCES in codes:
+    if {errno.EACCES, errno.ENOENT} & set(tried.values()):
+        exports = exports_of(machine, address)
+        if exports is not None and path not in exports:
+            told = ", ".join(exports[:10]) or "nothing"
+            return f"{address} exports no {path}; it exports {told}. With NFS 4 the path may begin at another root"
         mine = own_address(machine, address) or "this node's address"
+        doubt = ", or it has no such export" if exports is None else ""
         return (
-            f"{address} does not let this node mount {path}: have its administrator export it to {mine}, for "
+            f"{address} does not let this node mount {path}{doubt}: have its administrator export it to {mine}, for "
             f"instance «{path} {mine}(rw,sync,no_subtree_check)» in /etc/exports, then «exportfs -ra»"
         )
-    if errno.ENOENT in codes:
-        return f"{address} exports no {path}: look with «showmount -e {address}»; NFS 4 may begin at another root"
     told = ", ".join(f"version {version}: {_words(code)}" for version, code in tried.items())
     return f"{address}:{path} cannot be mounted ({told})"
+
+
+def exports_of(machine: Machine, address: str) -> tuple[str, ...] | None:
+    """What a server exports, as it tells everybody; None where it does not say or nobody can ask here.
+
+    A server answers «access denied» to a path that does not exist, and hides exports that are not for this node.
+    """
+    try:
+        answer = machine.look(["showmount", "--no-headers", "-e", address], deadline=6.0)
+    except CannotTell:
+        return None
+    return tuple(line.split()[0] for line in answer.out.splitlines() if line.strip()) if answer.code == 0 else None
 
 
 def _words(code: int) -> str:

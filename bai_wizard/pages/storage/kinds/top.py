@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.step import Step
@@ -19,7 +19,9 @@ def step_id(volume: VolumeSettings, part: str) -> str:
     return f"storage.{volume.name}.{part}"
 
 
-def top_steps(volume: VolumeSettings, context: Context, *, mounted: bool) -> tuple[Step, ...]:
+def top_steps(
+    volume: VolumeSettings, context: Context, *, expects: Literal["", "directory", "mount"] = ""
+) -> tuple[Step, ...]:
     """Owner and mode of the top directory as the answers say, then version.txt."""
     found: list[Step] = []
     if volume.owner == "set":
@@ -28,7 +30,7 @@ def top_steps(volume: VolumeSettings, context: Context, *, mounted: bool) -> tup
         )
     else:
         owner = context.account if volume.owner == "check" else ""
-        found.append(VolumeCheck(id=step_id(volume, "check"), path=volume.target, mounted=mounted, owner=owner))
+        found.append(VolumeCheck(id=step_id(volume, "check"), path=volume.target, expects=expects, owner=owner))
     if volume.version_file != "no":
         write = volume.version_file == "if-empty"
         found.append(
