@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from bai_wizard.core.context import Role
+from bai_wizard.data import read_toml
 from bai_wizard.steps.better import Interval, intervals, union
 
 
@@ -23,12 +23,9 @@ class Ports:
 @cache
 def ports() -> tuple[Ports, ...]:
     """Every port of Backend.AI."""
-    import tomllib
-
-    text = files("bai_wizard.data").joinpath("ports.toml").read_text(encoding="utf-8")
     return tuple(
         Ports(intervals(entry["ports"]), entry["what"], tuple(entry["roles"]))
-        for entry in tomllib.loads(text)["port"]
+        for entry in read_toml("ports.toml")["port"]
     )
 
 

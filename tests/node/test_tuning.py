@@ -158,5 +158,7 @@ def test_a_later_file_is_told_in_every_plan(node: ContainerNode) -> None:
     assert "zz-site.conf:2" in done.out + done.err
     again = node.wizard("--headless", "/root/answers.toml", "--plan")
     assert "zz-site.conf:2" in again.out + again.err
+    run = node.wizard("--headless", "/root/answers.toml")
+    assert "zz-site.conf:2" in run.out + run.err, "also a run without anything to do says it"
     node.run(["/usr/lib/systemd/systemd-sysctl"])
     assert node.run(["sysctl", "-n", "net.ipv4.tcp_fin_timeout"]).out.strip() == "90", "it was right to warn"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, get_args
 
+from bai_wizard.data import read_toml
 from bai_wizard.steps.better import Better
 
 
@@ -44,9 +44,7 @@ class Profile:
 
 @cache
 def _tuning() -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(files("bai_wizard.data").joinpath("tuning.toml").read_text(encoding="utf-8"))
+    return read_toml("tuning.toml")
 
 
 @cache
