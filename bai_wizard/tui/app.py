@@ -86,7 +86,10 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
 
     def what_node(self) -> Sequence[str]:
         """What this node is, in a few words."""
-        return (tr("demo: {name}", name=self.desk.demo),) if self.desk.demo else ()
+        from bai_wizard.tui.whatnode import words
+
+        demo = [tr("demo: {name}", name=self.desk.demo)] if self.desk.demo else []
+        return [*demo, *words(self.surveyor)]
 
     def review(self, pages: Sequence[str] = ORDER) -> None:
         """Shows what would be done on these pages, and asks."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Static
 
 from bai_wizard.core.page import Page
@@ -18,8 +19,12 @@ from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.form import Form
+from bai_wizard.tui.widgets.now import Now
 from bai_wizard.wizard.draft import tables_of
 from bai_wizard.wizard.survey import unknowns
+
+# What a newcomer needs, said while nothing else asks for the place.
+FIRST_KEYS = "Arrows walk, Enter opens, Space chooses, Esc goes back, ? explains. Nothing changes before you say so."
 
 
 class PageView(Vertical):
@@ -35,14 +40,21 @@ class PageView(Vertical):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="body", can_focus=False):
-            yield Static(markup=False, id="now")
-            for table in tables_of(self.page.name):
-                yield Form(table, settings_of(table), self.surveyor.draft)
+            yield Static(tr(self.page.title), markup=False, classes="title")
+            yield Static(tr(self.page.summary), markup=False, classes="summary")
+            yield from self.parts()
             yield Static(tr("Will change"), markup=False, classes="heading")
             yield Changes()
-        yield Static(markup=False, id="hint")
-        labels = {"apply_page": "Apply this page", "diff": "Diff", "skip": "Skip", "recheck": "Look again"}
+        yield Static(tr(FIRST_KEYS), markup=False, id="hint")
+        labels = {"apply_page": "Apply page", "diff": "Diff", "skip": "Skip", "recheck": "Look again"}
         yield Actions({key: tr(label) for key, label in labels.items()})
+
+    def parts(self) -> Sequence[Widget]:
+        """What stands between the summary and the changes. The first page begins with its questions."""
+        now = [Static(tr("Now"), markup=False, classes="heading"), Now()]
+        want: list[Widget] = [Static(tr("Want"), markup=False, classes="heading")]
+        want += [Form(table, settings_of(table), self.surveyor.draft) for table in tables_of(self.page.name)]
+        return [*want, *now] if self.page.name == "node" else [*now, *want]
 
     def on_mount(self) -> None:
         self.surveyor.moved.subscribe(self, self._moved)
@@ -52,6 +64,7 @@ class PageView(Vertical):
     def _form_ready(self) -> None:
         self._awaited -= 1
         if not self._awaited:
+            self.show()
             self.ready.set()
 
     def _moved(self, page: str) -> None:
@@ -59,9 +72,9 @@ class PageView(Vertical):
             self.show()
 
     def show(self) -> None:
-        """Brings everything but the form itself up to date."""
+        """Brings everything but the values of the form up to date."""
         name, draft = self.page.name, self.surveyor.draft
-        self._update("#now", self._top())
+        self.query_one(Now).show(self._now())
         for form in self.query(Form):
             form.show_troubles(draft.troubles(form.table))
         skipped = name in draft.skipped
@@ -71,32 +84,22 @@ class PageView(Vertical):
         self.set_class(skipped, "-skipped")
         self.query_one(Changes).show(() if skipped else self.surveyor.steps(name), self._nothing())
 
-    def _update(self, selector: str, content: Content) -> None:
-        static = self.query_one(selector, Static)
-        if static.content != content:
-            static.update(content)
-
-    def _top(self) -> Content:
-        parts: list[Content | str | tuple[str, str]] = [(tr(self.page.title), "bold $text-primary"), "\n"]
-        parts += [(tr(self.page.summary), "$text-muted"), "\n\n", (tr("Now"), "bold underline"), "\n"]
-        parts += ["\n".join(f"  {line}" for line in self._now().splitlines()), "\n\n", (tr("Want"), "bold underline")]
-        return Content.assemble(*parts)
-
-    def _now(self) -> str:
+    def _now(self) -> list[tuple[str, str]]:
         name = self.page.name
         reason = self.surveyor.reasons.get(name, "")
         if reason:
-            return tr("The node gave no answer: {reason}", reason=reason)
+            return [("", tr("The node gave no answer: {reason}", reason=reason))]
         facts = self.surveyor.survey.facts(name)
         if facts is None:
-            return tr("looking…")
-        pairs = [*self.surveyor.survey.now(name)]
+            return [("", tr("looking…"))]
+        pairs = [(tr(what), value) for what, value in self.surveyor.survey.now(name)]
         told = {what for what, _ in pairs}
         pairs += [
-            (what, tr("cannot tell: {reason}", reason=reason)) for what, reason in unknowns(facts) if what not in told
+            (tr(what), tr("cannot tell: {reason}", reason=reason))
+            for what, reason in unknowns(facts)
+            if tr(what) not in told and not any(reason in value for _, value in pairs)
         ]
-        width = min(18, max((len(tr(what)) for what, _ in pairs), default=0))
-        return "\n".join(f"{tr(what):<{width}}  {value}" for what, value in pairs) or tr("nothing to tell")
+        return pairs or [("", tr("nothing to tell"))]
 
     def _nothing(self) -> str:
         name, draft = self.page.name, self.surveyor.draft

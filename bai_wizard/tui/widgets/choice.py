@@ -12,7 +12,7 @@ from textual.reactive import reactive
 
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.base import Place
-from bai_wizard.tui.widgets.field import LABEL, Field
+from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.shapes import Shape
 
@@ -57,7 +57,7 @@ class ChoiceField(Field):
 
     @property
     def cursor_in_widget(self) -> Offset:
-        return Offset(LABEL + 1, self.at)
+        return Offset(self.lines_begin.x + 1, self.at)
 
     def taken(self, at: int) -> None:
         if self.shape.sort == "yes-no":

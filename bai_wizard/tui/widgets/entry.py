@@ -12,8 +12,9 @@ from textual.widgets import Input
 
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.base import Place
-from bai_wizard.tui.widgets.field import LABEL, Field
+from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.lines import Lines
+from bai_wizard.tui.widgets.walk import cut
 from bai_wizard.wizard.shapes import Shape
 from bai_wizard.wizard.values import from_lines, from_text, to_lines, to_text
 
@@ -24,9 +25,8 @@ STAR = "*"
 class TypedField(Field):
     """Drawn by itself; when the cursor comes, an editor takes the place of the value."""
 
-    DEFAULT_CSS = f"""
-    TypedField {{ padding-left: 0; layout: vertical; }}
-    TypedField > Input, TypedField > Lines {{ margin-left: {LABEL}; }}
+    DEFAULT_CSS = """
+    TypedField { layout: vertical; }
     """
     editor: Input | Lines | None = None
 
@@ -40,6 +40,7 @@ class TypedField(Field):
     async def _edit(self) -> None:
         if self.editor is None:
             self.editor = self.make_editor()
+            self.editor.styles.margin = (0, 0, 0, self.lines_begin.x)
             self.can_focus = False
             await self.mount(self.editor)
         self.screen.set_focus(self.editor)
@@ -61,8 +62,9 @@ class TypedField(Field):
             return super().render()
         reason = self._reason(self.size.width)
         below = [""] * (self._editor_height() - 1)
-        told = [Content.styled(" " * LABEL + line, "$text-error") for line in reason]
-        return Content("\n").join([Content(self.label), *map(Content, below), *told])
+        indent = self.lines_begin.x
+        told = [Content.styled(" " * indent + line, "$text-error") for line in reason]
+        return Content("\n").join([Content(cut(self.label, indent - 1)), *map(Content, below), *told])
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         if self.editor is None:

@@ -14,8 +14,10 @@ from bai_wizard.tui.widgets.base import Changed, Place
 from bai_wizard.tui.widgets.walk import Walk, cut, wrapped
 from bai_wizard.wizard.shapes import Shape
 
-# Cells of the label's column.
-LABEL = 22
+# Cells of the label's column, and of a narrow screen's.
+LABEL = 24
+NARROW_LABEL = 18
+NARROW = 100
 
 
 class Field(Walk):
@@ -24,7 +26,6 @@ class Field(Walk):
     DEFAULT_CSS = """
     Field { width: 1fr; height: auto; }
     """
-    lines_begin = Offset(LABEL, 0)
 
     class Focused(Message):
         """The cursor came to another place of this field: its help is wanted."""
@@ -39,6 +40,10 @@ class Field(Walk):
         self.place = place
         self.value = value
         self.trouble = ""
+
+    @property
+    def lines_begin(self) -> Offset:
+        return Offset(NARROW_LABEL if self.app.size.width < NARROW else LABEL, 0)
 
     @property
     def label(self) -> str:

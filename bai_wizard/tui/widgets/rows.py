@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from textual import work
-from textual.geometry import Offset
 
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.base import Place
-from bai_wizard.tui.widgets.field import LABEL, Field
+from bai_wizard.tui.widgets.field import Field
 from bai_wizard.wizard.shapes import Shape
 from bai_wizard.wizard.values import in_one_line
 
@@ -37,10 +36,6 @@ class RowsField(Field):
             pairs = zip(self._keys, self._rows, strict=True)
             return [f"{key}  " + "  ".join(f"{name} {value}" for name, value in row.items()) for key, row in pairs]
         return [in_one_line(row) for row in self._rows]
-
-    @property
-    def cursor_in_widget(self) -> Offset:
-        return Offset(LABEL, self.at)
 
     def taken(self, at: int) -> None:
         if at < len(self._rows):

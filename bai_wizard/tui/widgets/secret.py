@@ -11,7 +11,7 @@ from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.base import Place, wizard
 from bai_wizard.tui.widgets.choice import option_lines
-from bai_wizard.tui.widgets.field import LABEL, Field
+from bai_wizard.tui.widgets.field import Field
 from bai_wizard.wizard.shapes import Shape
 
 NONE, PROMPT, ENV, FILE = "none", "prompt", "env", "file"
@@ -51,7 +51,7 @@ class SecretField(Field):
 
     @property
     def cursor_in_widget(self) -> Offset:
-        return Offset(LABEL + 1, self.at)
+        return Offset(self.lines_begin.x + 1, self.at)
 
     def taken(self, at: int) -> None:
         way = list(self.meanings())[at]

@@ -37,8 +37,6 @@ class Walk(Widget, can_focus=True):
     at: reactive[int] = reactive(0)
     # Whether the line under the cursor is marked while the focus is elsewhere.
     marks_always = False
-    # Drawn before the lines: cells of a label's column, and rows of anything above them.
-    lines_begin = Offset(0, 0)
 
     class Taken(Message):
         """Somebody took the line `at`."""
@@ -65,6 +63,11 @@ class Walk(Widget, can_focus=True):
         def control(self) -> Walk:
             """The list."""
             return self.walk
+
+    @property
+    def lines_begin(self) -> Offset:
+        """Where the first line begins: right of a label's column, below anything above the lines."""
+        return Offset(0, 0)
 
     def lines(self) -> Sequence[str | Content]:
         """What can be walked over, a line each."""
