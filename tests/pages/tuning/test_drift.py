@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
 from bai_wizard.core.page import Page
 from bai_wizard.core.plan import Plan
 from bai_wizard.core.state import Entry, Key, Sysctl
@@ -149,6 +151,8 @@ def test_the_doctor_finds_it_and_its_remedy_heals(case: str, machine: SimulatedM
     assert finding.result == "problem"
     assert finding.evidence
     assert finding.remedy
+    told = Finding.from_wire(json.loads(json.dumps(finding.to_wire())))
+    assert told.remedy == finding.remedy, "checks run in children: the remedy has to survive the way back"
     remedy = Page("tuning", "", "", type(None), lambda *_: None, lambda *_: finding.remedy, lambda: ())
     plan = make_plan((PageWork(remedy, None, None),), machine, Context())
     before = machine.snapshot()
