@@ -18,20 +18,22 @@ from bai_wizard.steps.owner import ids_of
 class VolumeCheck(Step):
     """The volume is there, or a mount point, as `expects` says; a wrong owner is told where `owner` is given.
 
-    Without `expects` an earlier step has seen to it that the volume is there.
+    Without `expects` an earlier step has seen to it that the volume is there. `silent` is why the volume does not
+    answer, found out by the probe: it is not touched again, for that would cost the same deadline every time.
     """
 
     kind: ClassVar[str] = "volume-check"
     path: str
     expects: Literal["", "directory", "mount"] = ""
     owner: str = ""
+    silent: str = ""
 
     def describe(self) -> str:
         whose = f" and belongs to {self.owner}" if self.owner else ""
         return f"{self.path} {'is mounted' if self.expects == 'mount' else 'is there'}{whose} (only looked at)"
 
     def note(self, view: NodeView) -> Unchanged:
-        if not self.owner:
+        if not self.owner or self.silent:
             return Unchanged()
         try:
             entry = view.entry(self.path)
@@ -47,6 +49,11 @@ class VolumeCheck(Step):
         return Unchanged()
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        if self.silent:
+            raise StepBlocked(
+                f"{self.path} is mounted but does not answer ({self.silent}): nothing can be told of what it holds. "
+                "Look after its server first; what uses the volume waits until it is back"
+            )
         if self.expects == "mount" and view.mount(self.path) is None:
             raise StepBlocked(
                 f"nothing is mounted at {self.path}: what is written there would go to the root disk. Mount it by "

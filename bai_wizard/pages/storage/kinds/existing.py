@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 def steps(volume: ExistingVolume, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
     """That it is mounted, before anything is written to its top directory."""
     if volume.owner != "set":
-        return top_steps(volume, context, expects="mount")
+        return top_steps(volume, facts, context, expects="mount")
     check = VolumeCheck(id=step_id(volume, "check"), path=volume.target, expects="mount")
-    return (check, *top_steps(volume, context))
+    return (check, *top_steps(volume, facts, context))

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 
 def steps(volume: LocalVolume, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
     """The directory itself, never what it holds: `chown -R` over existing data is what nobody wants."""
-    return top_steps(volume, context, expects="directory")
+    return top_steps(volume, facts, context, expects="directory")

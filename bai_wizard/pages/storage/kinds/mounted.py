@@ -65,7 +65,7 @@ def mounted_steps(
         validator="findmnt" if facts.fstab_is_sound else "",
     )
     point = MountPoint(id=step_id(volume, "point"), path=volume.target, cover=not volume.guard)
-    return (point, *guard, mount, *top_steps(volume, context))
+    return (point, *guard, mount, *top_steps(volume, facts, context))
 
 
 def helper_of(volume: object) -> str:

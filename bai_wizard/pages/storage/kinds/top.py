@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.step import Step
+from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.steps.directory import Directory
 from bai_wizard.steps.version_file import VersionFile
 from bai_wizard.steps.volume_check import VolumeCheck
@@ -20,9 +22,17 @@ def step_id(volume: VolumeSettings, part: str) -> str:
 
 
 def top_steps(
-    volume: VolumeSettings, context: Context, *, expects: Literal["", "directory", "mount"] = ""
+    volume: VolumeSettings,
+    facts: StorageFacts,
+    context: Context,
+    *,
+    expects: Literal["", "directory", "mount"] = "",
 ) -> tuple[Step, ...]:
-    """Owner and mode of the top directory as the answers say, then version.txt."""
+    """Owner and mode of the top directory as the answers say, then version.txt. A silent server keeps from both."""
+    known = facts.volume(volume.name)
+    if known and isinstance(known.top, Unknown) and isinstance(known.mount, Known):
+        check = step_id(volume, "check")
+        return (VolumeCheck(id=check, path=volume.target, silent=known.top.reason),)
     found: list[Step] = []
     if volume.owner == "set":
         found.append(
