@@ -16,6 +16,20 @@ Settings = Any
 Facts = Any
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A table that a page shows besides its facts. `marked` is the row that counts for this node, -1 for none.
+
+    `details` are pairs (what, value) about what would be taken.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: int = -1
+    details: tuple[tuple[str, str], ...] = ()
+
+
 def keep_facts(facts: Facts, predicted: NodeView) -> Facts:
     """The `predict` of a page whose facts no other page can change."""
     return facts
@@ -29,6 +43,7 @@ class Page:
     done into the facts, `checks` are what the doctor and the preflight ask, `now` sums the facts up as (what, value)
     pairs for the screens. `table` is the table of the answers that makes this page apply; empty: its own name.
     `lends` are the secrets that its steps need in clear while they run: name → where the secret comes from.
+    `sheet` is a table to look things up in, for a page that has one.
     """
 
     name: str
@@ -42,3 +57,4 @@ class Page:
     now: Callable[[Facts], tuple[tuple[str, str], ...]] = lambda _facts: ()
     table: str = ""
     lends: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}
+    sheet: Callable[[Settings, Facts, Context], Sheet] | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.finding import Check
-from bai_wizard.core.page import Page
+from bai_wizard.core.page import Page, Sheet
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.plan import steps
 from bai_wizard.pages.python.probe import probe
@@ -26,11 +27,19 @@ def now(facts: PythonFacts) -> tuple[tuple[str, str], ...]:
         ("pyenv", _versions(facts.pyenv)),
         ("uv", _versions(facts.uv)),
         ("The system's Python", system),
+        *((("Processor", f"x86-64-{facts.level}"),) if facts.level else ()),
     ]
     for service, venv in facts.venvs:
         told = _why(venv) if not isinstance(venv, Known) else venv.value.version or "broken: its Python is gone"
         rows.append((f"~/{service}/.venv", told))
     return tuple(rows)
+
+
+def sheet(settings: PythonSettings, facts: PythonFacts, context: Context) -> Sheet:
+    """The version table."""
+    from bai_wizard.pages.python.table import sheet as make
+
+    return make(settings, facts, context)
 
 
 def _versions(fact: Fact[tuple[str, ...]]) -> str:
@@ -50,4 +59,5 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    sheet=sheet,
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+from bai_wizard import data
 from bai_wizard.core.errors import WizardError
 from bai_wizard.pages.python.releases import Number, dotted, number_of
 
@@ -99,8 +100,8 @@ def choose(
 @cache
 def builds() -> tuple[Build, ...]:
     """Every build of the catalogue."""
-    text = files("bai_wizard.data").joinpath("python-catalogue.json").read_text(encoding="utf-8")
-    return parse(text)
+    with open(os.path.join(os.path.dirname(data.__file__), "python-catalogue.json"), encoding="utf-8") as file:
+        return parse(file.read())
 
 
 def parse(text: str) -> tuple[Build, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context, Role
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.step import Step
+from bai_wizard.data import read_toml
 from bai_wizard.pages.python.facts import MIRROR, PythonFacts
 from bai_wizard.pages.python.releases import dotted
 from bai_wizard.pages.python.sources import environment, package_sources, proxy_for, with_login
@@ -153,6 +153,4 @@ def _beside(url: str) -> str:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(files("bai_wizard.data").joinpath("pyenv.toml").read_text(encoding="utf-8"))
+    return read_toml("pyenv.toml")

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.facts import Fact, Known, Unknown
+from bai_wizard.core.page import Sheet
 from bai_wizard.pages.python.catalogue import Build, NoBuild, choose
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.releases import dotted
 from bai_wizard.pages.python.versions import Row, manual_rows, rows, which_python
+from bai_wizard.pages.python.wanted import choose_python
 
 if TYPE_CHECKING:
     from bai_wizard.pages.python.settings import PythonSettings
 
-HEADINGS = ("", "Backend.AI", "Python (manual)", "Python needed", "Pants", "on this node", "build")
+HEADINGS = ("Backend.AI", "Python (manual)", "Python needed", "Pants", "on this node", "build")
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,28 @@ class TableRow:
     build: str
     source: str
 
-    def cells(self, *, ascii: bool = False) -> tuple[str, ...]:
-        """The texts of the columns; the mark is a word's sign, not a colour."""
-        mark = ">" if ascii else "▶"
-        return (
-            mark if self.is_chosen else "",
-            self.releases,
-            self.manual,
-            self.needed,
-            self.pants,
-            self.here,
-            self.build,
-        )
+    def cells(self) -> tuple[str, ...]:
+        """The texts of the columns."""
+        return (self.releases, self.manual, self.needed, self.pants, self.here, self.build)
+
+
+def sheet(settings: PythonSettings, facts: PythonFacts, context: Context) -> Sheet:
+    """The table with the row of `node.backend_ai` marked, and the build that would be taken."""
+    shown = table(settings, facts, context)
+    marked = next((index for index, row in enumerate(shown) if row.is_chosen), -1)
+    return Sheet("Which Python for which release", HEADINGS, tuple(row.cells() for row in shown), marked,
+                 _details(settings, facts, context))  # fmt: skip
+
+
+def _details(settings: PythonSettings, facts: PythonFacts, context: Context) -> tuple[tuple[str, str], ...]:
+    try:
+        chosen = choose_python(settings, facts, context)
+    except WizardError as error:
+        return (("Build", str(error)),)
+    if chosen.is_here:
+        return (("Version", f"{chosen.version}, here already"),)
+    lines = build_lines(chosen.build) if chosen.build is not None else ()
+    return (*lines, ("Note", chosen.wanted.note)) if chosen.wanted.note else lines
 
 
 def table(settings: PythonSettings, facts: PythonFacts, context: Context) -> tuple[TableRow, ...]:

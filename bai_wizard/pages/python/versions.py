@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from bai_wizard.data import read_toml
 from bai_wizard.pages.python.releases import ANY, Number, UnknownRelease, dotted, number_of, range_of, upper
 
 __all__ = ["ManualRow", "Requirement", "Row", "UnknownRelease", "manual_rows", "rows", "which_python"]
@@ -138,6 +138,4 @@ def manual_rows() -> tuple[ManualRow, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(files("bai_wizard.data").joinpath("versions.toml").read_text(encoding="utf-8"))
+    return read_toml("versions.toml")

@@ -13,6 +13,7 @@ from bai_wizard.core.primitives.pythons import PackageSources
 from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
 from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.python import PAGE
 from bai_wizard.pages.python.catalogue import choose
 from bai_wizard.pages.python.facts import PipSettings, PythonFacts
 from bai_wizard.pages.python.plan import build_packages, steps
@@ -233,6 +234,17 @@ def test_the_table_marks_the_row_and_tells_what_is_here() -> None:
     assert chosen[0].needed == "3.13, at least 3.13.7"
     assert chosen[0].here == "3.13.9 (standalone), uv: needs root, 3.13.5 (system, too old)"
     assert chosen[0].build.startswith(f"{NEWEST} (2026-")
-    assert chosen[0].cells(ascii=True)[0] == ">"
+    sheet = PAGE.sheet(settings(), facts, Context(backend_ai="25.14")) if PAGE.sheet else None
+    assert sheet is not None
+    assert sheet.rows[sheet.marked][0] == "25.13 ~ 25.17"
+    assert sheet.details == (("Version", "3.13.9, here already"),)
+    assert all(len(row) == len(sheet.headings) for row in sheet.rows)
+    fresh = PAGE.sheet(settings(), PythonFacts(), Context(backend_ai="27.1")) if PAGE.sheet else None
+    assert fresh is not None
+    assert fresh.marked == 0
+    told = dict(fresh.details)
+    assert told["Version"] == NEWEST
+    assert len(told["sha256"]) == 64
+    assert "newer than the version table" in told["Note"]
     assert {row.manual for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.13.x"}
     assert {row.needed for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.12, at least 3.12.8"}
