@@ -6,7 +6,7 @@ from typing import Any
 
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.state import Image
-from bai_wizard.machine.engine_socket import EngineSocket, NoEngine, message_of
+from bai_wizard.machine.engine_socket import EngineDown, EngineSocket, NoEngine, message_of
 
 # Docker Hub's name in references that leave it out, and the tag that is meant where none is written.
 HUB = "docker.io"
@@ -41,28 +41,12 @@ def image_state(reference: str) -> Image | None:
 
 def running_containers() -> tuple[str, ...]:
     """Names of the containers that run now; none where there is no engine or it is down. Raises CannotTell."""
-    engine = EngineSocket()
     try:
-        found = engine.containers()
-    except NoEngine:
+        found = EngineSocket().containers()
+    except (NoEngine, EngineDown):
         return ()
-    except CannotTell:
-        if is_down():
-            return ()
-        raise
     names = [str((container.get("Names") or [container.get("Id", "")[:12]])[0]) for container in found]
     return tuple(sorted(name.removeprefix("/") for name in names))
-
-
-def is_down() -> bool:
-    """True when an engine is installed and its daemon does not run."""
-    from bai_wizard.machine.engine_socket import refuse_to_wake
-
-    try:
-        refuse_to_wake()
-    except CannotTell:
-        return True
-    return False
 
 
 def open_sdk(timeout: int = SDK_TIMEOUT) -> Any:

@@ -22,10 +22,16 @@ ACTIVATORS = (
 DAEMONS = ("/usr/bin/dockerd", "/usr/local/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker")
 DEADLINE = 3.0
 LARGEST_ANSWER = 64 << 20
+NONE = "no container engine is installed on this node"
+DOWN = "Docker is installed but does not run"
 
 
 class NoEngine(CannotTell):
     """There is no container engine on this node: nothing to ask, and so nothing that could hold an image."""
+
+
+class EngineDown(CannotTell):
+    """An engine is installed and its daemon does not run: no container runs either."""
 
 
 class EngineSocket:
@@ -47,7 +53,10 @@ class EngineSocket:
                 connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
                 answer = _everything(connection, limit)
         except FileNotFoundError as error:
-            raise NoEngine("no container engine listens on this node") from error
+            raise NoEngine(NONE) from error
+        except ConnectionRefusedError as error:
+            # What a daemon left behind that was removed, or that died.
+            raise (EngineDown(DOWN) if is_installed() else NoEngine(NONE)) from error
         except PermissionError as error:
             raise CannotTell("the Docker socket: needs root, or the group docker") from error
         except TimeoutError as error:
@@ -72,15 +81,20 @@ class EngineSocket:
 
 
 def refuse_to_wake(path: str = SOCKET) -> None:
-    """Raises where connecting would start a stopped daemon: NoEngine without one, CannotTell for one that is down."""
+    """Raises where connecting would start a stopped daemon: NoEngine without one, EngineDown for one that is down."""
     if path != SOCKET or os.path.islink(SOCKET) or _is_alive(PID_FILE):
         return
-    if not any(os.path.exists(daemon) for daemon in DAEMONS):
+    if not is_installed():
         if not os.path.exists(SOCKET):
-            raise NoEngine("no container engine is installed on this node")
+            raise NoEngine(NONE)
         return
     if not os.path.exists(SOCKET) or any(os.path.exists(unit) for unit in ACTIVATORS):
-        raise CannotTell("Docker is installed but does not run")
+        raise EngineDown(DOWN)
+
+
+def is_installed() -> bool:
+    """True when a daemon's program is on this node."""
+    return any(os.path.exists(daemon) for daemon in DAEMONS)
 
 
 def _is_alive(pid_file: str) -> bool:

@@ -1,0 +1,67 @@
+"""The package manager's locks, held for real by another process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.machine.perform.apt_lock import LOCKS, holder, wait_for_locks
+
+HOLD = """import fcntl, sys
+file = open(sys.argv[1], 'w')
+fcntl.lockf(file, fcntl.LOCK_EX)
+print('held', flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        child.stdout.readline()
+        yield child
+        child.stdin.close()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_whoever_holds_one_is_named(tmp_path: Path, name: str) -> None:
+    assert holder(tmp_path) == ""
+    with held(tmp_path / name) as child:
+        assert holder(tmp_path) == f"{Path(sys.executable).name} (process {child.pid})"
+    assert holder(tmp_path) == ""
+
+
+def test_a_file_that_nobody_locks_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+    (tmp_path / LOCKS[0]).touch()
+    assert holder(tmp_path) == ""
+
+
+def test_waiting_ends_when_the_lock_is_free(tmp_path: Path) -> None:
+    said: list[str] = []
+    with held(tmp_path / LOCKS[0]) as child:
+        assert child.stdin is not None
+        subprocess.Popen(["sh", "-c", f"sleep 1; kill {child.pid}"])
+        begun = time.monotonic()
+        wait_for_locks(tmp_path, 30, lambda text, **_: said.append(text))
+    assert 0.5 < time.monotonic() - begun < 10
+    assert said[0].startswith("waiting for python")
+
+
+def test_patience_ends_with_the_name_and_without_violence(tmp_path: Path) -> None:
+    with held(tmp_path / LOCKS[0]) as child, pytest.raises(StepFailed) as failure:
+        wait_for_locks(tmp_path, 0, lambda text, **_: None)
+    assert f"(process {child.pid})" in str(failure.value)
+    assert "never delete" in str(failure.value)

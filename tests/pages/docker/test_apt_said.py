@@ -1,0 +1,107 @@
+"""What apt and dpkg say, word by word, and what people are told. Texts: apt 2.6 and 3.0, dpkg 1.21."""
+
+from __future__ import annotations
+
+import pytest
+
+from bai_wizard.machine.perform.apt_causes import cause_of, complaints, plain_failure
+from bai_wizard.machine.perform.apt_status import AptStatus, read_status
+
+SAID = [
+    (
+        "E: dpkg was interrupted, you must manually run 'sudo dpkg --configure -a' to correct the problem.",
+        "«dpkg --configure -a»",
+    ),
+    (
+        "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)",
+        "lock (/var/lib/apt/lists/lock.). Wait until it ends",
+    ),
+    (
+        "E: Conflicting values set for option Signed-By regarding source"
+        " https://download.docker.com/linux/ubuntu/ noble:"
+        " /etc/apt/keyrings/docker.gpg != /etc/apt/keyrings/docker.asc\nE: The list of sources could not be read.",
+        "https://download.docker.com/linux/ubuntu/ noble) with different keys (/etc/apt/keyrings/docker.gpg != ",
+    ),
+    (
+        "W: GPG error: http://x trixie InRelease: The following signatures couldn't be verified because the"
+        " public key is"
+        " not available: NO_PUBKEY 7EA0A9C3F273FCD8\nE: The repository 'http://x trixie InRelease' is not signed.",
+        "7EA0A9C3F273FCD8",
+    ),
+    (
+        "Err:1 http://x trixie InRelease\n  Sub-process /usr/bin/sqv returned an error code (1), error message"
+        " is: Missing key 0123456789ABCDEF0123, which is needed to verify signature.",
+        "0123456789ABCDEF0123",
+    ),
+    (
+        "E: Release file for http://x/dists/trixie/InRelease is not valid yet (invalid for another 8h 59min"
+        " 50s). Updates for this repository will not be applied.",
+        "clock is behind (8h 59min 50s)",
+    ),
+    (
+        "E: Release file for http://x/dists/trixie/InRelease is expired (invalid since 3d). Updates for this"
+        " repository will not be applied.",
+        "older than its own date of expiry",
+    ),
+    (
+        "E: The repository 'https://download.docker.com/linux/ubuntu wilma Release' does not have a Release file.",
+        "there is no repository at https://download.docker.com/linux/ubuntu wilma Release",
+    ),
+    ("E: Failed to fetch http://x/p.deb  Hash Sum mismatch", "the mirror is being updated or a proxy"),
+    (
+        "E: Failed to fetch http://x/Packages.gz  File has unexpected size (1 != 2). Mirror sync in progress?",
+        "mirror",
+    ),
+    ("E: Failed to fetch http://x/p.deb  404  Not Found [IP: 10.0.0.1 80]", "Read the lists anew"),
+    ("W: Failed to fetch http://x  Temporary failure resolving 'archive.ubuntu.com'", "archive.ubuntu.com cannot be"),
+    ("E: Failed to fetch http://x  Could not connect to x:80 (10.0.0.1). - connect (111)", "no connection to x:80"),
+    ("E: Failed to fetch http://x  407  Proxy Authentication Required", "network.proxy"),
+    ("dpkg: error processing archive: cannot copy: No space left on device", "the disk is full"),
+    ("E: You don't have enough free space in /var/cache/apt/archives/.", "full (/var/cache/apt/archives/.)"),
+    (
+        "dpkg: error: trying to overwrite '/usr/libexec/docker/cli-plugins/docker-compose', which is also in package"
+        " docker-compose-v2 2.24",
+        "belongs to docker-compose-v2 already",
+    ),
+    ("E: Packages need to be removed but remove is disabled.", "never does unasked"),
+    (
+        "The following packages have unmet dependencies:\n containerd.io : Conflicts: containerd\nE: Unable to"
+        " correct problems, you have held broken packages.",
+        "do not fit together: containerd.io : Conflicts: containerd.",
+    ),
+    ("E: Unable to locate package docker-ce", "offers docker-ce."),
+    ("E: Version '5:1.*' for 'docker-ce' was not found", "offers version 5:1.* of docker-ce"),
+    ("E: Sub-process /usr/bin/dpkg returned an error code (1)", "a package's own script failed"),
+]
+
+
+@pytest.mark.parametrize("said, told", SAID, ids=[told[:30] for _, told in SAID])
+def test_causes(said: str, told: str) -> None:
+    assert told in cause_of(said)
+    assert told in plain_failure("installing x", said, 100)
+
+
+def test_what_is_not_known_is_quoted() -> None:
+    assert cause_of("E: something new") == ""
+    assert "E: something new" in plain_failure("installing x", "E: something new", 100)
+    assert complaints("Get:1 x\nW: a\nE: b\nErr:2 http://c\n") == ("W: a", "E: b", "Err:2 http://c")
+
+
+@pytest.mark.parametrize(
+    "line, sort, percent, text, done",
+    [
+        ("dlstatus:3:50.0:Retrieving file 3 of 6", "dlstatus", 50, "Retrieving file 3 of 6", 25),
+        ("pmstatus:docker.io:25.5:Unpacking docker.io (amd64)", "pmstatus", 25.5, "Unpacking docker.io (amd64)", 63),
+        ("pmstatus:libc6:amd64:100.0:Installed libc6:amd64", "pmstatus", 100, "Installed libc6:amd64", 100),
+        ("pmerror:/x.deb:40.0:trying to overwrite '/y'", "pmerror", 40, "trying to overwrite '/y'", 70),
+    ],
+)
+def test_status_lines(line: str, sort: str, percent: float, text: str, done: int) -> None:
+    status = read_status(line)
+    assert status == AptStatus(sort, percent, text)
+    assert status.done() == done
+
+
+@pytest.mark.parametrize("line", ["", "pmstatus:x", "media-change:y:z:w", "pmstatus:a:b:c"])
+def test_other_lines_are_nothing(line: str) -> None:
+    assert read_status(line) is None

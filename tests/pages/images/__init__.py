@@ -1,0 +1,1 @@
+"""The images page by itself."""
