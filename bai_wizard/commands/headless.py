@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     output.plan(plan, answers.origins if arguments.plan else {})
     if arguments.plan:
         compose.refuse_blocked(plan)
-        return ExitCode.CHANGES if arguments.detailed_exitcode and not plan.is_empty() else ExitCode.OK
+        return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
     compose.refuse_blocked(plan)
     if plan.is_empty():
         return _nothing_to_do(plan, wish, machine, output, arguments)
@@ -67,7 +67,14 @@ def _nothing_to_do(
         from bai_wizard.headless.report import write_report
 
         write_report(arguments.report, machine, "", result, wish)
-    return ExitCode.OK
+    return result.code()
+
+
+def _detailed(plan: Plan) -> ExitCode:
+    """7 when there are changes to make; 6 when there are none, but an optional step is blocked."""
+    from bai_wizard.engine.run.result import nothing_done
+
+    return nothing_done(plan).code() if plan.is_empty() else ExitCode.CHANGES
 
 
 def refuse_interrupts(hit: dict[str, tuple[str, ...]]) -> None:

@@ -7,6 +7,7 @@ import argparse
 from bai_wizard import compose
 from bai_wizard.commands.headless import refuse_interrupts, require_root
 from bai_wizard.core.errors import PreflightError
+from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory, find_run
 from bai_wizard.engine.run.places import Places
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     else:
         compose.use_secret_sources()
         wish = compose.wish_from_json(run.settings())
-        plan = compose.plan(machine, wish)
+        plan = plan_again(machine, wish, run)
         for line in differences(run.plan(), plan):
             output.note(line)
         output.plan(plan, {})
@@ -46,6 +47,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     start_executor(run, plan.digest(), places)
     code, _ = watch(places, run, output, offset=offset)
     return code
+
+
+def plan_again(machine: Machine, wish: compose.Wish, run: RunDirectory) -> Plan:
+    """The plan of the run's settings on the node as it is now; for a fix, what its check asks for."""
+    if not wish.fix:
+        return compose.plan(machine, wish)
+    from bai_wizard.doctor.fix import plan_again as plan_fix
+
+    return plan_fix(wish.fix, run.plan(), machine, wish.context)
 
 
 def settle_cut(places: Places, run: RunDirectory, root: str) -> None:

@@ -12,7 +12,6 @@ WANTED = {
     "net.ipv4.ip_local_port_range": "10000 65000",
     "net.ipv4.tcp_tw_reuse": "1",
     "net.ipv4.tcp_window_scaling": "1",
-    "net.ipv4.tcp_rmem": "4096 12582912 16777216",
     "net.ipv4.tcp_wmem": "4096 12582912 16777216",
 }
 FILES = {

@@ -72,6 +72,14 @@ def assert_manual_holds(node: Node, *, host_kernel: bool) -> None:
     assert text(node, "cat", "/vfroot/local/version.txt") == "3"
 
 
+def log_out(node: Node) -> None:
+    """Ends what the logins of the checks began, and takes away the mark that sudo itself leaves in the home."""
+    node.run(["loginctl", "terminate-user", "bai"])
+    node.run(["pkill", "-KILL", "-u", "bai"])
+    node.wait_for(lambda: node.run(["pgrep", "-u", "bai"]).rc == 1, 60, "the end of the account's sessions")
+    node.run(["rm", "-f", "/home/bai/.sudo_as_admin_successful"], check=True)
+
+
 def assert_no_secret(node: Node) -> None:
     """The clear password stands nowhere that this wizard wrote, nor in the journal of the system."""
     found = node.run(["grep", "-rl", "--", PASSWORD, "/var/lib/bai-wizard", "/run/bai-wizard", "/var/log", "/etc"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.container import ContainerNode
-from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, prepare
+from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 from tests.sampling import sampled
 
 HEADLESS = ("--headless", "/root/answers.toml")
@@ -30,6 +30,7 @@ def test_killed_executor_is_resumed_and_undone(node: ContainerNode, lines: int) 
     assert_manual_holds(node, host_kernel=True)
     assert_no_secret(node)
     assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0
+    log_out(node)
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
     assert node.snapshot(TOUCHED) == before

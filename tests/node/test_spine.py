@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.node.container import ContainerNode
-from tests.node.spine import ANSWERS, PASSWORD, TOUCHED, assert_manual_holds, assert_no_secret, prepare
+from tests.node.spine import ANSWERS, PASSWORD, TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 
 HEADLESS = ("--headless", "/root/answers.toml")
 
@@ -35,6 +35,7 @@ def test_four_pages_then_nothing_then_undone_to_the_byte(node: ContainerNode) ->
     runs = node.wizard("runs").out
     assert node.wizard(*HEADLESS).rc == 0
     assert node.wizard("runs").out == runs, "an empty plan writes no run directory"
+    log_out(node)
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
     assert node.snapshot(TOUCHED) == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, prepare
+from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 from tests.vm.machine import VirtualMachine
 
 HEADLESS = ("--headless", "/root/answers.toml")
@@ -20,6 +20,7 @@ def test_four_pages_survive_a_reboot_and_are_undone(vm: VirtualMachine) -> None:
     assert_manual_holds(vm, host_kernel=False)
     again = vm.wizard(*HEADLESS, "--plan", "--detailed-exitcode")
     assert again.rc == 0, again.out
+    log_out(vm)
     undone = vm.wizard("undo", timeout=600)
     assert undone.rc == 0, undone.out + undone.err
     assert vm.snapshot(TOUCHED) == before

@@ -7,8 +7,8 @@ from typing import Any
 
 from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.event import Outcome
-from bai_wizard.core.plan import Plan
-from bai_wizard.core.step import Effect, Unchanged
+from bai_wizard.core.plan import Plan, PlannedStep
+from bai_wizard.core.step import Blocked, Effect, Unchanged
 from bai_wizard.exits import ExitCode, worst
 
 
@@ -78,16 +78,16 @@ class Result:
 
 
 def nothing_done(plan: Plan) -> Result:
-    """The result of an empty plan: no executor, no run directory."""
-    steps = tuple(
-        StepResult(
-            item.step.id,
-            item.step.describe(),
-            "skipped" if isinstance(item.verdict, Unchanged) and item.verdict.skipped else "unchanged",
-            item.step.effect,
-            item.step.optional,
-            item.verdict.note if isinstance(item.verdict, Unchanged) else "",
-        )
-        for item in plan.steps
+    """The result of an empty plan: no executor, no run directory. An optional step that is blocked has failed."""
+    return Result(tuple(_not_done(item) for item in plan.steps))
+
+
+def _not_done(item: PlannedStep) -> StepResult:
+    step, verdict = item.step, item.verdict
+    if isinstance(verdict, Blocked):
+        return StepResult(step.id, step.describe(), "failed", step.effect, step.optional, verdict.reason)
+    skipped = isinstance(verdict, Unchanged) and verdict.skipped
+    note = verdict.note if isinstance(verdict, Unchanged) else ""
+    return StepResult(
+        step.id, step.describe(), "skipped" if skipped else "unchanged", step.effect, step.optional, note
     )
-    return Result(steps)

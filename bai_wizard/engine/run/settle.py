@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.machine import Machine
-from bai_wizard.core.primitives import WriteFile
+from bai_wizard.core.primitives.files import PathPrimitive
 from bai_wizard.core.state import Unpredictable, matches
 from bai_wizard.engine.run.journal import Entry, Journal
 
@@ -20,6 +20,7 @@ def settle(journal: Journal, machine: Machine) -> list[str]:
 
 def _settle_one(entry: Entry, journal: Journal, machine: Machine) -> str:
     subject = f"{entry.step}: {', '.join(key.name for key in entry.primitive.keys())}"
+    machine.sweep(entry.primitive)
     now = {key: machine.state(key) for key in entry.primitive.keys()}
     predictable = any(not isinstance(state, Unpredictable) for state in entry.after.values())
     if predictable and all(matches(state, now[key]) for key, state in entry.after.items()):
@@ -28,14 +29,14 @@ def _settle_one(entry: Entry, journal: Journal, machine: Machine) -> str:
     if now == entry.before and predictable:
         journal.settle(entry.number, "void", now)
         return f"{subject} had not been done when the run was cut"
-    if isinstance(entry.primitive, WriteFile) and entry.inverse is not None:
-        # Neither old nor new: a file that could only be written in place was cut in the middle.
+    if isinstance(entry.primitive, PathPrimitive) and entry.inverse is not None:
+        # Neither old nor new: a file written in place, or owner and mode of a directory, cut in the middle.
         try:
             machine.perform(entry.inverse)
         except StepFailed as error:
             journal.settle(entry.number, "failed", now)
-            return f"{subject} is half-written and could not be restored: {error}"
+            return f"{subject} is half done and could not be restored: {error}"
         journal.settle(entry.number, "void", {key: machine.state(key) for key in entry.primitive.keys()})
-        return f"{subject} was half-written when the run was cut; its old content is back"
+        return f"{subject} was half done when the run was cut; it is back as it was"
     journal.settle(entry.number, "failed", now)
     return f"{subject} was cut in the middle; it is done again"
