@@ -55,7 +55,7 @@ class LocalMachine(Machine):
             "unit": self._unit,
             "sysctl": lambda key: read_sysctl(key, self.prefix, in_container=self.in_container()),
             "mount": lambda point: mount_at(point, read_mountinfo(self.prefix)),
-            "immutable": lambda path: Flag() if self.files.is_immutable(path) else None,
+            "immutable": self._immutable,
             "tree": lambda path: self._late("perform.trees", "tree_state", path),
             "interpreter": lambda path: self._late("readers.pythons", "interpreter_state", path),
             "venv": lambda path: self._late("readers.pythons", "venv_state", path),
@@ -193,6 +193,11 @@ class LocalMachine(Machine):
         from bai_wizard.machine.runner import run
 
         return run(argv, timeout=deadline, keep=LONGEST_ANSWER)
+
+    def _immutable(self, path: str) -> State | None:
+        if mount_at(path, read_mountinfo(self.prefix)) is not None:
+            raise CannotTell(f"{path}: something is mounted over it")
+        return Flag() if self.files.is_immutable(path) else None
 
     def _member(self, name: str) -> State | None:
         group, _, user = name.partition(":")
