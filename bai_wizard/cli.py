@@ -97,8 +97,11 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--only", metavar="ID,…", default="", help="only these checks")
     doctor.add_argument("--skip", metavar="ID,…", default="", help="all but these checks")
     doctor.add_argument("--error", metavar="TEXT", help="find the failure that says this; «-» reads standard input")
+    doctor.add_argument(
+        "--yes-interrupt", metavar="WHAT,…", default=argparse.SUPPRESS, help="with --fix: what it may interrupt"
+    )
     doctor.add_argument("--fix", metavar="ID", help="show, confirm and apply the remedy, then check again")
-    doctor.add_argument("--yes", action="store_true", help="with --fix: apply without asking")
+    doctor.add_argument("--yes", action="store_true", help="with --fix, --bundle: without asking")
     doctor.add_argument(
         "--ignore", metavar="ID=REASON", action="append", default=[], help="demote a check, with the reason"
     )

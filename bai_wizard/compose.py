@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of this node: the settings by table, which pages apply, and the context of all of them."""
+    """What is wanted of this node: the settings by table, which pages apply, and the context of all of them.
+
+    `fix` names the check whose remedy is wanted instead of the pages' plans.
+    """
 
     settings: Mapping[str, Settings]
     pages: tuple[str, ...]
     context: Context
+    fix: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For `settings.json`: secrets stay references, hashes are kept (the file is 0600, root's)."""
@@ -36,7 +40,8 @@ class Wish:
             name: table.model_dump(mode="json", context={"reveal": True}, exclude_defaults=True)
             for name, table in self.settings.items()
         }
-        return {"version": 1, "host": self.context.host, "pages": list(self.pages), "tables": tables}
+        fix = {"fix": self.fix} if self.fix else {}
+        return {"version": 1, "host": self.context.host, "pages": list(self.pages), "tables": tables, **fix}
 
 
 def wish_of(answers: Answers, *, only: Collection[str] = (), skip: Collection[str] = ()) -> Wish:
@@ -75,7 +80,7 @@ def wish_from_json(data: Mapping[str, Any]) -> Wish:
     tables = {name: settings_of(name).model_validate(table) for name, table in data["tables"].items()}
     pages = tuple(data["pages"])
     answers = Answers("settings.json", data["host"], tables)
-    return Wish(tables, pages, context(answers, applied=pages))
+    return Wish(tables, pages, context(answers, applied=pages), data.get("fix", ""))
 
 
 def _applies(page: str, tables: Mapping[str, Settings]) -> bool:

@@ -110,7 +110,13 @@ def _read(batch: _Batch) -> None:
     batch.buffer += data
     *lines, batch.buffer = batch.buffer.split(b"\n")
     for line in lines:
-        batch.found += [Finding.from_wire(item) for item in json.loads(line)]
+        items = json.loads(line)
+        if any(item["remedy"] for item in items):
+            # The child may have imported kinds of steps that this process has not.
+            from bai_wizard.steps import load_all
+
+            load_all()
+        batch.found += [Finding.from_wire(item) for item in items]
         batch.checks.pop(0)
         if batch.checks:
             batch.limit = time.monotonic() + batch.checks[0].deadline
