@@ -1,0 +1,86 @@
+"""From a pasted text to the failure behind it: ranked by words, then decided by the probes that can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Check, Finding
+from bai_wizard.core.machine import Machine
+from bai_wizard.doctor.rank import Match, rank
+from bai_wizard.doctor.symptoms import Failure
+
+# More than these are no candidates any more.
+MOST_CANDIDATES = 12
+# A candidate that is so much worse than the best one is not asked about.
+FAR_BEHIND = 0.35
+
+State = Literal["confirmed", "open", "excluded"]
+_ORDER: tuple[State, ...] = ("confirmed", "open", "excluded")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A failure that the text may mean, and what this node says to it.
+
+    confirmed: a probe found it here; excluded: all of its probes found nothing; open: no probe could tell.
+    """
+
+    match: Match
+    state: State
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def failure(self) -> Failure:
+        """The failure itself."""
+        return self.match.failure
+
+
+def likely(text: str) -> Failure | None:
+    """The failure that a text most likely means, by its words alone; None where nothing is known about it."""
+    matches = rank(text)
+    return matches[0].failure if matches else None
+
+
+def candidates(text: str) -> tuple[Match, ...]:
+    """The failures worth asking this node about."""
+    matches = rank(text)
+    return tuple(match for match in matches if match.score >= matches[0].score - FAR_BEHIND)[:MOST_CANDIDATES]
+
+
+def deciding(matches: Sequence[Match], checks: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks that decide between these failures, with the root causes that they depend on."""
+    wanted = {name for match in matches for name in match.failure.checks}
+    wanted |= {need for check in checks if check.id in wanted for need in check.needs}
+    return tuple(check for check in checks if check.id in wanted)
+
+
+def search(text: str, machine: Machine, context: Context, checks: Sequence[Check]) -> tuple[Candidate, ...]:
+    """The candidates, those that a probe confirmed on this node first."""
+    from bai_wizard.doctor.run import examine
+
+    matches = candidates(text)
+    findings = examine(deciding(matches, checks), machine, context)
+    return decide(matches, findings)
+
+
+def decide(matches: Sequence[Match], findings: Sequence[Finding]) -> tuple[Candidate, ...]:
+    """Joins what the words say with what the probes found."""
+    found = [_candidate(match, findings) for match in matches]
+    return tuple(sorted(found, key=lambda each: _ORDER.index(each.state)))
+
+
+def _candidate(match: Match, findings: Sequence[Finding]) -> Candidate:
+    own = tuple(finding for finding in findings if finding.id in match.failure.checks)
+    if any(finding.result in ("problem", "warning") for finding in own):
+        return Candidate(match, "confirmed", own)
+    told = {finding.id for finding in own if finding.result == "ok" or _is_elsewhere(finding)}
+    state: State = "excluded" if own and told >= set(match.failure.checks) else "open"
+    return Candidate(match, state, own)
+
+
+def _is_elsewhere(finding: Finding) -> bool:
+    """True where the probe says that such a thing is not on this node at all."""
+    return finding.result == "not-applicable" and not finding.suppressed_by
