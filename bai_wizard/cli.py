@@ -20,6 +20,7 @@ COMMANDS = {
     "attach": "watch a run",
     "resume": "continue a run that was cut or waits for a reboot",
     "undo": "take a run back",
+    "compare": "reports of several nodes side by side: what must be the same and is not comes first",
 }
 
 
@@ -90,6 +91,8 @@ def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     made["resume"].add_argument(
         "--plan", action="store_true", default=argparse.SUPPRESS, help="show it, change nothing"
     )
+    made["compare"].add_argument("reports", metavar="REPORT", nargs="+", help="files made by --report N.json")
+    made["compare"].add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON, for programs")
     _add_doctor(made["doctor"])
 
 

@@ -15,6 +15,7 @@ from bai_wizard.core.machine import Machine
 from bai_wizard.core.secret import redact
 from bai_wizard.detect import detect
 from bai_wizard.engine.run.result import Result
+from bai_wizard.headless.sameness import sameness
 
 # Where Backend.AI's own installation begins, once this page of its manual is done.
 NEXT = {
@@ -50,6 +51,7 @@ def make_report(machine: Machine, run: str, result: Result, wish: Wish | None) -
         "host": machine.host,
         "written": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "run": run,
+        "same": sameness(machine, wish),
         "node": {page: dict(rows) for page, rows in found.items()},
         "result": result.to_json(),
         "next": [NEXT[role].format(release=release) for role in around.roles],
