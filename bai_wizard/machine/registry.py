@@ -122,17 +122,19 @@ class Registry:
         url = f"{scheme}://{self._api}{path}"
         try:
             return self._pool(url).request("GET", url, headers={**headers, **self._authorization}, redirect=True)
-        except SSLError as error:
-            if not self._plain and self._may_go_plain(str(error)):
+        except HTTPError as error:
+            if (
+                isinstance(getattr(error, "reason", error), SSLError)
+                and not self._plain
+                and self._may_go_plain(error)
+            ):
                 self._plain = True
                 return self._get(path, headers)
             raise CannotTell(_words(error)) from error
-        except HTTPError as error:
-            raise CannotTell(_words(error)) from error
 
-    def _may_go_plain(self, said: str) -> bool:
+    def _may_go_plain(self, error: Exception) -> bool:
         """Where Docker would go without TLS too, or where no TLS is spoken and there is no password to protect."""
-        speaks_none = "CERTIFICATE" not in said.upper() and self._host not in self._access.logins
+        speaks_none = "CERTIFICATE" not in str(error).upper() and self._host not in self._access.logins
         return speaks_none or is_insecure(self._api, self._access.insecure)
 
     def _log_in(self, challenge: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 START_SECONDS = 20.0
+OCTETS = {"Content-Type": "application/octet-stream"}
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -145,9 +146,9 @@ class Registry:
         return f"{self.host}/{name}:{tag}"
 
     def _put_blob(self, name: str, blob: Blob) -> None:
-        location = self._request("POST", f"/v2/{name}/blobs/uploads/", b"", {})["Location"]
+        location = self._request("POST", f"/v2/{name}/blobs/uploads/", b"", OCTETS)["Location"]
         path = location[location.index("/v2/") :]
-        self._request("PUT", f"{path}{'&' if '?' in path else '?'}digest={blob.digest}", blob.data, {})
+        self._request("PUT", f"{path}{'&' if '?' in path else '?'}digest={blob.digest}", blob.data, OCTETS)
 
     def _request(self, method: str, path: str, data: bytes, headers: dict[str, str]) -> Mapping[str, str]:
         request = urllib.request.Request(
