@@ -18,7 +18,7 @@ from bai_wizard.engine.run.places import Places
 from bai_wizard.pages import ORDER, load, settings_of
 
 if TYPE_CHECKING:
-    from bai_wizard.answers.load import Answers
+    from bai_wizard.answers.model import Answers
     from bai_wizard.engine.run.directory import RunDirectory
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 
-from bai_wizard.core.event import Event
+from bai_wizard.core.event import Event, Outcome
 from bai_wizard.core.plan import Plan, PlannedStep
 from bai_wizard.core.secret import redact
 from bai_wizard.core.step import Blocked, Pending, Unchanged
@@ -87,7 +87,7 @@ def event_line(event: Event) -> str:
 
 def summary_lines(result: Result) -> Iterator[str]:
     """The counts, then what failed, what waits, what stays."""
-    names = ("changed", "unchanged", "skipped", "failed")
+    names: tuple[Outcome, ...] = ("changed", "unchanged", "skipped", "failed")
     yield ", ".join(f"{result.count(name)} {name}" for name in names)
     for step in result.steps:
         if step.outcome == "failed":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 from tests.sampling import sampled
@@ -50,7 +51,7 @@ def test_killed_undo_is_resumed_by_the_same_command(node: ContainerNode, lines: 
     assert node.snapshot(TOUCHED) == before
 
 
-def test_no_space_left_keeps_the_old_file(node_factory) -> None:  # type: ignore[no-untyped-def]
+def test_no_space_left_keeps_the_old_file(node_factory: NodeFactory) -> None:
     node = node_factory(tmpfs={"/etc/sysctl.d": "size=8k,mode=0755"})
     node.write("/etc/sysctl.d/99-backendai.conf", "# ours of long ago\n")
     node.run(["sh", "-c", "head -c 100000 /dev/zero > /etc/sysctl.d/ballast"])

@@ -6,15 +6,11 @@ import json
 
 import pytest
 
+from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.spine import ANSWERS, PASSWORD, TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 
 HEADLESS = ("--headless", "/root/answers.toml")
-
-
-def run_of(node: ContainerNode) -> str:
-    """The id of the newest run."""
-    return json.loads(node.wizard("runs", "--json").out.splitlines()[-1])["run"]
 
 
 def test_four_pages_then_nothing_then_undone_to_the_byte(node: ContainerNode) -> None:
@@ -41,7 +37,7 @@ def test_four_pages_then_nothing_then_undone_to_the_byte(node: ContainerNode) ->
     assert node.snapshot(TOUCHED) == before
 
 
-def test_debian_12_as_well(node_factory) -> None:  # type: ignore[no-untyped-def]
+def test_debian_12_as_well(node_factory: NodeFactory) -> None:
     node = node_factory("bookworm")
     prepare(node)
     done = node.wizard(*HEADLESS)

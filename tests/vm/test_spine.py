@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 from tests.vm.machine import VirtualMachine
 
+# Under emulation everything takes ten times as long, and more where the machine has other work. Seconds.
+pytestmark = pytest.mark.timeout(1200)
 HEADLESS = ("--headless", "/root/answers.toml")
 
 

@@ -76,7 +76,7 @@ def test_apply_then_plan_again_is_empty_and_undo_restores(places: Places, machin
     run, result = run_plan(places, machine, plan_of(machine, steps()))
     assert result.code() is ExitCode.OK
     assert content(machine, "/etc/motd") == b"first\nsecond\n"
-    # The first of the two writers of one file would take the second one's line away again: only the last may be asked.
+    # The first of the two writers of one file would take the second's line away: only the last may be asked.
     assert plan_of(machine, (steps()[0], *steps()[3:])).is_empty()
     assert undo_run(places, machine, run).code() is ExitCode.OK
     assert machine.snapshot() == before
