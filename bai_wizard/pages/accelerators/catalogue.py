@@ -23,12 +23,16 @@ class Vendor:
     devices: tuple[tuple[int, str], ...] = ()
     drivers: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
-    nodes: tuple[str, ...] = ()
+    nodes: tuple[tuple[str, ...], ...] = ()
     groups: tuple[str, ...] = ()
     files: tuple[tuple[str, ...], ...] = ()
     runtime: str = ""
+    runtime_path: str = ""
+    load: tuple[str, ...] = ()
+    huge_pages: tuple[tuple[int, int], ...] = ()
     wheels: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
     memlock: bool = False
 
     def makes(self, device: PciDevice) -> bool:
@@ -36,6 +40,11 @@ class Vendor:
         if device.vendor != self.pci:
             return False
         return device.kind in self.classes or device.driver in self.bound or self.model(device) != ""
+
+    def pages_for(self, devices: tuple[int, ...]) -> int:
+        """How many huge pages of 1 GiB the vendor reserves for these cards, by their PCI device ids."""
+        table = dict(self.huge_pages)
+        return sum(table.get(device, 0) for device in devices)
 
     def model(self, device: PciDevice) -> str:
         """The model's name; empty for one that is not in the table."""
@@ -61,7 +70,7 @@ def maker(device: PciDevice) -> Vendor | None:
 def _vendor(key: str, table: dict[str, Any]) -> Vendor:
     lists = {
         name: tuple(table.get(name, ()))
-        for name in ("bound", "drivers", "modules", "nodes", "groups", "wheels", "slots")
+        for name in ("bound", "drivers", "modules", "groups", "load", "setup", "wheels", "slots")
     }
     return Vendor(
         key=key,
@@ -70,8 +79,11 @@ def _vendor(key: str, table: dict[str, Any]) -> Vendor:
         page=table["page"],
         classes=tuple(int(kind, 16) for kind in table.get("classes", ())),
         devices=tuple((int(id, 16), name) for id, name in table["devices"].items()),
+        nodes=tuple(tuple(choice) for choice in table.get("nodes", ())),
         files=tuple(tuple(choice) for choice in table.get("files", ())),
         runtime=table.get("runtime", ""),
+        runtime_path=table.get("runtime_path", ""),
+        huge_pages=tuple((int(id, 16), count) for id, count in table.get("huge_pages", {}).items()),
         memlock=table.get("memlock", False),
         **lists,
     )

@@ -1,0 +1,1 @@
+"""NVIDIA: driver, fabric manager, CUDA's runtime library, container toolkit."""
