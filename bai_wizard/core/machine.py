@@ -25,6 +25,30 @@ class Completed:
     err: str
 
 
+@dataclass(frozen=True)
+class Disk:
+    """A mounted file system of a disk; sizes in bytes."""
+
+    path: str
+    fstype: str
+    total: int
+    used: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the node is made of. Memory in bytes, `booted` in seconds since 1970, `flags` of the processor."""
+
+    processor: str
+    flags: tuple[str, ...]
+    cores: int
+    threads: int
+    memory: int
+    available: int
+    booted: float
+    disks: tuple[Disk, ...]
+
+
 class Machine(NodeView):
     """A node that can be read and changed. Which one you got decides what «dry run» means; there is no flag."""
 
@@ -77,3 +101,7 @@ class Machine(NodeView):
 
     def load_all(self) -> None:
         """Imports everything that performing may need, before the first change. Nothing to do for most machines."""
+
+    def hardware(self) -> Hardware:
+        """Processor, memory, file systems; takes seconds. Raises CannotTell where there is nothing to look at."""
+        raise CannotTell("this node's hardware cannot be looked at")

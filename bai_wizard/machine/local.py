@@ -10,7 +10,7 @@ from typing import Any
 
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, Machine
+from bai_wizard.core.machine import Completed, Hardware, Machine
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import Account, Flag, Group, Key, State, Unit
 from bai_wizard.core.step import Interrupt
@@ -140,6 +140,13 @@ class LocalMachine(Machine):
 
         if isinstance(primitive, PathPrimitive):
             self.files.sweep(primitive.path)
+
+    def hardware(self) -> Hardware:
+        if self.prefix:
+            raise CannotTell(f"hardware belongs to the running node, not to {self.root}")
+        from bai_wizard.machine.hardware import hardware
+
+        return hardware()
 
     def load_all(self) -> None:
         from bai_wizard.machine.perform import load_all
