@@ -137,10 +137,10 @@ class MountVolume(Step):
         return ""
 
 
-def touch(machine: Machine, *arguments: str) -> dict[str, object]:
+def touch(machine: Machine, *arguments: str, deadline: float = TOUCH_DEADLINE) -> dict[str, object]:
     """What `volume_touch` tells. Raises CannotTell when the volume does not answer in time."""
     program = [sys.executable, "-I", "-S", volume_touch.__file__, *arguments]
-    completed = machine.look(program, deadline=TOUCH_DEADLINE)
+    completed = machine.look(program, deadline=deadline)
     if completed.code != 0:
         raise CannotTell(f"{arguments[1]}: {completed.err.strip()[-200:] or 'the probe ended without an answer'}")
     answer: dict[str, object] = json.loads(completed.out)

@@ -1,6 +1,7 @@
 """Run as a program of its own: touches a volume as a user's processes would, and tells what happened.
 
     volume_touch.py look PATH            looks at the directory
+    volume_touch.py may PATH UID GID     asks whether these ids may write there, and writes nothing
     volume_touch.py write PATH UID GID   makes a file in it with these ids, renames it, removes it
 
 Prints one line of JSON: what was found, or `errno` and `text` of the call that failed. It is a child because a
@@ -34,13 +35,24 @@ def look(path: str) -> dict[str, object]:
     }
 
 
-def write(path: str, uid: int, gid: int) -> dict[str, object]:
-    """Makes, renames and removes a file; tells whose it was on the volume."""
-    os.umask(0o077)
+def become(uid: int, gid: int) -> None:
+    """Takes the ids of a user's process, without any further group."""
     if os.geteuid() == 0:
         os.setgroups([gid])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
+
+
+def may(path: str, uid: int, gid: int) -> dict[str, object]:
+    """Whether the volume would let these ids write: with NFS the server itself is asked."""
+    become(uid, gid)
+    return {"may": os.access(path, os.R_OK | os.W_OK | os.X_OK)}
+
+
+def write(path: str, uid: int, gid: int) -> dict[str, object]:
+    """Makes, renames and removes a file; tells whose it was on the volume."""
+    os.umask(0o077)
+    become(uid, gid)
     first = f"{path}/.bai-wizard-{os.uname().nodename}-{os.getpid()}"
     second = f"{first}-renamed"
     made = first
@@ -59,8 +71,9 @@ def write(path: str, uid: int, gid: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     try:
-        if sys.argv[1] == "write":
-            answer = write(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        if sys.argv[1] in ("may", "write"):
+            act = may if sys.argv[1] == "may" else write
+            answer = act(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
         else:
             answer = look(sys.argv[2])
     except OSError as error:
