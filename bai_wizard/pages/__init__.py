@@ -48,7 +48,7 @@ def load(name: str) -> Page:
     """The page of that name. Raises KeyError when there is none."""
     if name not in ORDER:
         raise KeyError(name)
-    page: Page = import_module(f"bai_wizard.pages.{name}").PAGE
+    page: Page = import_module(f"bai_wizard.pages.{name}.page").PAGE
     return page
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from bai_wizard.core.primitives import Primitive, RunCommand
 from bai_wizard.core.state import Key, Library, Package, State
 from bai_wizard.machine.nvml import Gpu, Nvml, to_said
 from bai_wizard.machine.pci import DEVICES
 from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.machine.simulated_acts import Offer
+from bai_wizard.steps.nvidia_driver import MODULE
 from tests.pages.ubuntu import bai, file, ubuntu
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sys"
@@ -76,7 +78,7 @@ def healthy(name: str, version: str = DRIVER, **about: object) -> dict[Key, Stat
     return {
         **nvml(Nvml(driver=version, cuda=(13, 0), gpus=gpus(name, **about))),
         **installed({package: VERSION.replace(DRIVER, version) for package in NVIDIA_PACKAGES}),
-        Key("file", "/sys/module/nvidia/version"): file(f"{version}\n"),
+        Key("file", MODULE): file(f"{version}\n"),
     }
 
 
@@ -119,3 +121,17 @@ def node(
         offers=about.pop("offers", offers()),
         **about,
     )
+
+
+def with_kernel(machine: SimulatedMachine, name: str, version: str = DRIVER) -> SimulatedMachine:
+    """Lets `modprobe` load and unload the driver, as a kernel does by itself."""
+
+    def kernel(primitive: Primitive, moment: str) -> None:
+        if moment == "after" and isinstance(primitive, RunCommand) and primitive.argv[0] == "modprobe":
+            loads = "--remove" not in primitive.argv
+            machine.set_state(Key("file", MODULE), file(f"{version}\n") if loads else None)
+            answer = Nvml(driver=version, cuda=(13, 0), gpus=gpus(name)) if loads else Nvml(error=9)
+            machine.set_state(Key("library", "nvml"), Library(answer.driver, to_said(answer)))
+
+    machine.fault = kernel
+    return machine

@@ -13,8 +13,9 @@ from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.machine.local import LocalMachine
 from bai_wizard.machine.nvml import Nvml
 from bai_wizard.machine.pci import DEVICES
-from bai_wizard.pages.accelerators import PAGE, catalogue
+from bai_wizard.pages.accelerators import catalogue
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts
+from bai_wizard.pages.accelerators.page import PAGE
 from bai_wizard.pages.accelerators.probe import ALL_SMI
 from tests.pages.accelerators.buses import gpus, healthy, node, nvml, tree
 

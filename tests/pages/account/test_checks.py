@@ -8,7 +8,7 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Account, Entry, Group, Key, State
 from bai_wizard.doctor.children import look
-from bai_wizard.pages.account import checks
+from bai_wizard.pages.account.page import checks
 from tests.pages.ubuntu import bai, file, ubuntu
 
 ALLOWED = Completed(0, "User bai may run the following commands on gpu01:\n    (ALL : ALL) ALL\n", "")

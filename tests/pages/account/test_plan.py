@@ -12,7 +12,7 @@ from bai_wizard.core.plan import Plan
 from bai_wizard.core.state import Account, Entry, Group, Key, State
 from bai_wizard.core.step import Blocked, Verdict
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.account import PAGE
+from bai_wizard.pages.account.page import PAGE
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 from tests.pages.ubuntu import bai, file, link, ubuntu
 

@@ -8,7 +8,7 @@ from typing import Any
 from bai_wizard.core.state import Entry, Key, State
 from bai_wizard.core.step import Blocked, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.aliases import PAGE
+from bai_wizard.pages.aliases.page import PAGE
 from tests.pages.aliases.test_hosts_file import UBUNTU
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 

@@ -9,7 +9,7 @@ from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Entry, Key, Mount, State
 from bai_wizard.doctor.children import look
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.node import checks
+from bai_wizard.pages.node.page import checks
 from tests.pages.ubuntu import file, ubuntu
 
 Looks = dict[tuple[str, ...], Completed]

@@ -11,7 +11,7 @@ from bai_wizard.core.primitives import Primitive, RunCommand
 from bai_wizard.core.state import Entry, Key
 from bai_wizard.core.step import Blocked
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.node import PAGE
+from bai_wizard.pages.node.page import PAGE
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown, undo
 from tests.pages.ubuntu import file, link, ubuntu
 

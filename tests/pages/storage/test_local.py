@@ -11,7 +11,7 @@ from bai_wizard.core.primitives import MakeDirectory, WriteFile
 from bai_wizard.core.state import Account, Entry, Key, State
 from bai_wizard.core.step import Blocked, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.storage import PAGE, now, size
+from bai_wizard.pages.storage.page import PAGE, now, size
 from bai_wizard.pages.storage.facts import StorageFacts
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 

@@ -16,7 +16,7 @@ from bai_wizard.core.state import Entry, Key, Mount, State
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.machine.simulated_acts import Offer
-from bai_wizard.pages.storage import PAGE
+from bai_wizard.pages.storage.page import PAGE
 from bai_wizard.pages.storage.sources import hosts_of
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 from tests.pages.storage.test_fstab import UBUNTU

@@ -16,7 +16,7 @@ from bai_wizard.core.state import Entry, Key, Sysctl
 from bai_wizard.doctor.children import look
 from bai_wizard.engine.plan.planner import PageWork, make_plan
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.tuning import PAGE, checks
+from bai_wizard.pages.tuning.page import PAGE, checks
 from tests.pages.storage.cycle import plan_of, run, shown
 from tests.pages.ubuntu import DOCKER, bai, file, link, ubuntu
 

@@ -12,7 +12,7 @@ from bai_wizard.core.primitives import Primitive, RunCommand
 from bai_wizard.core.state import Entry, Key, Sysctl
 from bai_wizard.core.step import Blocked, Unchanged, Verdict
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.tuning import PAGE
+from bai_wizard.pages.tuning.page import PAGE
 from bai_wizard.pages.tuning.settings import TuningSettings
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 from tests.pages.ubuntu import DOCKER, PROC_1_LIMITS, bai, link, ubuntu

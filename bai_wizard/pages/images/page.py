@@ -1,0 +1,45 @@
+"""The images page: the container images that a compute node starts with."""
+
+from __future__ import annotations
+
+from bai_wizard.core.finding import Check
+from bai_wizard.core.page import Page
+from bai_wizard.pages.images.facts import ImagesFacts
+from bai_wizard.pages.images.plan import lends, predict, steps
+from bai_wizard.pages.images.probe import probe
+from bai_wizard.pages.images.settings import ImagesSettings
+
+WORDS = {
+    "here": "here",
+    "offered": "can be pulled",
+    "not-found": "not in the registry",
+    "denied": "login wanted",
+    "other-platform": "for another architecture",
+    "unknown": "cannot tell",
+}
+
+
+def checks() -> tuple[Check, ...]:
+    """The checks of this page."""
+    from bai_wizard.pages.images.checks import CHECKS
+
+    return CHECKS
+
+
+def now(facts: ImagesFacts) -> tuple[tuple[str, str], ...]:
+    """Each wanted image and how it stands."""
+    return tuple((found.wanted.reference, WORDS[found.standing]) for found in facts.images)
+
+
+PAGE = Page(
+    name="images",
+    title="Images",
+    summary="Container images that sessions start from, pulled beforehand because they are large.",
+    settings=ImagesSettings,
+    probe=probe,
+    steps=steps,
+    checks=checks,
+    predict=predict,
+    lends=lends,
+    now=now,
+)
