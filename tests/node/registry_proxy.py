@@ -77,8 +77,10 @@ def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
                 self._refuse()
                 return
             connection = http.client.HTTPConnection("127.0.0.1", upstream, timeout=60)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            connection.request(self.command, self.path, headers={**headers, "Host": self.headers["Host"]})
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():  # an engine says Accept several times
+                connection.putheader(name, value)
+            connection.endheaders()
             response = connection.getresponse()
             self.send_response_only(response.status)
             for name, value in response.getheaders():
