@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -25,6 +25,8 @@ from bai_wizard.wizard.desk import Desk
 from bai_wizard.wizard.draft import Draft
 from bai_wizard.wizard.secrets import Secrets
 from bai_wizard.wizard.survey import Loader, Survey, reason_of
+
+T = TypeVar("T")
 
 
 class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
@@ -84,6 +86,10 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
+    def show(self, screen: Screen[T], then: Callable[[T | None], None] | None = None) -> None:
+        """Opens a screen on behalf of the application: its outcome is heard even if the screen below is closed."""
+        self.call_later(self.push_screen, screen, then)
+
     def what_node(self) -> Sequence[str]:
         """What this node is, in a few words."""
         from bai_wizard.tui.whatnode import words
@@ -102,7 +108,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
             reason = tr("its form is not complete") if missing else tr("it is skipped")
             self.tell(tr("This page cannot be applied: {reason}.", reason=reason), severity="warning")
         else:
-            self.push_screen(ReviewScreen(draft.wish(wanted), missing))
+            self.show(ReviewScreen(draft.wish(wanted), missing))
 
     def action_review(self) -> None:
         """Reviews everything that is left to do."""
@@ -112,13 +118,13 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         """The runs of this node."""
         from bai_wizard.tui.screens.runs import RunsScreen
 
-        self.push_screen(RunsScreen())
+        self.show(RunsScreen())
 
     def action_doctor(self) -> None:
         """Finds out what is wrong with this node."""
         from bai_wizard.tui.screens.doctor import DoctorScreen
 
-        self.push_screen(DoctorScreen())
+        self.show(DoctorScreen())
 
     async def action_log(self) -> None:
         """Shows or hides the log; on other screens than the pages it is there already."""
@@ -129,7 +135,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         """Explains the screen that is open."""
         from bai_wizard.tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen(getattr(self.screen, "HELP", "") or "main"))
+        self.show(HelpScreen(getattr(self.screen, "HELP", "") or "main"))
 
     def action_save(self) -> None:
         """Saves the answers as they stand."""
@@ -161,7 +167,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
                 behind(self, lambda: save_text(Path(path).expanduser(), text()), saved)
 
         where = str(Path.cwd() / name)
-        self.push_screen(LineQuestion(title, tr("As which file?"), value=where, refuse=refuse_path), typed)
+        self.show(LineQuestion(title, tr("As which file?"), value=where, refuse=refuse_path), typed)
 
     def offer_root(self) -> None:
         """Offers to start again under sudo; what was typed is handed over as answers, secrets are asked again."""
@@ -181,7 +187,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         if self.desk.demo:
             text = tr("This is a simulated node: its run ends with this screen.")
         answers = {"quit": tr("Quit, the run goes on"), "": tr("Stay")}
-        self.push_screen(
+        self.show(
             Question(tr("A run is in progress"), text, answers), lambda key: self.exit(0) if key == "quit" else None
         )
 

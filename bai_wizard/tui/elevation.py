@@ -21,9 +21,7 @@ def offer(app: WizardApp) -> None:
         "what you entered goes along, passwords are asked for again, and the plan is made and shown anew."
     )
     answers = {"sudo": tr("Start again with sudo"), "": tr("Stay, and change nothing")}
-    app.push_screen(
-        Question(tr("This needs root"), text, answers), lambda key: restart(app) if key == "sudo" else None
-    )
+    app.show(Question(tr("This needs root"), text, answers), lambda key: restart(app) if key == "sudo" else None)
 
 
 def restart(app: WizardApp) -> None:

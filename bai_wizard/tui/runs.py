@@ -59,7 +59,7 @@ class Runs:
         self._is_live = live
         self.app.watcher.watch(run, run.plan(), offset)
         self.app.to_pages()
-        self.app.push_screen(RunScreen())
+        self.app.show(RunScreen())
 
     def _moved(self, _lines: list[LogLine]) -> None:
         watcher, surveyor = self.app.watcher, self.app.surveyor
@@ -81,7 +81,7 @@ class Runs:
         watcher = self.app.watcher
         if watcher.picture is not None:
             self.app.to_pages()
-            self.app.push_screen(EndScreen(watcher.picture, list(watcher.lines)), self._what_now)
+            self.app.show(EndScreen(watcher.picture, list(watcher.lines)), self._what_now)
 
     def _what_now(self, key: str | None) -> None:
         run = self.app.watcher.run
@@ -116,7 +116,7 @@ class Runs:
         from bai_wizard.tui.screens.again import AgainScreen
 
         self.app.to_pages()
-        self.app.push_screen(AgainScreen(run, without), lambda plan: self._again(run, plan))
+        self.app.show(AgainScreen(run, without), lambda plan: self._again(run, plan))
 
     def _again(self, run: RunDirectory, plan: Plan | None) -> None:
         if plan is None:
@@ -141,7 +141,7 @@ class Runs:
         from bai_wizard.tui.screens.undo import UndoScreen
 
         self.app.to_pages()
-        self.app.push_screen(UndoScreen(run), lambda sure: self._undo(run) if sure else None)
+        self.app.show(UndoScreen(run), lambda sure: self._undo(run) if sure else None)
 
     def _undo(self, run: RunDirectory) -> None:
         if not self.app.desk.machine.is_root:

@@ -67,9 +67,10 @@ class Surveyor:
             self._look(name)
         self.moved.publish(page)
 
-    def is_looking(self, page: str) -> bool:
-        """True while a look at the page has not come back."""
-        return page in self._looking
+    @property
+    def is_busy(self) -> bool:
+        """True while a look or a plan has not come back."""
+        return bool(self._looking) or self._planning
 
     def status(self, page: str) -> status.Status:
         """The page's state in words."""

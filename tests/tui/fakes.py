@@ -101,6 +101,7 @@ class FakePages:
 
     delay: float = 0.0
     broken: tuple[str, ...] = ()
+    interrupting: tuple[str, ...] = ()
     probes: list[str] = field(default_factory=list)
 
     def load(self, name: str) -> Page:
@@ -126,7 +127,9 @@ class FakePages:
         if name in ("storage", "accelerators"):
             return ()
         text = settings.model_dump_json(indent=2) + "\n"
-        return (DropIn(id=f"{name}.file", path=f"/etc/demo/{name}.conf", text=text, why=f"what {name} wants"),)
+        path, why = f"/etc/demo/{name}.conf", f"what {name} wants"
+        interrupts: tuple[Interrupt, ...] = ("docker.restart",) if name in self.interrupting else ()
+        return (DropIn(id=f"{name}.file", path=path, text=text, why=why, interrupts=interrupts),)
 
 
 def fake_desk(directory: Path, machine: Machine | None = None) -> Desk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
@@ -27,6 +28,8 @@ from bai_wizard.tui.widgets.walk import Walk
 
 # How long the cursor has to rest on a page before it is opened, in seconds.
 OPEN_AFTER = 0.06
+# How long a page may take to mount its fields before keys are taken without them, in seconds.
+READY_WITHIN = 1.0
 # What stands below the pages: key → title and the app's action.
 ACTIONS = {
     "review": ("Review and apply", "review"),
@@ -94,7 +97,9 @@ class MainScreen(WizardScreen[None]):
             with self.app.batch_update():
                 await place.remove_children()
                 await place.mount(view)
-                await view.ready.wait()
+                # When the wizard ends just now, the fields never come.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(view.ready.wait(), READY_WITHIN)
             self.page = page
         self.show_rail()
 
@@ -153,9 +158,7 @@ class MainScreen(WizardScreen[None]):
         from bai_wizard.tui.screens.diff import DiffScreen
 
         steps: tuple[PlannedStep, ...] = wizard(self).surveyor.steps(self.page)
-        self.app.push_screen(
-            DiffScreen(tr("What this page changes"), steps, self.query_one(Changes).step_at_cursor())
-        )
+        wizard(self).show(DiffScreen(tr("What this page changes"), steps, self.query_one(Changes).step_at_cursor()))
 
     async def toggle_log(self) -> None:
         """Slides the log up or down."""

@@ -194,9 +194,7 @@ class ReviewScreen(WizardScreen[Plan | None]):
 
         plan = self._plan or Plan("")
         steps = tuple(item for item in plan.steps if isinstance(item.verdict, Pending | Blocked))
-        self.app.push_screen(
-            DiffScreen(tr("Everything that changes"), steps, self.query_one(Chosen).step_at_cursor())
-        )
+        wizard(self).show(DiffScreen(tr("Everything that changes"), steps, self.query_one(Chosen).step_at_cursor()))
 
     async def action_save(self) -> None:
         """Saves the answers."""

@@ -75,9 +75,7 @@ class RunsScreen(WizardScreen[None]):
             answers["resume"] = tr("Try again from where it stopped")
         if run.kind == "apply":
             answers["undo"] = tr("Take it back")
-        self.app.push_screen(
-            Question(run.id, line_of(wizard(self).desk, run), answers), lambda key: self._do(run, key)
-        )
+        wizard(self).show(Question(run.id, line_of(wizard(self).desk, run), answers), lambda key: self._do(run, key))
 
     def _do(self, run: RunDirectory, key: str | None) -> None:
         runs = wizard(self).runs

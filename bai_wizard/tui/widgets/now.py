@@ -43,10 +43,10 @@ class Now(Walk):
         return list(columns(self._pairs, self.size.width or 50))
 
     def taken(self, at: int) -> None:
-        if at == len(self.lines()) - 1:
+        if self.can_focus:
             self._folded = not self._folded
             self.changed()
-            self.at = len(self.lines()) - 1
+            self.at = len(self.lines()) - 1 if self._folded else at
 
     def on_resize(self) -> None:
         """The columns follow the width."""

@@ -1,0 +1,170 @@
+"""From the review to the end of a run, on a fake node."""
+
+from __future__ import annotations
+
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.event import Log, silent
+from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.state import Key
+from bai_wizard.tui.screens.end import EndScreen
+from bai_wizard.tui.screens.main import MainScreen
+from bai_wizard.tui.screens.review import ReviewScreen
+from bai_wizard.tui.screens.run import RunScreen
+from bai_wizard.tui.screens.undo import UndoScreen
+from bai_wizard.tui.widgets.chosen import Chosen
+from tests.tui.fakes import FakeMachine
+from tests.tui.sitting import Sitting, sitting
+
+
+class Failing(FakeMachine):
+    """Fails to write one page's file until somebody mends it."""
+
+    broken = "docker"
+
+    def perform(self, primitive: Primitive, log: Log = silent) -> None:
+        if self.broken and any(self.broken in key.name for key in primitive.keys()):
+            raise StepFailed("No space left on device: /etc is full; free some room and try again")
+        super().perform(primitive, log)
+
+
+async def review(seat: Sitting) -> None:
+    """From the pages to the review of everything."""
+    await seat.settled()
+    await seat.press("A")
+    await seat.until(lambda: isinstance(seat.app.screen, ReviewScreen) and bool(seat.app.screen.query("Chosen")))
+    await seat.until("steps on gpu01")
+
+
+async def apply(seat: Sitting) -> None:
+    """From the review to the run, by arrows and Enter."""
+    await seat.press("end", "down", "enter")
+    await seat.until(lambda: isinstance(seat.app.screen, RunScreen | EndScreen))
+
+
+async def test_apply_all_then_everything_is_ready_then_take_it_back() -> None:
+    machine = FakeMachine()
+    async with sitting(machine=machine) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert "7 changed" in seat.text()
+        assert machine.state(Key("file", "/etc/demo/tuning.conf")) is not None
+        await seat.press("escape")
+        await seat.until("9 of 9 ready")
+        await seat.app.run_action("runs")
+        await seat.until("done")
+        await seat.press("enter")
+        await seat.until("Take it back")
+        await seat.press("end", "enter")
+        await seat.until(lambda: isinstance(seat.app.screen, UndoScreen))
+        await seat.until("7 changes would be taken back")
+        await seat.press("left", "enter")
+        await seat.until("Taken back.")
+        assert machine.state(Key("file", "/etc/demo/tuning.conf")) is None
+
+
+async def test_one_page_alone() -> None:
+    machine = FakeMachine()
+    async with sitting(machine=machine) as seat:
+        await seat.settled()
+        await seat.to_page("tuning")
+        await seat.press("a")
+        await seat.until("1 steps on gpu01")
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert [str(key) for key in machine.states_by_key] == ["file:/etc/demo/tuning.conf"]
+
+
+async def test_unticked_steps_are_left_out() -> None:
+    machine = FakeMachine()
+    async with sitting(machine=machine) as seat:
+        await review(seat)
+        chosen = seat.app.screen.query_one(Chosen)
+        await seat.press("home", "space")
+        await seat.until("6 steps on gpu01")
+        assert chosen.left_out == {"node.file"}
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert Key("file", "/etc/demo/node.conf") not in machine.states_by_key
+        assert Key("file", "/etc/demo/docker.conf") in machine.states_by_key
+
+
+async def test_a_failure_is_told_and_the_run_goes_on_after_it_was_mended() -> None:
+    machine = Failing()
+    async with sitting(machine=machine) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert "No space left on device" in seat.text()
+        assert "A step failed" in seat.text()
+        run = seat.app.watcher.run
+        machine.broken = ""
+        await seat.press("home", "enter")
+        await seat.until("[ Go on ]")
+        await seat.press("left", "enter")
+        await seat.until("Done: everything")
+        assert seat.app.watcher.run is not None
+        assert run is not None
+        assert seat.app.watcher.run.id == run.id
+
+
+async def test_going_on_without_the_step_that_failed() -> None:
+    async with sitting(machine=Failing()) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until("Go on without docker.file")
+        await seat.press("home", "down", "enter")
+        await seat.until("[ Go on ]")
+        await seat.press("left", "enter")
+        await seat.until("Done: everything")
+
+
+async def test_quitting_says_that_the_run_goes_on() -> None:
+    async with sitting(machine=FakeMachine(delay=0.6)) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.press("q")
+        await seat.until("its run ends with this screen")
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, RunScreen))
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+        await seat.until("running")
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+
+
+async def test_a_run_in_progress_is_attached_to() -> None:
+    async with sitting(machine=FakeMachine(delay=1.0)) as seat:
+        await review(seat)
+        await apply(seat)
+        desk = seat.app.desk
+        assert seat.app.watcher.is_running
+        async with sitting(desk=desk) as other:
+            await other.until(lambda: isinstance(other.app.screen, RunScreen))
+            assert other.app.watcher.run is not None
+            assert seat.app.watcher.run is not None
+            assert other.app.watcher.run.id == seat.app.watcher.run.id
+            await other.press("x")
+            await other.until("Stopped, as was asked")
+
+
+async def test_an_interruption_has_to_be_allowed() -> None:
+    from tests.tui.fakes import FakePages
+
+    machine = FakeMachine()
+    machine.hit = {"docker.restart": ("web", "db")}
+    async with sitting(machine=machine, loader=FakePages(interrupting=("docker",)).load) as seat:
+        await review(seat)
+        await seat.until("web, db")
+        assert "( Apply )" in seat.text()
+        await seat.press("end", "down", "space")
+        await seat.until("[ Apply ]")
+        await seat.press("down", "enter")
+        await seat.until("Done: everything")
+
+
+async def test_without_root_the_review_is_there_and_apply_offers_sudo() -> None:
+    async with sitting(machine=FakeMachine(root=False)) as seat:
+        await review(seat)
+        await seat.press("end", "down", "enter")
+        await seat.until("This needs root")
