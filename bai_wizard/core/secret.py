@@ -50,6 +50,11 @@ def redact(text: str) -> str:
     return text
 
 
+def registered() -> frozenset[str]:
+    """Every secret of this process that `redact` replaces, in clear: for a scan of what is about to leave."""
+    return frozenset(_registered)
+
+
 # Turns where a secret comes from (a table of the answers: prompt, env, file) into the secret; the key names it to
 # people. Asking people and reading files is no business of pages, so whoever starts the wizard says who does it.
 Resolver = Callable[[str, Any], Secret | None]

@@ -20,7 +20,7 @@ FEW_LINES = 3
 class Match:
     """A failure that the text may mean; `line` and `number` are where it says so.
 
-    `score` is 0 to 1: how much of a known text is there. `weight` is how much that says: long and rare texts say more.
+    `score` is 0 to 1: how much of a known text is there. `weight` is how much that says: rare words say more.
     """
 
     failure: Failure

@@ -1,0 +1,140 @@
+"""The doctor on real nodes: silent on a healthy one; a planted failure is named first, healed, and taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.node.container import ContainerNode
+from tests.node.spine import PASSWORD, TOUCHED, prepare
+
+HEADLESS = ("--headless", "/root/answers.toml")
+ANSWERS = ("--answers", "/root/answers.toml")
+
+
+def findings(node: ContainerNode, *arguments: str) -> list[dict[str, object]]:
+    """What the doctor finds wrong, in its order."""
+    done = node.wizard("doctor", "--json", *ANSWERS, *arguments)
+    assert done.rc in (0, 4, 6), done.out + done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert events[-1]["kind"] == "summary"
+    assert events[-1]["data"]["code"] == done.rc
+    bad = ("problem", "warning", "crashed")
+    return [event["data"] for event in events if event["kind"] == "finding" and event["data"]["result"] in bad]
+
+
+@pytest.fixture
+def healthy(node: ContainerNode) -> ContainerNode:
+    """A node that the wizard has prepared."""
+    prepare(node)
+    done = node.wizard(*HEADLESS)
+    assert done.rc == 0, done.out + done.err
+    return node
+
+
+def test_a_healthy_prepared_node_has_no_problem_and_no_warning(healthy: ContainerNode) -> None:
+    before = healthy.snapshot(TOUCHED)
+    assert [(found["id"], found["title"], found["evidence"]) for found in findings(healthy)] == []
+    assert healthy.wizard("doctor").rc == 0, "without answers those of the last run count"
+    assert healthy.snapshot(TOUCHED) == before
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A failure: how it is made, and the id of the check that has to name it first."""
+
+    id: str
+    plant: Callable[[ContainerNode], object]
+
+
+def sysctl_file(node: ContainerNode) -> None:
+    node.write("/etc/sysctl.d/99-zz-site.conf", 'net.ipv4.tcp_fin_timeout = "10"\n')
+
+
+def live_value(node: ContainerNode) -> None:
+    node.run(["sysctl", "-w", "net.ipv4.tcp_fin_timeout=60"], check=True)
+
+
+def open_keys(node: ContainerNode) -> None:
+    node.run(["chmod", "0666", "/home/bai/.ssh/authorized_keys"], check=True)
+
+
+def overridden(node: ContainerNode) -> None:
+    node.write("/etc/sysctl.d/99-zz-site.conf", "net.ipv4.tcp_fin_timeout = 55\n")
+
+
+HEALED = (
+    Planted("sysctl-quoted-value", sysctl_file),
+    Planted("sysctl-overridden", overridden),
+    Planted("tuning.live", live_value),
+    Planted("account.ssh-modes", open_keys),
+)
+
+
+@pytest.mark.parametrize("planted", HEALED, ids=lambda planted: planted.id)
+def test_named_first_healed_verified_undone(healthy: ContainerNode, planted: Planted) -> None:
+    planted.plant(healthy)
+    sick = healthy.snapshot(TOUCHED)
+    found = findings(healthy)
+    assert found, "nothing found"
+    assert found[0]["id"] == planted.id, [each["id"] for each in found]
+    assert found[0]["remedy"]
+    refused = healthy.wizard("doctor", "--fix", planted.id, *ANSWERS)
+    assert refused.rc == 3, "without a terminal nobody said yes"
+    assert healthy.snapshot(TOUCHED) == sick
+    fixed = healthy.wizard("doctor", "--fix", planted.id, "--yes", *ANSWERS)
+    assert fixed.rc == 0, fixed.out + fixed.err
+    assert findings(healthy) == []
+    undone = healthy.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert healthy.snapshot(TOUCHED) == sick
+    assert findings(healthy)[0]["id"] == planted.id
+
+
+def test_guidance_alone_changes_nothing_and_says_so(healthy: ContainerNode) -> None:
+    healthy.write("/var/lib/dpkg/updates/0001", "")
+    found = findings(healthy)
+    assert found[0]["id"] == "apt-dpkg-interrupted"
+    assert found[0]["remedy"] == []
+    assert healthy.wizard("doctor", "--fix", "apt-dpkg-interrupted", "--yes", *ANSWERS).rc == 4
+    ignored = healthy.wizard("doctor", *ANSWERS, "--ignore", "apt-dpkg-interrupted=ticket 7")
+    assert ignored.rc == 0, ignored.out
+    assert "ticket 7" in ignored.out
+
+
+def test_an_error_text_leads_to_the_finding(healthy: ContainerNode) -> None:
+    healthy.write("/etc/sysctl.d/99-zz-site.conf", 'net.ipv4.tcp_fin_timeout = "10"\n')
+    log = "\n".join(f"line {number}" for number in range(500))
+    log += "\nsystemd-sysctl[80]: Couldn't write '\"10\"' to 'net/ipv4/tcp_fin_timeout': Invalid argument\n"
+    done = healthy.wizard("doctor", "--error", "-", *ANSWERS, input=log)
+    assert done.rc == 4, done.out + done.err
+    assert "It is this one" in done.out
+    assert "sysctl-quoted-value" in done.out
+
+
+def test_wrong_words_are_refused_with_the_nearest(node: ContainerNode) -> None:
+    done = node.wizard("doctor", "--only", "sysctl-quoted-valu")
+    assert done.rc == 2
+    assert "sysctl-quoted-value" in done.err
+    assert node.wizard("doctor", "--ignore", "dns-broken").rc == 2
+    looked = node.wizard("doctor", user="nobody")
+    assert looked.rc in (0, 4, 6), looked.err
+    assert "root" in looked.err
+
+
+def test_a_bundle_holds_no_secret_and_can_be_read_back(healthy: ContainerNode) -> None:
+    open_keys(healthy)
+    assert healthy.wizard("doctor", "--bundle", "/root/b.tar.gz", *ANSWERS).rc == 3
+    assert not healthy.exists("/root/b.tar.gz")
+    made = healthy.wizard("doctor", "--bundle", "/root/b.tar.gz", "--yes", *ANSWERS)
+    assert made.rc == 0, made.out + made.err
+    assert healthy.run(["stat", "-c", "%a %U", "/root/b.tar.gz"]).out.strip() == "600 root"
+    text = healthy.run(["tar", "-xzOf", "/root/b.tar.gz"], check=True).out
+    for secret in (PASSWORD, healthy.hostname, "bai-m1", "10.20.30.10", "$y$"):
+        assert secret not in text, secret
+    shown = healthy.wizard("doctor", "--from", "/root/b.tar.gz")
+    assert shown.rc == 4, shown.out + shown.err
+    assert "account.ssh-modes" in shown.out
