@@ -6,12 +6,16 @@ from abc import ABC, abstractmethod
 from typing import TypeVar
 
 from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.primitives.accounts import member_key
-from bai_wizard.core.primitives.images import image_key
-from bai_wizard.core.primitives.packages import package_key
-from bai_wizard.core.primitives.pythons import distribution_key, interpreter_key, venv_key
-from bai_wizard.core.primitives.trees import tree_key
-from bai_wizard.core.primitives.units import unit_key
+from bai_wizard.core.keys import (
+    distribution_key,
+    image_key,
+    interpreter_key,
+    member_key,
+    package_key,
+    tree_key,
+    unit_key,
+    venv_key,
+)
 from bai_wizard.core.state import (
     Account,
     Entry,

@@ -8,6 +8,7 @@ from hashlib import sha256
 from posixpath import dirname
 
 from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.keys import package_key, tree_key
 from bai_wizard.core.primitives import (
     AddUser,
     BuildPython,
@@ -28,8 +29,8 @@ from bai_wizard.core.primitives import (
     TagImage,
     WriteFile,
 )
-from bai_wizard.core.primitives.packages import package_key, suits
-from bai_wizard.core.primitives.trees import TreePrimitive, tree_key
+from bai_wizard.core.primitives.packages import suits
+from bai_wizard.core.primitives.trees import TreePrimitive
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import (
     Account,

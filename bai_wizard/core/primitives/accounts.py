@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import member_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Account, Group, Key, Membership, Password, State, States, Unpredictable
@@ -102,11 +103,6 @@ class RemoveUser(BasePrimitive):
 
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         return Change(f"user {self.name}", "remove")
-
-
-def member_key(user: str, group: str) -> Key:
-    """The key of «user is listed in group»."""
-    return Key("member", f"{group}:{user}")
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import image_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.state import Image, Key, State, States, Unpredictable
-
-
-def image_key(reference: str) -> Key:
-    """The key of an image by its full reference."""
-    return Key("image", reference)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import package_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.state import UNPREDICTABLE, Flag, Key, Package, State, States, Unpredictable
-
-
-def package_key(name: str) -> Key:
-    """The key of an installed package."""
-    return Key("package", name)
 
 
 def suits(installed: str, wanted: str) -> bool:

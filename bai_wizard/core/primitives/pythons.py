@@ -8,8 +8,9 @@ from posixpath import join
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import distribution_key, download_key, interpreter_key, tree_key, venv_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
-from bai_wizard.core.primitives.trees import RemoveTree, TreePrimitive, tree_key
+from bai_wizard.core.primitives.trees import RemoveTree, TreePrimitive
 from bai_wizard.core.requirement import Wanted, parse_requirement
 from bai_wizard.core.state import (
     UNPREDICTABLE,
@@ -22,27 +23,6 @@ from bai_wizard.core.state import (
     Unpredictable,
     Venv,
 )
-
-
-def interpreter_key(path: str) -> Key:
-    """The key of the Python in a directory of its own."""
-    return Key("interpreter", path)
-
-
-def venv_key(path: str) -> Key:
-    """The key of a virtual environment by its directory."""
-    return Key("venv", path)
-
-
-def distribution_key(venv: str, name: str) -> Key:
-    """The key of a Python package in a virtual environment; its state is a Package."""
-    return Key("distribution", f"{venv}:{name}")
-
-
-def download_key(path: str) -> Key:
-    """The key of a file that the wizard fetched."""
-    return Key("download", path)
-
 
 Environment = tuple[tuple[str, str], ...]
 

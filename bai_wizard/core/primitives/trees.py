@@ -7,13 +7,9 @@ from posixpath import basename, dirname, join
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import tree_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.state import UNPREDICTABLE, Key, State, States, Unpredictable
-
-
-def tree_key(path: str) -> Key:
-    """The key of a tree by its root."""
-    return Key("tree", path)
 
 
 def staged(path: str) -> str:

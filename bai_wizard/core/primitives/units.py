@@ -6,13 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
+from bai_wizard.core.keys import unit_key
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome
 from bai_wizard.core.state import UNPREDICTABLE, Key, State, States, Unit, Unpredictable
-
-
-def unit_key(name: str) -> Key:
-    """The key of a unit."""
-    return Key("unit", name)
 
 
 @dataclass(frozen=True)

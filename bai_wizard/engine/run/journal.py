@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bai_wizard.core.primitives import BasePrimitive, Primitive
+from bai_wizard.core.primitives import BasePrimitive, Primitive, closed_set
 from bai_wizard.core.state import UNPREDICTABLE, Key, State, States, Unpredictable
 from bai_wizard.engine.run.backups import Backups
 from bai_wizard.engine.run.durable import read_lines, sync_directory
@@ -76,16 +76,17 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Every primitive of the run, oldest first, with its fate."""
         found: dict[int, Entry] = {}
+        primitives = closed_set()
         for record in read_lines(self._path):
             number = record["n"]
             if record["what"] == "intent":
                 found[number] = Entry(
                     number,
                     record["step"],
-                    self._codec.decode(Primitive, record["primitive"]),
+                    self._codec.decode(primitives, record["primitive"]),
                     {key: state for key, state in self._read(record["before"]).items() if _plain(state)},
                     self._read(record["after"]),
-                    self._codec.decode(Primitive | None, record["inverse"]),
+                    self._codec.decode(primitives | None, record["inverse"]),
                 )
             else:
                 after = self._read(record["after"]) if "after" in record else found[number].after

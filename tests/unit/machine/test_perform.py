@@ -25,6 +25,7 @@ from bai_wizard.core.primitives import (
     SetSysctl,
     SetUnit,
     WriteFile,
+    closed_set,
 )
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Entry, Key, States
@@ -263,11 +264,13 @@ def test_every_kind_of_primitive_has_its_performer() -> None:
     from typing import get_args
 
     missing = [
-        kind.kind for kind in get_args(Primitive) if not any(kind.kind in kinds for kinds in perform.MODULES.values())
+        kind.kind
+        for kind in get_args(closed_set())
+        if not any(kind.kind in kinds for kinds in perform.MODULES.values())
     ]
     assert missing == []
     perform.load_all()
-    for kind in get_args(Primitive):
+    for kind in get_args(closed_set()):
         assert callable(perform.performer(kind.kind))
 
 
