@@ -19,8 +19,9 @@ PIECE = 1 << 14
 class Weather:
     """What is wrong with the network.
 
-    `cuts` are byte counts after which a blob's connection is reset, used up one by one. `refusals` is how many more
-    requests for blobs get `refusal` (an HTTP status). `rate` is bytes a second over all connections, 0 without limit.
+    `cuts` are byte counts (modulo what is left of the blob) after which its connection is reset, used up one by one.
+    `refusals` is how many more requests for blobs get `refusal` (an HTTP status). `rate` is bytes a second over all
+    connections, 0 without limit.
     """
 
     cuts: list[int] = field(default_factory=list)
@@ -35,9 +36,7 @@ class Weather:
     def next_cut(self, length: int) -> int | None:
         """After how many bytes this answer breaks off."""
         with self.lock:
-            if self.cuts and length > self.cuts[0]:
-                return self.cuts.pop(0)
-        return None
+            return self.cuts.pop(0) % length if self.cuts and length else None
 
     def is_refused(self) -> bool:
         """Whether this request is turned away."""
