@@ -32,7 +32,9 @@ PUBLIC = frozenset(
 )  # fmt: skip
 SHORTEST_NAME = 3
 # Accounts that every node has; masking them would hide half of every log.
-COMMON = frozenset(("root", "daemon", "docker", "nobody", "sudo", "bai", "user", "users", "home", "local", "localhost"))
+COMMON = frozenset(
+    ("root", "daemon", "docker", "nobody", "sudo", "bai", "user", "users", "home", "local", "localhost")
+)
 
 
 class Masker:
@@ -42,9 +44,8 @@ class Masker:
         self._stand_ins: dict[tuple[str, str], str] = {}
         self._numbers: Counter[str] = Counter()
         self.redactions: dict[str, Counter[str]] = {}
-        known = {
-            name.lower(): sort for name, sort in names if len(name) >= SHORTEST_NAME and name.lower() not in COMMON
-        }
+        small = ((name.lower(), sort) for name, sort in names if len(name) >= SHORTEST_NAME)
+        known = {name: sort for name, sort in small if name not in COMMON}
         self._known = {name: sort for name, sort in known.items() if name not in PUBLIC and not name.isdecimal()}
         longest = sorted(self._known, key=len, reverse=True)
         alternatives = "|".join(map(re.escape, longest))
@@ -124,7 +125,13 @@ def _registered_forms() -> list[str]:
     forms = set()
     for secret in secrets_of_process.registered():
         encoded = b64encode(secret.encode()).decode()
-        forms |= {secret, dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe=""), encoded}
+        forms |= {
+            secret,
+            dumps(secret)[1:-1],
+            dumps(secret, ensure_ascii=False)[1:-1],
+            quote(secret, safe=""),
+            encoded,
+        }
     return sorted(forms, key=len, reverse=True)
 
 

@@ -38,9 +38,9 @@ KINDS = (
         re.DOTALL,
     ),
     _kind("password in an address", rf"(?<=://){_NOT_MASK}(?P<s>[^/\s\"'@]*(?:@(?=[^/\s\"']*@)[^/\s\"'@]*)*)(?=@)"),
-    _kind("header", rf"(?i)\b(?:proxy-)?authorization{_QUOTE}?\s*[:=]\s*{_NOT_MASK}(?P<s>[^\r\n]+)"),
-    _kind("cookie", rf"(?i)\b(?:set-)?cookie{_QUOTE}?\s*[:=]\s*{_NOT_MASK}(?P<s>[^\r\n]+)"),
-    _kind("bearer token", rf"(?i)\b(?:bearer|basic)\s+{_NOT_MASK}(?P<s>[\w.~+/=-]{{8,}})"),
+    _kind("header", rf"(?i)\b(?:proxy-)?authorization{_QUOTE}?\s*[:=]\s*+{_NOT_MASK}(?P<s>[^\r\n]+)"),
+    _kind("cookie", rf"(?i)\b(?:set-)?cookie{_QUOTE}?\s*[:=]\s*+{_NOT_MASK}(?P<s>[^\r\n]+)"),
+    _kind("bearer token", rf"(?i)\b(?:bearer|basic)\s++{_NOT_MASK}(?P<s>[\w.~+/=-]{{8,}})"),
     _kind("JWT", r"(?P<s>\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?)"),
     _kind(
         "crypt hash",
@@ -56,8 +56,8 @@ KINDS = (
         "named secret in quotes",
         rf"(?i){_KEY}{_QUOTE}?\s*(?:[:=]|=>)\s*(?P<q>{_QUOTE}){_NOT_MASK}(?P<s>(?:(?!(?P=q))[^\r\n])+)",
     ),
-    _kind("named secret", rf"(?i){_KEY}\s*(?:[:=]|=>)\s*{_NOT_MASK}(?P<s>[^\s\"',;\\]{{2,}})"),
-    _kind("option", rf"(?i)--?{_KEY}[ =]+{_QUOTE}?{_NOT_MASK}(?P<s>[^\s\"'-][^\s\"']*)"),
+    _kind("named secret", rf"(?i){_KEY}\s*(?:[:=]|=>)\s*+{_NOT_MASK}(?P<s>[^\s\"',;\\]{{2,}})"),
+    _kind("option", rf"(?i)--?{_KEY}[ =]++{_QUOTE}?{_NOT_MASK}(?P<s>[^\s\"'-][^\s\"']*)"),
     _kind("SSH key", r"(?P<s>\bAAAA[A-Za-z0-9+/]{30,}={0,3})"),
 )
 _RANDOM = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{24,}={0,3}")
@@ -88,10 +88,11 @@ def find(text: str) -> Iterator[Found]:
 
 def looks_random(word: str) -> bool:
     """True for what was made by chance: mixed letters and digits; digests in hex and paths are none."""
-    if _HEX.fullmatch(word):
-        return False
-    kinds = (any(map(str.isupper, word)), any(map(str.islower, word)), any(map(str.isdigit, word)))
-    if not all(kinds):
+    if _HEX.fullmatch(word) or not any(_is_mixed(part) for part in word.split("/")):
         return False
     shares = [word.count(letter) / len(word) for letter in set(word)]
     return -sum(share * log2(share) for share in shares) >= _BITS
+
+
+def _is_mixed(word: str) -> bool:
+    return any(map(str.isupper, word)) and any(map(str.islower, word)) and any(map(str.isdigit, word))

@@ -37,7 +37,8 @@ def healthy(node: ContainerNode) -> ContainerNode:
 
 def test_a_healthy_prepared_node_has_no_problem_and_no_warning(healthy: ContainerNode) -> None:
     before = healthy.snapshot(TOUCHED)
-    assert [(found["id"], found["title"], found["evidence"]) for found in findings(healthy)] == []
+    told = [f"{found['id']}: {found['title']}: {found['evidence']}" for found in findings(healthy)]
+    assert not told, "\n".join(told)
     assert healthy.wizard("doctor").rc == 0, "without answers those of the last run count"
     assert healthy.snapshot(TOUCHED) == before
 

@@ -1,4 +1,4 @@
-"""From an error text to the failure: tolerant to what varies, one text of several causes, one cause of several texts."""
+"""From an error text to the failure behind it, whatever varies: a text of several causes, and the reverse."""
 
 from __future__ import annotations
 
