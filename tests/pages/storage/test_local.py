@@ -11,8 +11,8 @@ from bai_wizard.core.primitives import MakeDirectory, WriteFile
 from bai_wizard.core.state import Account, Entry, Key, State
 from bai_wizard.core.step import Blocked, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.storage.page import PAGE, now, size
 from bai_wizard.pages.storage.facts import StorageFacts
+from bai_wizard.pages.storage.page import PAGE, now, size
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 
 LOCAL = {"volumes": [{"name": "local", "type": "local"}]}

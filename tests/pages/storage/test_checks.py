@@ -1,0 +1,164 @@
+"""What the doctor finds in storage, over a simulated node."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.state import Entry, Key, Mount, State, Unit
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.pages.knocking import program
+from bai_wizard.pages.storage import beneath, trial
+from bai_wizard.pages.storage.checks import CHECKS
+from bai_wizard.steps import volume_touch
+from tests.pages.storage.test_local import BAI
+
+SOURCE = "10.0.0.1:/e"
+LINE = f"{SOURCE} /vfroot/vol1 nfs hard,_netdev,nofail 0 0"
+BLOCK = f"# BEGIN bai-wizard\n{LINE}\n# END bai-wizard\n"
+INFO = "36 25 0:31 / /vfroot/vol1 rw,relatime shared:1 - nfs4 10.0.0.1:/e rw,vers=4.2"
+LOOK = {"uid": 1100, "gid": 1100, "mode": 0o755, "device": 7, "parent": 1, "owners": [1100], "free": 1}
+
+
+def touching(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", volume_touch.__file__, *arguments)
+
+
+def says(answer: object) -> Completed:
+    return Completed(0, json.dumps(answer) + "\n", "")
+
+
+def node(
+    fstab: str = BLOCK, *, mounted: bool = True, mount: Mount | None = None, states: dict[Key, State] | None = None,
+    looks: dict[tuple[str, ...], Completed] | None = None,
+) -> SimulatedMachine:  # fmt: skip
+    known: dict[Key, State] = {
+        **BAI,
+        Key("file", "/etc/fstab"): Entry("file", 0, 0, 0o644, fstab.encode()),
+        Key("file", "/sbin/mount.nfs"): Entry("file", 0, 0, 0o755, b""),
+        Key("file", "/vfroot/vol1"): Entry("directory", 1100, 1100, 0o755),
+        **(states or {}),
+    }
+    if mounted:
+        known[Key("mount", "/vfroot/vol1")] = mount or Mount(SOURCE, "nfs4", "rw,vers=4.2")
+    answers = {
+        touching("look", "/vfroot/vol1"): says(LOOK),
+        touching("may", "/vfroot/vol1", "1100", "1100"): says({"may": True}),
+        touching("may", "/vfroot/vol1", "0", "0"): says({"may": False}),
+        (sys.executable, "-I", "-S", beneath.__file__, "/vfroot/vol1"): says([]),
+        ("findmnt", "--verify"): Completed(0, "", ""),
+        tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 open\n", ""),
+        **(looks or {}),
+    }
+    return SimulatedMachine(
+        known, Surroundings(looks=answers, kernel={"/proc/self/mountinfo": INFO if mounted else ""})
+    )
+
+
+def look(machine: SimulatedMachine, id: str) -> Finding:
+    (check,) = [check for check in CHECKS if check.id == id]
+    found = check.look(machine, Context(host="gpu01"))
+    assert isinstance(found, Finding)
+    return found
+
+
+def test_a_healthy_share_gives_no_finding() -> None:
+    machine = node(states={Key("file", "/vfroot/vol1/version.txt"): Entry("file", 1100, 1100, 0o644, b"3\n")})
+    results = {check.id: look(machine, check.id).result for check in CHECKS}
+    assert {id for id, result in results.items() if result not in ("ok", "not-applicable")} == set(), results
+
+
+def test_a_node_without_storage_is_not_accused() -> None:
+    machine = SimulatedMachine(BAI, Surroundings(kernel={"/proc/self/mountinfo": ""}))
+    results = {check.id: look(machine, check.id).result for check in CHECKS}
+    assert set(results.values()) <= {"ok", "not-applicable"}, results
+
+
+def test_a_share_that_does_not_answer() -> None:
+    machine = node()
+    answers = {argv: answer for argv, answer in machine.surroundings.looks.items() if "look" not in argv}
+    silent = SimulatedMachine(machine.snapshot(), Surroundings(looks=answers, kernel=machine.surroundings.kernel))
+    assert look(silent, "nfs-hung").result == "problem"
+
+
+def problems() -> list[Any]:
+    own = touching("look", "/vfroot/vol1")
+    theirs = {**LOOK, "uid": 2000, "gid": 2000, "owners": [2000]}
+    refused = {touching("may", "/vfroot/vol1", "1100", "1100"): says({"may": False})}
+    trying = (sys.executable, "-I", "-S", trial.__file__, "10.0.0.1", "/e", "", "4.2", "4.1", "4.0", "3")
+    agent = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = 1500\nkernel-gid = 1500\n")
+    return [
+        ("nfs-stale-handle", "problem", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
+        ("storage-not-mounted", "problem", {"mounted": False}),
+        (
+            "storage-hidden-files",
+            "warning",
+            {"looks": {(sys.executable, "-I", "-S", beneath.__file__, "/vfroot/vol1"): says(["data"])}},
+        ),
+        ("nfs-uid-mismatch", "problem", {"looks": {own: says(theirs), **refused}}),
+        ("nfs-root-squash", "warning", {"looks": {own: says(theirs)}}),
+        ("nfs-idmap-nobody", "problem", {"looks": {own: says({**LOOK, "owners": [65534]})}}),
+        ("storage-uid-agreement", "warning", {"looks": {own: says(theirs)}}),
+        ("storage-uid-agreement", "warning", {"states": {Key("file", "/home/bai/agent/agent.toml"): agent}}),
+        (
+            "nfs-server-unreachable",
+            "problem",
+            {"looks": {tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}},
+        ),
+        ("nfs-access-denied", "problem", {"mounted": False, "looks": {trying: says({"4.2": errno.EACCES})}}),
+        ("nfs-version", "warning", {"mount": Mount(SOURCE, "nfs", "rw,vers=3")}),
+        ("nfs-statd", "problem", {
+            "mount": Mount(SOURCE, "nfs", "rw,vers=3"),
+            "states": {Key("unit", "rpc-statd.service"): Unit("static", "inactive")},
+        }),
+        ("fstab-invalid", "problem", {"fstab": BLOCK + "srv:/x /vfroot/x nfs\n"}),
+        ("fstab-invalid", "warning", {"fstab": BLOCK.replace("_netdev", "_nedtev")}),
+        ("fstab-invalid", "warning", {"fstab": BLOCK.replace("hard", "soft")}),
+        ("nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs defaults 0 0\n"}),
+        ("nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs nofail,bg 0 0\n"}),
+        ("vfroot-chown-guide", "problem", {"states": {Key("file", "/vfroot/local/x"): Entry("file", 0, 0, 0o644)}}),
+        ("storage-version-file", "warning", {"states": {Key("file", "/vfroot/vol1/x"): Entry("file", 0, 0, 0o644)}}),
+        ("storage-same-source", "warning", {"fstab": BLOCK + f"{SOURCE} /vfroot/again nfs nofail 0 0\n"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("id,result,about", problems(), ids=[f"{id}-{n}" for n, (id, *_) in enumerate(problems())])
+def test_each_trouble_is_found_with_evidence_and_words(id: str, result: str, about: dict[str, Any]) -> None:
+    finding = look(node(**about), id)
+    assert finding.result == result
+    assert finding.evidence
+    assert finding.cause
+    assert finding.guidance
+    assert look(node(), id).result != result or id == "storage-version-file"
+
+
+def test_the_missing_client_is_installed_by_the_remedy() -> None:
+    machine = node()
+    machine.set_state(Key("file", "/sbin/mount.nfs"), None)
+    finding = look(machine, "nfs-helper-missing")
+    assert finding.result == "problem"
+    assert [step.id for step in finding.remedy] == ["storage.lists", "storage.client"]
+
+
+def test_the_boot_is_healed_without_touching_other_options() -> None:
+    machine = node("srv:/x /data nfs rsize=8192,bg 0 0 \n# mine\n")
+    finding = look(machine, "nfs-boot-hang")
+    (step,) = finding.remedy
+    (written,) = list(step.primitives(machine))
+    machine.perform(written)
+    text = machine.text("/etc/fstab")
+    assert text == "srv:/x /data nfs rsize=8192,_netdev,nofail,x-systemd.mount-timeout=30 0 0\n# mine\n"
+    assert look(machine, "nfs-boot-hang").result == "ok"
+
+
+def test_a_volume_of_ours_is_mounted_by_the_remedy_and_nobody_elses() -> None:
+    (step,) = look(node(mounted=False), "storage-not-mounted").remedy
+    assert step.id == "storage.vol1.mount"
+    assert look(node(LINE + "\n", mounted=False), "storage-not-mounted").remedy == ()

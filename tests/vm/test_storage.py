@@ -1,0 +1,163 @@
+"""Shared storage on a real kernel: an NFS server and client in one machine, and an XFS disk."""
+
+from __future__ import annotations
+
+import time
+
+from tests.vm.machine import VirtualMachine
+
+# The machine's own address in qemu's user network; its server is asked like anybody else's.
+SERVER = "10.0.2.15"
+EXPORTS = f"""
+/export/vol1 {SERVER}(rw,sync,no_subtree_check)
+/export/root {SERVER}(rw,sync,no_subtree_check)
+/export/closed 10.9.9.9(rw,sync,no_subtree_check)
+"""
+ANSWERS = """
+version = 1
+[account]
+username = "bai"
+sudo = "no"
+[storage]
+volumes = [ {{ name = "vol1", type = "nfs", source = "{source}", version_file = "if-empty"{more} }} ]
+"""
+FILE = "/root/answers.toml"
+HEADLESS = ("--headless", FILE)
+PLAN = (*HEADLESS, "--plan", "--detailed-exitcode")
+
+
+def serve(vm: VirtualMachine) -> None:
+    """Starts the NFS server with three exports: one for the account, one of root's, one for another node."""
+    vm.run(["mkdir", "-p", "/export/vol1", "/export/root", "/export/closed"], check=True)
+    vm.run(["chown", "1100:1100", "/export/vol1"], check=True)
+    vm.write("/etc/exports", EXPORTS)
+    vm.run(["systemctl", "start", "nfs-server"], check=True, timeout=120)
+
+
+def answer(vm: VirtualMachine, source: str = f"{SERVER}:/export/vol1", more: str = "") -> None:
+    vm.write(FILE, ANSWERS.format(source=source, more=more), 0o600)
+
+
+def mounted(vm: VirtualMachine) -> str:
+    return vm.run(["findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", "/vfroot/vol1"]).out.strip()
+
+
+def test_what_cannot_work_is_told_before_fstab_changes(vm: VirtualMachine) -> None:
+    serve(vm)
+    fstab = vm.read("/etc/fstab")
+    # An address that drops everything, as a firewall does.
+    vm.run(["ip", "route", "add", "blackhole", "192.0.2.0/24"], check=True)
+    for source, told in (
+        (f"{SERVER}:/export/closed", f"«/export/closed {SERVER}(rw,sync,no_subtree_check)»"),
+        (f"{SERVER}:/export/nowhere", "exports no /export/nowhere"),
+        ("192.0.2.10:/export/vol1", "TCP port 2049"),
+        ("nobody.invalid:/export/vol1", "nobody knows the address of nobody.invalid"),
+    ):
+        answer(vm, source)
+        refused = vm.wizard(*HEADLESS, timeout=300)
+        assert refused.rc == 3, refused.out + refused.err
+        assert told in refused.out + refused.err
+        assert vm.read("/etc/fstab") == fstab
+        assert not vm.exists("/vfroot")
+    # What only shows once it is mounted: root's directory, and the server squashes root.
+    answer(vm, f"{SERVER}:/export/root")
+    failed = vm.wizard(*HEADLESS, timeout=300)
+    assert failed.rc == 4, failed.out + failed.err
+    assert "chown 1100:1100" in failed.out + failed.err
+    assert vm.read("/etc/fstab") == fstab
+    assert mounted(vm) == ""
+
+
+def test_a_volume_of_nfs_3_and_its_undo(vm: VirtualMachine) -> None:
+    serve(vm)
+    fstab = vm.read("/etc/fstab")
+    answer(vm, more=', options = "vers=3"')
+    done = vm.wizard(*HEADLESS, timeout=300)
+    assert done.rc == 0, done.out + done.err
+    assert mounted(vm) == f"nfs    {SERVER}:/export/vol1"
+    assert vm.wizard(*PLAN, timeout=120).rc == 0
+    vm.run(["sh", "-c", "cd /vfroot/vol1 && exec sleep 1000"], detach=True)
+    vm.wait_for(lambda: vm.run(["pgrep", "-x", "sleep"]).rc == 0, 30, "a program that uses the volume")
+    busy = vm.wizard("undo", timeout=300)
+    assert busy.rc == 4
+    assert "in use by sleep" in busy.out + busy.err
+    assert mounted(vm)
+    vm.run(["pkill", "-x", "sleep"])
+    undone = vm.wizard("undo", timeout=300)
+    assert undone.rc == 0, undone.out + undone.err
+    assert vm.read("/etc/fstab") == fstab
+    assert not vm.exists("/vfroot")
+    assert vm.read("/export/vol1/version.txt") == b"3\n" or not vm.exists("/export/vol1/version.txt")
+
+
+def test_a_volume_outlives_reboots_and_its_server(vm: VirtualMachine) -> None:
+    serve(vm)
+    fstab = vm.read("/etc/fstab")
+    answer(vm)
+    done = vm.wizard(*HEADLESS, timeout=300)
+    assert done.rc == 0, done.out + done.err
+    assert mounted(vm) == f"nfs4   {SERVER}:/export/vol1"
+    vm.run(["sh", "-c", "echo kept > /vfroot/vol1/data"], user="bai", check=True)
+    assert vm.run(["stat", "-c", "%u", "/export/vol1/data"]).out == "1100\n"
+    began = time.monotonic()
+    assert vm.wizard(*PLAN, timeout=120).rc == 0
+    usual = time.monotonic() - began
+
+    # The server stops in the middle: nothing that looks may hang.
+    vm.run(["systemctl", "stop", "nfs-server"], check=True, timeout=120)
+    began = time.monotonic()
+    silent = vm.wizard(*PLAN, timeout=120)
+    # One read with its deadline (5 s) is what a silent share may cost.
+    assert time.monotonic() - began < usual + 15
+    assert silent.rc == 3, silent.out
+    assert "does not answer" in silent.out + silent.err
+    doctor = vm.wizard("doctor", "--only", "storage", timeout=120)
+    assert doctor.rc == 4
+    assert "[nfs-hung]" in doctor.out
+    vm.run(["systemctl", "start", "nfs-server"], check=True, timeout=120)
+    assert vm.run(["cat", "/vfroot/vol1/data"], timeout=120).out == "kept\n"
+
+    # The machine boots without its server: the boot goes on, and nobody writes to the root disk.
+    vm.reboot()
+    assert vm.run(["systemctl", "is-active", "multi-user.target"]).out == "active\n"
+    vm.wait_for(
+        lambda: vm.run(["systemctl", "is-active", "vfroot-vol1.mount"]).out != "activating\n", 120, "the mount"
+    )
+    assert mounted(vm) == ""
+    assert vm.run(["touch", "/vfroot/vol1/lost"]).rc != 0
+    doctor = vm.wizard("doctor", "--only", "storage-not-mounted", timeout=120)
+    assert doctor.rc == 4, doctor.out
+    refused = vm.wizard(*HEADLESS, timeout=300)
+    assert refused.rc == 3, refused.out + refused.err
+
+    # The server is back: the same answers mount it again, and a boot with the server brings it by itself.
+    vm.run(["systemctl", "enable", "--now", "nfs-server"], check=True, timeout=120)
+    again = vm.wizard(*HEADLESS, timeout=300)
+    assert again.rc == 0, again.out + again.err
+    assert vm.read("/vfroot/vol1/data") == b"kept\n"
+    vm.reboot()
+    vm.wait_for(lambda: mounted(vm) != "", 180, "the volume after the boot")
+    assert vm.read("/vfroot/vol1/data") == b"kept\n"
+    assert fstab in vm.read("/etc/fstab")
+
+
+def test_an_xfs_disk_with_project_quota(vm: VirtualMachine) -> None:
+    disk = vm.add_disk("1G")
+    fstab = vm.read("/etc/fstab")
+    volume = f'volumes = [ {{ name = "disk", type = "xfs", device = "{disk}" }} ]'
+    vm.write(FILE, f'version = 1\n[account]\nsudo = "no"\n[storage]\n{volume}\n', 0o600)
+    refused = vm.wizard(*HEADLESS, timeout=300)
+    assert refused.rc == 3, refused.out + refused.err
+    assert "never formats" in refused.out + refused.err
+    vm.run(["mkfs.xfs", "-q", disk], check=True, timeout=120)
+    done = vm.wizard(*HEADLESS, timeout=300)
+    assert done.rc == 0, done.out + done.err
+    assert "prjquota" in vm.run(["findmnt", "--noheadings", "--output", "OPTIONS", "/vfroot/disk"]).out
+    assert vm.run(["stat", "-c", "%U", "/vfroot/disk", "/vfroot/disk/version.txt"]).out == "bai\nbai\n"
+    assert vm.wizard(*PLAN, timeout=120).rc == 0
+    vm.reboot()
+    vm.wait_for(lambda: vm.exists("/vfroot/disk/version.txt"), 120, "the volume after the boot")
+    assert vm.wizard(*PLAN, timeout=120).rc == 0
+    undone = vm.wizard("undo", timeout=300)
+    assert undone.rc == 0, undone.out + undone.err
+    assert vm.read("/etc/fstab") == fstab
