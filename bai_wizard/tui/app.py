@@ -10,6 +10,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from bai_wizard.core.finding import Finding
 from bai_wizard.pages import ORDER, load
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Came, Outcome, behind
@@ -108,7 +109,8 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
             reason = tr("its form is not complete") if missing else tr("it is skipped")
             self.tell(tr("This page cannot be applied: {reason}.", reason=reason), severity="warning")
         else:
-            self.show(ReviewScreen(draft.wish(wanted), missing))
+            wish = draft.wish(wanted)
+            self.show(ReviewScreen(wish, lambda: self.surveyor.survey.fresh_plan(wish), missing))
 
     def action_review(self) -> None:
         """Reviews everything that is left to do."""
@@ -125,6 +127,14 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         from bai_wizard.tui.screens.doctor import DoctorScreen
 
         self.show(DoctorScreen())
+
+    def examine(self) -> list[Finding]:
+        """Every check's finding on this node, as the answers stand. Takes seconds: call it behind the screen."""
+        from bai_wizard.doctor.run import all_checks, examine
+
+        wish = self.surveyor.draft.wish_to_look()
+        ignored = self.surveyor.draft.value("doctor", ("ignore",)) or {}
+        return examine(all_checks(), self.desk.machine, wish.context, ignored)
 
     async def action_log(self) -> None:
         """Shows or hides the log; on other screens than the pages it is there already."""

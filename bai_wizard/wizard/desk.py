@@ -47,8 +47,14 @@ class Desk:
         if is_held(self.places):
             raise held(self.places)
         run = create_run(self.places, plan, wish.to_json(), consent=tuple(consent))
+        self._lend(plan, wish)
         self.start(run, plan.digest())
         return run
+
+    def _lend(self, plan: Plan, wish: compose.Wish) -> None:
+        """What the executor needs in clear; a simulated node logs in nowhere."""
+        if not self.demo:
+            compose.lend_secrets(self.places, plan, wish)
 
     def begin_undo(self, undone: RunDirectory) -> RunDirectory:
         """Makes the run that takes another one back and starts it. Raises LockHeld, PreflightError."""
@@ -89,6 +95,8 @@ class Desk:
         if is_held(self.places):
             raise held(self.places)
         run.begin_attempt(plan, {**run.about, "consent": sorted({*run.about["consent"], *consent})})
+        if run.kind == "apply":
+            self._lend(plan, compose.wish_from_json(run.settings()))
         self.start(run, plan.digest())
 
 

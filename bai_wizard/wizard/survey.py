@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from bai_wizard.compose import Wish, table_of
+from bai_wizard.compose import Wish, table_of, wish_from_json
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.facts import Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Page, Settings
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.plan.planner import PageWork, make_plan
+from bai_wizard.engine.run.directory import RunDirectory
 from bai_wizard.pages import load
 
 Loader = Callable[[str], Page]
@@ -87,6 +88,17 @@ class Survey:
         if failed:
             raise failed[0]
         return self.plan(wish)
+
+    def plan_again(self, run: RunDirectory) -> Plan:
+        """The plan of a further attempt: what the run's answers, or its fix, want of the node as it is now."""
+        if run.kind == "undo":
+            return run.plan()
+        wish = wish_from_json(run.settings())
+        if not wish.fix:
+            return self.fresh_plan(wish)
+        from bai_wizard.doctor.fix import plan_again
+
+        return plan_again(wish.fix, run.plan(), self.machine, wish.context)
 
 
 def reason_of(error: BaseException) -> str:

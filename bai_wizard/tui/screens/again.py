@@ -11,7 +11,6 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from bai_wizard.compose import wish_from_json
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory
 from bai_wizard.texts import tr
@@ -30,6 +29,7 @@ class AgainScreen(WizardScreen[Plan | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="again.back")]
     HELP = "again"
+    NEEDS = ("#again-text",)
 
     def __init__(self, run: RunDirectory, left_out: frozenset[str] = frozenset()) -> None:
         super().__init__()
@@ -45,15 +45,13 @@ class AgainScreen(WizardScreen[Plan | None]):
         yield Actions({"go": tr("Go on"), "no": tr("Back")})
         yield Keys((("Enter", "Do it"), ("Esc", "Back")))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         desk, survey, run = wizard(self).desk, wizard(self).surveyor.survey, self.run
         left_out = self._left_out
 
         def plan() -> Plan:
             desk.settle(run)
-            if run.kind == "undo":
-                return run.plan()
-            return without(survey.fresh_plan(wish_from_json(run.settings())), left_out, desk.machine)
+            return without(survey.plan_again(run), left_out, desk.machine)
 
         behind(self.app, plan, self._planned)
         actions = self.query_one(Actions)

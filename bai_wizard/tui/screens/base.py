@@ -1,18 +1,34 @@
-"""What all screens have in common."""
+"""What all screens have in common: the order of the focus, and a beginning when everything is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import TypeVar
 
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 T = TypeVar("T")
+# Seconds.
+SOON = 0.005
 
 
 class DomFocus:
-    """Walks the focus in the order of the document, known before the first layout; Textual asks the layout."""
+    """Walks the focus in the order of the document, which is known before the first layout; Textual's is not."""
+
+    # What has to be there before the screen begins; children of children are mounted a moment later.
+    NEEDS: tuple[str, ...] = ()
+
+    def on_mount(self) -> None:
+        """Begins as soon as everything is there."""
+        assert isinstance(self, Screen)
+        if all(self.query(selector) for selector in self.NEEDS):
+            self.call_later(self.begin)
+        elif self.is_attached:
+            self.set_timer(SOON, self.on_mount)
+
+    def begin(self) -> Awaitable[None] | None:
+        """What a screen does first."""
 
     @property
     def focus_chain(self) -> list[Widget]:

@@ -27,6 +27,7 @@ class DiffScreen(Dialogue[None]):
         Binding("escape,d,q,enter", "dismiss", "Close", id="diff.close"),
     ]
     HELP = "diff"
+    NEEDS = ("#diff Static",)
 
     def __init__(self, title: str, steps: Sequence[PlannedStep], first: PlannedStep | None = None) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class DiffScreen(Dialogue[None]):
                 yield Static(tr("There is nothing to change here."), markup=False)
         yield Keys((("arrows", "Scroll"), ("Esc", "Back")))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one("#diff").focus()
         if self._first is not None and self._first in self._steps:
             first = self.query_one(f"#step-{list(self._steps).index(self._first)}")

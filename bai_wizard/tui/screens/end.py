@@ -29,6 +29,7 @@ class EndScreen(WizardScreen[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Pages", id="end.back")]
     HELP = "end"
+    NEEDS = ("#answers",)
 
     def __init__(self, picture: Picture, lines: list[LogLine]) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class EndScreen(WizardScreen[str]):
             yield Answers(what_now(self.picture))
         yield Keys((("Enter", "Do it"), ("Esc", "Pages")))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one(Answers).focus()
 
     def on_walk_taken(self, event: Walk.Taken) -> None:

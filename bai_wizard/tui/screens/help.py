@@ -21,6 +21,8 @@ class HelpScreen(Dialogue[None]):
         Binding("escape,q,question_mark,f1,enter", "dismiss", "Close", id="help.close")
     ]
 
+    NEEDS = ("VerticalScroll",)
+
     def __init__(self, topic: str) -> None:
         super().__init__()
         self.topic = topic
@@ -32,5 +34,5 @@ class HelpScreen(Dialogue[None]):
             yield Static(tr("Keys"), markup=False, classes="heading")
             yield Static("\n".join(f"{key:<14} {tr(text)}" for key, text in KEYS), markup=False)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -56,6 +56,10 @@ class MainScreen(WizardScreen[None]):
         Binding("down", "step(1)", show=False),
     ]
     HELP = "main"
+    NEEDS = (
+        "#rail",
+        "#place",
+    )
 
     def __init__(self, page: str = "node") -> None:
         super().__init__()
@@ -72,7 +76,7 @@ class MainScreen(WizardScreen[None]):
                 yield Container(id="place")
         yield Keys(KEYS)
 
-    async def on_mount(self) -> None:
+    async def begin(self) -> None:
         wizard(self).surveyor.moved.subscribe(self, lambda _page: self.show_rail())
         self.show_rail()
         await self.open(self.page)

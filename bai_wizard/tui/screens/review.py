@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -44,10 +45,16 @@ class ReviewScreen(WizardScreen[Plan | None]):
         Binding("down", "step(1)", show=False),
     ]
     HELP = "review"
+    NEEDS = (
+        "#chosen",
+        "#consents",
+        "#review-sums",
+    )
 
-    def __init__(self, wish: compose.Wish, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, wish: compose.Wish, planner: Callable[[], Plan], missing: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.wish = wish
+        self._planner = planner
         self._missing = missing
         self._full: Plan | None = None
         self._plan: Plan | None = None
@@ -69,9 +76,8 @@ class ReviewScreen(WizardScreen[Plan | None]):
     def _title_of(self, page: str) -> str:
         return tr(wizard(self).surveyor.survey.page(page).title)
 
-    def on_mount(self) -> None:
-        survey, wish = wizard(self).surveyor.survey, self.wish
-        behind(self.app, lambda: survey.fresh_plan(wish), self._planned)
+    def begin(self) -> None:
+        behind(self.app, self._planner, self._planned)
         actions = self.query_one(Actions)
         actions.enable("apply", False)
         actions.choose("no")

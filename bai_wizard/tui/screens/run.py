@@ -29,6 +29,7 @@ class RunScreen(WizardScreen[None]):
         Binding("x", "stop", "Stop after this step", id="run.stop"),
     ]
     HELP = "run"
+    NEEDS = ("#steps",)
 
     def compose(self) -> ComposeResult:
         yield Static(markup=False, id="run-title", classes="title")
@@ -49,7 +50,7 @@ class RunScreen(WizardScreen[None]):
             )
         )
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         wizard(self).watcher.moved.subscribe(self, self._moved)
         self._moved([])
         self.query_one(Steps).focus()

@@ -38,13 +38,14 @@ class RunsScreen(WizardScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="runs.back")]
     HELP = "runs"
+    NEEDS = ("#run-list",)
 
     def compose(self) -> ComposeResult:
         yield Static(tr("Past runs"), markup=False, classes="title")
         yield RunList()
         yield Keys((("Enter", "What to do"), ("Esc", "Back")))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         desk = wizard(self).desk
         behind(self.app, lambda: [(run, line_of(desk, run)) for run in reversed(all_runs(desk.places))], self._found)
         self.query_one(RunList).focus()

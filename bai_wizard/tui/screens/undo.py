@@ -28,6 +28,7 @@ class UndoScreen(WizardScreen[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="undo.back")]
     HELP = "undo"
+    NEEDS = ("#undo-text",)
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class UndoScreen(WizardScreen[bool]):
         yield Actions({"undo": tr("Take it back"), "no": tr("Back")})
         yield Keys((("Enter", "Do it"), ("Esc", "Back")))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         desk, run = wizard(self).desk, self.run
 
         def plan() -> UndoPlan:
