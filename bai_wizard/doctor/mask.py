@@ -26,7 +26,7 @@ PUBLIC = frozenset(
     (
         "archive.ubuntu.com", "security.ubuntu.com", "ports.ubuntu.com", "deb.debian.org", "security.debian.org",
         "download.docker.com", "registry-1.docker.io", "auth.docker.io", "docker.io", "cr.backend.ai", "pypi.org",
-        "files.pythonhosted.org", "github.com", "nvidia.github.io", "developer.download.nvidia.com", "docs.docker.com",
+        "files.pythonhosted.org", "github.com", "nvidia.github.io", "developer.download.nvidia.com",
         "localhost", "ghcr.io", "quay.io",
     )
 )  # fmt: skip

@@ -132,7 +132,8 @@ def lowered(machine: Machine, context: Context) -> Finding:
     evidence = []
     for key, about in catalogue().items():
         deciding = winner(files, key)
-        if deciding is None or not deciding.value or not about.kernel or machine.sysctl(key) is None:
+        now = machine.sysctl(key)
+        if deciding is None or not deciding.value or not about.kernel or now is None or not now.writable:
             continue
         if not at_least_as_good(about.better, deciding.value, about.kernel[0]):
             evidence.append(Evidence(key, deciding.place, deciding.value, f"{about.kernel[0]}, the kernel's own"))
@@ -154,7 +155,9 @@ def lost(machine: Machine, context: Context) -> Finding:
     for key, value in profile("official").sysctl.items():
         now, about = machine.sysctl(key), catalogue().get(key, Parameter(key))
         # Without a known default nobody can tell whether a good value is the kernel's own.
-        if key in stated or now is None or not about.kernel or now.value in about.kernel or winner(files, key):
+        if now is None or not now.writable or not about.kernel or now.value in about.kernel:
+            continue
+        if key in stated or winner(files, key):
             continue
         if about.better in ("higher", "each-field") and at_least_as_good(about.better, now.value, value.value):
             evidence.append(Evidence(key, "/proc/sys", now.value, "a line in a file below /etc/sysctl.d"))
