@@ -39,7 +39,8 @@ def answer(vm: VirtualMachine, source: str = f"{SERVER}:/export/vol1", more: str
 
 
 def mounted(vm: VirtualMachine) -> str:
-    return vm.run(["findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", "/vfroot/vol1"]).out.strip()
+    """Type and source, as findmnt sees them; empty where nothing is mounted."""
+    return " ".join(vm.run(["findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", "/vfroot/vol1"]).out.split())
 
 
 def test_what_cannot_work_is_told_before_fstab_changes(vm: VirtualMachine) -> None:
@@ -74,7 +75,7 @@ def test_a_volume_of_nfs_3_and_its_undo(vm: VirtualMachine) -> None:
     answer(vm, more=', options = "vers=3"')
     done = vm.wizard(*HEADLESS, timeout=300)
     assert done.rc == 0, done.out + done.err
-    assert mounted(vm) == f"nfs    {SERVER}:/export/vol1"
+    assert mounted(vm) == f"nfs {SERVER}:/export/vol1"
     assert vm.wizard(*PLAN, timeout=120).rc == 0
     vm.run(["sh", "-c", "cd /vfroot/vol1 && exec sleep 1000"], detach=True)
     vm.wait_for(lambda: vm.run(["pgrep", "-x", "sleep"]).rc == 0, 30, "a program that uses the volume")
@@ -87,7 +88,7 @@ def test_a_volume_of_nfs_3_and_its_undo(vm: VirtualMachine) -> None:
     assert undone.rc == 0, undone.out + undone.err
     assert vm.read("/etc/fstab") == fstab
     assert not vm.exists("/vfroot")
-    assert vm.read("/export/vol1/version.txt") == b"3\n" or not vm.exists("/export/vol1/version.txt")
+    assert not vm.exists("/export/vol1/version.txt")
 
 
 def test_a_volume_outlives_reboots_and_its_server(vm: VirtualMachine) -> None:
@@ -96,7 +97,7 @@ def test_a_volume_outlives_reboots_and_its_server(vm: VirtualMachine) -> None:
     answer(vm)
     done = vm.wizard(*HEADLESS, timeout=300)
     assert done.rc == 0, done.out + done.err
-    assert mounted(vm) == f"nfs4   {SERVER}:/export/vol1"
+    assert mounted(vm) == f"nfs4 {SERVER}:/export/vol1"
     vm.run(["sh", "-c", "echo kept > /vfroot/vol1/data"], user="bai", check=True)
     assert vm.run(["stat", "-c", "%u", "/export/vol1/data"]).out == "1100\n"
     began = time.monotonic()

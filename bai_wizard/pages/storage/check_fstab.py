@@ -9,8 +9,8 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
-from bai_wizard.pages.storage.options import judge, merged, split
-from bai_wizard.pages.storage.shares import fstab_text
+from bai_wizard.pages.storage.options import judge, merged, name_of, split
+from bai_wizard.pages.storage.shares import fstab_text, shares
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.edit_lines import EditLines
 from bai_wizard.steps.fstab import FSTAB, FstabEntry, faults, parse
@@ -18,6 +18,7 @@ from bai_wizard.steps.mounted_source import family
 
 PAGE = "storage"
 INVALID = Subject("fstab-invalid", PAGE, "fstab has no faults")
+EFFECT = Subject("storage-options-stale", PAGE, "Volumes are mounted with the options of fstab")
 BOOT = Subject("nfs-boot-hang", PAGE, "The boot does not wait for shares")
 NETWORK = ("nfs", "ceph", "lustre", "cifs", "glusterfs", "fuse.glusterfs")
 KINDS = {"nfs": "nfs", "ceph": "cephfs", "lustre": "lustre", "xfs": "xfs"}
@@ -71,6 +72,34 @@ def boot(machine: Machine, context: Context) -> Finding:
     )
 
 
+# Options that mountinfo shows as they are given; sizes of reads and writes are agreed on with the server instead.
+SHOWN = ("nconnect", "proto", "lookupcache", "timeo", "retrans", "sec", "ro", "pquota", "flock", "hard")
+ALSO_CALLED = {"pquota": "prjquota"}
+
+
+def effect(machine: Machine, context: Context) -> Finding:
+    """Most options are taken at mounting only: what was changed since waits for the next one."""
+    mounted = [share for share in shares(machine) if share.is_mounted and share.entry]
+    if not mounted:
+        return EFFECT.not_applicable("no volume of fstab is mounted")
+    evidence = []
+    for share in mounted:
+        used = split(share.mount.options if share.mount else "")
+        for option in split(share.entry.options if share.entry else ""):
+            name = name_of(option)
+            if name in SHOWN and option not in used and ALSO_CALLED.get(name) not in used:
+                now = next((other for other in used if name_of(other) == name), "not in use")
+                evidence.append(Evidence(share.target, name, now, option))
+    if not evidence:
+        return EFFECT.ok()
+    return EFFECT.warning(
+        "Options of fstab are not in effect yet",
+        evidence,
+        cause="fstab was changed after the volume was mounted.",
+        guidance=f"When nobody uses it: «umount {evidence[0].what}» and «mount {evidence[0].what}»; or the next boot.",
+    )
+
+
 def _holds_the_boot(entry: FstabEntry) -> bool:
     waits = not (entry.has("nofail") or entry.has("noauto") or entry.has("x-systemd.automount"))
     return waits or entry.has("bg")
@@ -112,4 +141,4 @@ def parse_verify(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-CHECKS = (INVALID.check(invalid, deadline=8.0), BOOT.check(boot))
+CHECKS = (INVALID.check(invalid, deadline=8.0), BOOT.check(boot), EFFECT.check(effect))

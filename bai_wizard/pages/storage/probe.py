@@ -11,9 +11,7 @@ from bai_wizard.core.errors import CannotTell, NotYetKnown
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.view import NodeView
-from bai_wizard.pages.storage.agent import container_ids
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
-from bai_wizard.steps.hosts_lines import parse_lines
 
 if TYPE_CHECKING:
     from bai_wizard.pages.storage.settings import StorageSettings
@@ -29,11 +27,11 @@ def probe(machine: Machine, settings: StorageSettings, context: Context) -> Stor
     volumes = tuple(_volume(machine, volume, settings) for volume in settings.volumes)
     by_wizard = [volume for volume in volumes if volume.type not in ("local", "existing")]
     new = any(isinstance(volume.mount, Absent) for volume in by_wizard)
-    return StorageFacts(
-        volumes,
-        fstab_is_sound=new and _fstab_is_sound(machine),
-        container=container_ids(machine, context) if new else Absent(),
-    )
+    if not new:
+        return StorageFacts(volumes)
+    from bai_wizard.pages.storage.agent import container_ids
+
+    return StorageFacts(volumes, _fstab_is_sound(machine), container_ids(machine, context))
 
 
 def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
@@ -86,6 +84,8 @@ def predict(facts: StorageFacts, predicted: NodeView) -> StorageFacts:
     """Names that the aliases page of the same plan puts into /etc/hosts are known by then."""
     if not any(volume.unknown_hosts for volume in facts.volumes):
         return facts
+    from bai_wizard.steps.hosts_lines import parse_lines
+
     try:
         entry = predicted.entry("/etc/hosts")
     except (CannotTell, NotYetKnown):

@@ -47,7 +47,7 @@ def node(
         **(states or {}),
     }
     if mounted:
-        known[Key("mount", "/vfroot/vol1")] = mount or Mount(SOURCE, "nfs4", "rw,vers=4.2")
+        known[Key("mount", "/vfroot/vol1")] = mount or Mount(SOURCE, "nfs4", "rw,vers=4.2,hard,timeo=600")
     answers = {
         touching("look", "/vfroot/vol1"): says(LOOK),
         touching("may", "/vfroot/vol1", "1100", "1100"): says({"may": True}),
@@ -125,6 +125,8 @@ def problems() -> list[Any]:
         ("nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs nofail,bg 0 0\n"}),
         ("vfroot-chown-guide", "problem", {"states": {Key("file", "/vfroot/local/x"): Entry("file", 0, 0, 0o644)}}),
         ("storage-version-file", "warning", {"states": {Key("file", "/vfroot/vol1/x"): Entry("file", 0, 0, 0o644)}}),
+        ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,nconnect=8")}),
+        ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,timeo=50")}),
         ("storage-same-source", "warning", {"fstab": BLOCK + f"{SOURCE} /vfroot/again nfs nofail 0 0\n"}),
     ]  # fmt: skip
 
