@@ -96,7 +96,7 @@ def effect(machine: Machine, context: Context) -> Finding:
         "Options of fstab are not in effect yet",
         evidence,
         cause="fstab was changed after the volume was mounted.",
-        guidance=f"When nobody uses it: «umount {evidence[0].what}» and «mount {evidence[0].what}»; or the next boot.",
+        guidance=f"When nobody uses it: «umount {evidence[0].what}» and «mount {evidence[0].what}», or reboot.",
     )
 
 
