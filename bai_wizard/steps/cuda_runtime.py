@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -39,7 +39,7 @@ class CudaRuntime(Step):
             brings = (f"library:{LIBRARY}",)
             yield from Packages(id=self.id, names=self.names, why="CUDA", brings=brings).primitives(view)
             if view.library(LIBRARY) is None:
-                raise StepFailed(
+                raise StepBlocked(
                     f"{' '.join(self.names)} is installed, but no program can load libcudart. Run «ldconfig», look"
                     " whether «ldconfig -p» lists libcudart.so, then repeat"
                 )

@@ -12,6 +12,7 @@ from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
 from bai_wizard.steps.nvidia_load import FABRIC_MANAGER
 from bai_wizard.steps.nvidia_versions import upstream
+from bai_wizard.steps.service import Service
 
 
 @register
@@ -47,3 +48,19 @@ class NvidiaFabric(Step):
         if not version:
             raise NotYetKnown(self.after)
         return version
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class FabricManager(Service):
+    """The fabric manager's service. It comes with `package`, which the step `after` installs."""
+
+    kind: ClassVar[str] = "fabric-manager"
+    unit: str = FABRIC_MANAGER
+    package: str
+    after: str
+
+    def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        if view.package(self.package) is None:
+            raise NotYetKnown(self.after)
+        yield from super().primitives(view)

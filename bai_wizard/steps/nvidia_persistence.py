@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bai_wizard.core.errors import NotYetKnown
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Interrupt, Step, Unchanged, register
 from bai_wizard.core.view import NodeView
 from bai_wizard.steps.nvidia_driver import PERSISTENCED
+from bai_wizard.steps.parents import missing_parent
 from bai_wizard.steps.service import Service
 from bai_wizard.steps.unit_files import settings
 from bai_wizard.steps.write_file import DropIn
@@ -21,9 +23,14 @@ SWITCHED_OFF = "--no-persistence-mode"
 @register
 @dataclass(frozen=True, kw_only=True)
 class NvidiaPersistence(Step):
-    """Enabled and running, in the mode that gives it its name: Ubuntu's unit starts it without."""
+    """Enabled and running, in the mode that gives it its name: Ubuntu's unit starts it without.
+
+    It comes with `package`, which the step `after` installs; empty for a driver that is here already.
+    """
 
     kind: ClassVar[str] = "nvidia-persistence"
+    package: str = ""
+    after: str = ""
     # systemd reads its files anew, which detaches GPUs from running containers.
     interrupts: tuple[Interrupt, ...] = ("gpu.reload",)
 
@@ -39,6 +46,8 @@ class NvidiaPersistence(Step):
         return Unchanged()
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        if self.package and view.package(self.package) is None:
+            raise NotYetKnown(self.after)
         if view.unit(PERSISTENCED) is None:
             return
         starts = [one.value for one in settings(view, PERSISTENCED, "Service", "ExecStart") if one.path != DROP_IN]
@@ -53,7 +62,5 @@ class NvidiaPersistence(Step):
 
 
 def _with_directory(view: NodeView, drop_in: DropIn) -> Iterator[Primitive]:
-    from bai_wizard.steps.parents import missing_parent
-
     yield from missing_parent(view, drop_in.path)
     yield from drop_in.primitives(view)

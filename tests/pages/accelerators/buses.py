@@ -111,6 +111,7 @@ def node(
         f"/boot/initrd.img-{KERNEL}": "",
         f"/lib/modules/{KERNEL}/modules.dep": "kernel/drivers/net/virtio_net.ko.zst:\n",
         "/var/lib/apt/lists/lock": "",
+        "/etc/apt/sources.list.d/ubuntu.sources": "",
     }
     there: dict[Key, State | None] = {**bai(), **installed({"linux-image-generic": "6.8.0-60.63"}), **(states or {})}
     return ubuntu(

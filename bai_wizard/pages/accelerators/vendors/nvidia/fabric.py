@@ -5,11 +5,9 @@ from __future__ import annotations
 from bai_wizard.core.step import Step
 from bai_wizard.pages.accelerators.vendors.nvidia import data
 from bai_wizard.pages.accelerators.vendors.nvidia.work import DRIVER, Work
-from bai_wizard.steps.nvidia_fabric import NvidiaFabric
-from bai_wizard.steps.nvidia_load import FABRIC_MANAGER
+from bai_wizard.steps.nvidia_fabric import FabricManager, NvidiaFabric
 from bai_wizard.steps.nvidia_versions import branch_of, upstream
 from bai_wizard.steps.refusal import Refusal
-from bai_wizard.steps.service import Service
 
 ID = "accelerators.fabric"
 PACKAGES = ("nvidia-fabricmanager", "libnvidia-nscq")
@@ -32,11 +30,13 @@ def packages(work: Work) -> tuple[Step, ...]:
 
 
 def service(work: Work) -> tuple[Step, ...]:
-    """The daemon itself, once its packages are here."""
-    there = any(name.startswith(PACKAGES[0]) for name, _ in work.facts.packages)
-    coming = any(isinstance(step, NvidiaFabric) for step in packages(work))
-    wanted = work.settings.fabric_manager != "no" and (work.needs_fabric or work.settings.fabric_manager == "yes")
-    return (Service(id="accelerators.fabric-manager", unit=FABRIC_MANAGER),) if wanted and (there or coming) else ()
+    """The daemon itself, once its package is here."""
+    if work.settings.fabric_manager == "no" or not (work.needs_fabric or work.settings.fabric_manager == "yes"):
+        return ()
+    there = next((name for name, _ in work.facts.packages if name.startswith(PACKAGES[0])), "")
+    coming = next((step.names[0] for step in packages(work) if isinstance(step, NvidiaFabric)), "")
+    package = coming or there
+    return (FabricManager(id="accelerators.fabric-manager", package=package, after=ID),) if package else ()
 
 
 def _fits(work: Work, version: str) -> bool:

@@ -21,6 +21,7 @@ from bai_wizard.steps.cuda_runtime import CudaRuntime
 from bai_wizard.steps.nouveau_off import NouveauOff
 from bai_wizard.steps.nvidia_cdi import NvidiaCdi
 from bai_wizard.steps.nvidia_driver import NvidiaDriver
+from bai_wizard.steps.nvidia_fabric import NvidiaFabric
 from bai_wizard.steps.nvidia_load import NvidiaLoad
 from bai_wizard.steps.nvidia_persistence import NvidiaPersistence
 from bai_wizard.steps.nvidia_proof import NvidiaProof
@@ -52,44 +53,42 @@ def parts(settings: NvidiaSettings, facts: NvidiaFacts, cards: tuple[Card, ...],
     if isinstance(decision, Refuse):
         return Parts((Refusal(id=DRIVER, title="NVIDIA's driver", reason=decision.reason),))
     work = Work(settings, facts, cards, decision)
-    driver, managers = _driver(work), fabric.packages(work)
-    cuda, toolkit = _cuda(work, context), _toolkit(work)
-    sources = _sources(work, bool(driver or cuda), bool(toolkit))
-    lists = _lists(work, sources, (*driver, *cuda, *toolkit))
+    managers = fabric.packages(work)
     return Parts(
-        packages=(*sources, *lists, *driver, *managers, *cuda, *toolkit, *hold(work, managers)),
+        packages=(*_libraries(work, context, managers), *_toolkit(work), *hold(work, managers)),
         load=_load(work),
         services=_services(work),
     )
 
 
-def _sources(work: Work, needs_cuda: bool, needs_toolkit: bool) -> tuple[Step, ...]:
-    """A mirror is one repository with everything in it, so it is named once."""
+def _libraries(work: Work, context: Context, managers: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Driver, fabric manager and CUDA, before a source is added that they do not need: so the plan can name them."""
+    driver, cuda = _driver(work), _cuda(work, context)
     from_nvidia = work.settings.source == "nvidia" and isinstance(work.facts.system, Known)
-    cuda = cuda_source(work.settings, work.facts) if needs_cuda and from_nvidia else ()
-    toolkit = (
-        toolkit_source(work.settings, work.facts) if needs_toolkit and not (cuda and work.settings.apt_url) else ()
-    )
-    return (*cuda, *toolkit)
+    source = cuda_source(work.settings, work.facts) if from_nvidia and (driver or cuda) else ()
+    names = [name for step in driver if isinstance(step, NvidiaDriver) for name in step.user]
+    names += [
+        name for step in (*managers, *cuda) if isinstance(step, NvidiaFabric | CudaRuntime) for name in step.names
+    ]
+    return (*source, *_lists("accelerators.lists", work, source, names), *driver, *managers, *cuda)
 
 
-def _lists(work: Work, sources: tuple[Step, ...], wanted: Sequence[Step]) -> tuple[Step, ...]:
-    names: list[str] = []
-    for step in wanted:
-        if isinstance(step, NvidiaDriver):
-            names += step.user
-        elif isinstance(step, Packages | CudaRuntime):
-            names += step.names
+def _toolkit(work: Work) -> tuple[Step, ...]:
+    """The container toolkit with its repository. A mirror is one repository with everything in it, named once."""
+    names = data.toolkit()
+    if not work.settings.container_toolkit or all(work.facts.version_of(name) for name in names):
+        return ()
+    in_mirror = bool(work.settings.apt_url) and work.settings.source == "nvidia"
+    source = () if in_mirror else toolkit_source(work.settings, work.facts)
+    packages = Packages(id=TOOLKIT, names=names, why="containers get the GPUs", brings=TOOLKIT_BRINGS)
+    return (*source, *_lists("accelerators.toolkit-lists", work, source, names), packages)
+
+
+def _lists(id: str, work: Work, source: tuple[Step, ...], names: Sequence[str]) -> tuple[Step, ...]:
     if not names:
         return ()
-    return (
-        PackageLists(
-            id="accelerators.lists",
-            packages=tuple(names),
-            sources=files_of(sources),
-            addresses=addresses_of(sources, work.facts),
-        ),
-    )
+    files, addresses = files_of(source), addresses_of(source, work.facts)
+    return (PackageLists(id=id, packages=tuple(names), sources=files, addresses=addresses),)
 
 
 def _driver(work: Work) -> tuple[Step, ...]:
@@ -153,13 +152,6 @@ def _cuda(work: Work, context: Context) -> tuple[Step, ...]:
     return (CudaRuntime(id="accelerators.cuda", names=names, wanted=extent == "full"),)
 
 
-def _toolkit(work: Work) -> tuple[Step, ...]:
-    names = data.toolkit()
-    if not work.settings.container_toolkit or all(work.facts.version_of(name) for name in names):
-        return ()
-    return (Packages(id=TOOLKIT, names=names, why="containers get the GPUs", brings=TOOLKIT_BRINGS),)
-
-
 def _load(work: Work) -> tuple[Step, ...]:
     if work.names is None:
         return ()
@@ -181,7 +173,8 @@ def _services(work: Work) -> tuple[Step, ...]:
         return ()
     found: list[Step] = [*fabric.service(work)]
     if work.settings.persistence:
-        found.append(NvidiaPersistence(id="accelerators.persistence"))
+        package = work.names.version_of if work.names is not None else ""
+        found.append(NvidiaPersistence(id="accelerators.persistence", package=package, after=DRIVER))
     if work.settings.container_toolkit:
         if work.settings.cdi:
             found.append(NvidiaCdi(id="accelerators.cdi", after=LOAD))

@@ -1,0 +1,438 @@
+"""NVIDIA's part of the plan: what is decided, what is applied, and what waits for a reboot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.plan import Plan
+from bai_wizard.core.primitives import InstallPackages, Primitive, RunCommand
+from bai_wizard.core.state import Key, Library, Package, State, Unit
+from bai_wizard.core.step import Blocked, Pending, Verdict
+from bai_wizard.engine.run.result import Result
+from bai_wizard.machine.nvml import Nvml
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.machine.simulated_acts import Offer
+from bai_wizard.pages.accelerators.page import PAGE
+from bai_wizard.pages.accelerators.vendors.nvidia.kernels import SECURE_BOOT
+from bai_wizard.steps.docker_config import DAEMON_JSON
+from bai_wizard.steps.nvidia_driver import MODULE, PERSISTENCED, PERSISTENCED_FILE
+from bai_wizard.steps.nvidia_load import FABRIC_MANAGER
+from bai_wizard.steps.nvidia_proof import MARK
+from tests.pages.accelerators.buses import (
+    DRIVER,
+    KERNEL,
+    NEWER,
+    NVIDIA_PACKAGES,
+    TOOLKIT,
+    VERSION,
+    healthy,
+    installed,
+    node,
+    nvml,
+    offers,
+    with_kernel,
+)
+from tests.pages.storage.cycle import plan_of, run, shown, undo
+from tests.pages.ubuntu import file
+
+NVIDIA: dict[str, Any] = {"nvidia": {}}
+BUILT = {f"/lib/modules/{KERNEL}/modules.dep": "kernel/nvidia-580srv-open/nvidia.ko.zst:\n"}
+CONVERGED = {
+    **installed({**dict.fromkeys(TOOLKIT, "1.18.0-1"), "libcudart12": "12.0.146"}),
+    Key("file", DAEMON_JSON): file('{"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}\n'),
+    Key("library", "cudart"): Library("12.0", "libcudart.so.12"),
+}
+
+
+def verdict(plan: Plan, step: str) -> Verdict:
+    return next(item.verdict for item in plan.steps if item.step.id == f"accelerators.{step}")
+
+
+def reason(plan: Plan, step: str = "driver") -> str:
+    found = verdict(plan, step)
+    assert isinstance(found, Blocked), shown(plan)
+    return found.reason
+
+
+def changed(plan: Plan, step: str) -> list[str]:
+    found = verdict(plan, step)
+    return [change.subject for change in found.changes] if isinstance(found, Pending) else []
+
+
+def steps(plan: Plan) -> list[str]:
+    return [item.step.id.removeprefix("accelerators.") for item in plan.steps]
+
+
+def planned(machine: SimulatedMachine, **nvidia: object) -> Plan:
+    return plan_of(PAGE, {"nvidia": nvidia}, machine)
+
+
+def applied(machine: SimulatedMachine, directory: Path, table: Mapping[str, Any] = NVIDIA) -> Result:
+    plan = plan_of(PAGE, table, machine)
+    assert not plan.blocked(), shown(plan)
+    return run(machine, plan, directory)[1]
+
+
+def performed(machine: SimulatedMachine, kind: type[Primitive]) -> list[Any]:
+    return [primitive for primitive in machine.performed if isinstance(primitive, kind)]
+
+
+# ── a bare node ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_plan_of_a_bare_node_is_complete() -> None:
+    plan = planned(node("l4-bare", files=BUILT))
+    assert changed(plan, "driver") == [f"package {name}" for name in NVIDIA_PACKAGES]
+    assert changed(plan, "toolkit") == [f"package {name}" for name in TOOLKIT]
+    assert changed(plan, "cuda") == ["package libcudart12"]
+    assert changed(plan, "docker-config")[-1] == DAEMON_JSON
+    assert "package linux-image-generic" in changed(plan, "hold")
+    assert isinstance(verdict(plan, "load"), Pending)
+
+
+def test_a_bare_node_is_set_up_and_stays_so(tmp_path: Path) -> None:
+    machine = with_kernel(node("l4-bare", files=BUILT, offers=_with_cudart()), "l4-bare")
+    assert applied(machine, tmp_path).code() == 0
+    assert machine.text(MODULE) == f"{DRIVER}\n"
+    assert machine.package(TOOLKIT[0]) == Package(VERSION, held=True)
+    assert machine.text(MARK) == "not proven\n"
+    # What the kernel and dpkg do by themselves is told to the probe, then nothing is left.
+    for name in (*NVIDIA_PACKAGES, *TOOLKIT):
+        machine.set_state(Key("file", f"/var/lib/dpkg/info/{name}.list"), file(""))
+    again = planned(machine)
+    assert again.is_empty(), shown(again)
+
+
+def _with_cudart() -> dict[str, Offer]:
+    return {**offers(), "libcudart12": Offer("12.0.146", brings=((Key("library", "cudart"), Library("12.0", "x")),))}
+
+
+def test_undo_restores_files_and_lets_packages_go(tmp_path: Path) -> None:
+    machine = with_kernel(node("l4-bare", files=BUILT, offers=_with_cudart()), "l4-bare")
+    before = {
+        key: state
+        for key, state in machine.snapshot().items()
+        if key.sort == "file" and not key.name.startswith("/sys/")
+    }
+    plan = plan_of(PAGE, NVIDIA, machine)
+    done, result = run(machine, plan, tmp_path)
+    assert result.code() == 0
+    assert any("stay installed" in line for line in result.lasting)
+    undo(machine, done, tmp_path)
+    after = {key: state for key, state in machine.snapshot().items() if key.sort == "file"}
+    # The loaded module stays until the next boot, as was told.
+    assert {key: state for key, state in after.items() if not key.name.startswith("/sys/")} == before
+    assert machine.package(TOOLKIT[0]) == Package(VERSION, held=False)
+
+
+def test_a_library_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
+    machine = with_kernel(node("l4-bare", files=BUILT), "l4-bare")
+    result = applied(machine, tmp_path)
+    assert result.code() == 4
+    assert "no program can load libcudart" in str(result)
+
+
+def test_management_nodes_get_no_cuda() -> None:
+    machine = node("l4-bare", files=BUILT)
+    plan = plan_of(PAGE, NVIDIA, machine, Context(host=machine.host, roles=("management",)))
+    assert "cuda" not in steps(plan)
+
+
+# ── the driver that is there ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_healthy_driver_is_kept() -> None:
+    plan = planned(node("l4-bare", {**healthy("l4-bare"), **CONVERGED}), hold=False)
+    assert not {"driver", "load", "other-driver", "lists"} & set(steps(plan))
+
+
+def test_a_vendors_own_driver_is_kept_and_not_mixed() -> None:
+    runfile = {"/usr/bin/nvidia-uninstall": ""}
+    states = nvml(Nvml(driver=DRIVER, cuda=(13, 0))) | {Key("file", MODULE): file(DRIVER)}
+    assert "driver" not in steps(planned(node("l4-bare", states, files=runfile)))
+    broken = planned(node("l4-bare", nvml(Nvml(error=9, message="Driver Not Loaded")), files=runfile))
+    assert "nvidia-uninstall" in reason(broken)
+    assert "driver" not in steps(planned(node("l4-bare", files=runfile), driver="keep"))
+
+
+def test_a_driver_that_hangs_is_left_alone() -> None:
+    unknown = {"library:nvml": "NVIDIA's driver: no answer within 10 s"}
+    machine = node("l4-bare", {Key("file", MODULE): file(DRIVER)}, unknown=unknown)
+    assert "no answer within 10 s" in reason(planned(machine))
+
+
+def test_another_branch_replaces_the_packages_of_the_old_one() -> None:
+    old = {name.replace("580", "570"): "570.86.15-0ubuntu1" for name in NVIDIA_PACKAGES}
+    states = {
+        **nvml(Nvml(driver="570.86.15", cuda=(12, 8))),
+        **installed(old),
+        Key("file", MODULE): file("570.86.15"),
+    }
+    plan = planned(node("l4-bare", states, files=BUILT), driver="580")
+    assert changed(plan, "other-driver") == [f"package {name}" for name in sorted(old)]
+    assert changed(plan, "driver") == [f"package {name}" for name in NVIDIA_PACKAGES]
+
+
+def test_installed_packages_decide_the_branch() -> None:
+    """A node that someone began to set up with 570 is finished with 570."""
+    names = {name.replace("580", "570"): "570.86.15-0ubuntu1" for name in NVIDIA_PACKAGES}
+    states = {**nvml(Nvml(error=9, message="Driver Not Loaded")), **installed(names)}
+    plan = planned(node("l4-bare", states, files=BUILT))
+    assert "other-driver" not in steps(plan)
+    assert not changed(plan, "driver")
+    assert changed(plan, "load") == ["load NVIDIA's kernel module"]
+
+
+@pytest.mark.parametrize(
+    "name, table, told",
+    [
+        ("v100-b200", {}, "no driver serves both"),
+        ("v100", {"flavour": "server-open"}, "closed kernel modules"),
+        ("b200x2", {"flavour": "server"}, "open kernel modules"),
+        ("b200x2", {"driver": "550"}, "need the driver branch 570"),
+        ("v100", {"driver": "590"}, 'take driver = "580"'),
+    ],
+)
+def test_what_no_driver_can_do_is_told_before_anything_is_touched(
+    name: str, table: dict[str, Any], told: str
+) -> None:
+    plan = planned(node(name, files=BUILT), **table)
+    assert told in reason(plan)
+    assert steps(plan) == ["driver"]
+
+
+def test_closed_modules_for_old_generations() -> None:
+    names = [name.replace("-open", "") for name in NVIDIA_PACKAGES]
+    plan = planned(node("v100", files=BUILT, offers=offers(*names)))
+    assert changed(plan, "driver") == [f"package {name}" for name in names]
+
+
+# ── kernels, Secure Boot, nouveau ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _dkms() -> dict[str, Offer]:
+    """Without prebuilt modules, with headers."""
+    names = [name for name in offers() if not name.startswith("linux-modules")]
+    more = [
+        "nvidia-dkms-580-server-open",
+        f"linux-headers-{KERNEL}",
+        f"linux-headers-{NEWER}",
+        "linux-headers-generic",
+    ]
+    return {name: Offer(VERSION) for name in (*names, *more)}
+
+
+def test_without_prebuilt_modules_they_are_built_for_both_kernels() -> None:
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": "", **BUILT}, offers=_dkms())
+    assert changed(planned(machine), "driver")[3:] == [
+        "package nvidia-dkms-580-server-open",
+        f"package linux-headers-{KERNEL}",
+        f"package linux-headers-{NEWER}",
+        "package linux-headers-generic",
+    ]
+
+
+def test_no_headers_for_the_next_kernel_is_told_before() -> None:
+    found = _dkms()
+    del found[f"linux-headers-{NEWER}"]
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": ""}, offers=found)
+    assert f"linux-headers-{NEWER}" in reason(planned(machine))
+
+
+SECURE = {SECURE_BOOT: "\x06\0\0\0\x01"}
+
+
+def test_secure_boot_blocks_modules_that_nobody_signed() -> None:
+    assert "Secure Boot is on" in reason(planned(node("l4-bare", kernel=SECURE, offers=_dkms())))
+
+
+@pytest.mark.parametrize("state", ["prebuilt", "off", "enrolled"])
+def test_secure_boot_is_no_obstacle_where_a_signature_is_trusted(state: str) -> None:
+    key = "/var/lib/shim-signed/mok/MOK.der"
+    asked = {("mokutil", "--test-key", key): Completed(1, f"{key} is already enrolled\n", "")}
+    machine = node(
+        "l4-bare",
+        kernel={SECURE_BOOT: "\x06\0\0\0\x00"} if state == "off" else SECURE,
+        files={key: ""} if state == "enrolled" else {},
+        offers=offers() if state == "prebuilt" else _dkms(),
+        looks=asked,
+    )
+    assert changed(planned(machine), "driver")
+
+
+def test_nouveau_leaves_at_the_next_boot_and_resume_goes_on(tmp_path: Path) -> None:
+    """Code 5; then, as after a reboot: nouveau gone, the rest is done."""
+    held = {"/sys/bus/pci/drivers/nouveau/0000:17:00.0/x": ""}
+    machine = with_kernel(node("l4-nouveau", files={**BUILT, **held}, offers=_with_cudart()), "l4-nouveau")
+    result = applied(machine, tmp_path)
+    assert result.code() == 5
+    assert "nouveau holds the GPU 0000:17:00.0" in str(result)
+    assert machine.package(TOOLKIT[0]) is not None, "what needs no driver is done before the reboot"
+    for path in held:
+        machine.set_state(Key("file", path), None)
+    machine.set_state(Key("file", "/sys/bus/pci/drivers/nouveau/0000:17:00.0"), None)
+    assert applied(machine, tmp_path).code() == 0
+    assert machine.text(MODULE) == f"{DRIVER}\n"
+    (update,) = [command for command in performed(machine, RunCommand) if command.argv[0] == "update-initramfs"]
+    assert update.undo == update.argv
+
+
+def test_modules_for_the_next_kernel_only_need_a_reboot(tmp_path: Path) -> None:
+    newer = [name.replace(KERNEL, NEWER) for name in NVIDIA_PACKAGES]
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": ""}, offers={**offers(*newer), **_with_cudart()})
+    result = applied(with_kernel(machine, "l4-bare"), tmp_path)
+    assert result.code() == 5
+    assert f"the one that boots next, {NEWER}, has it" in str(result)
+    assert machine.package(f"linux-modules-nvidia-580-server-open-{NEWER}") is not None
+
+
+def test_a_module_that_was_not_built_is_told_with_the_place_of_its_log(tmp_path: Path) -> None:
+    states = {**nvml(Nvml(error=9)), **installed(dict.fromkeys(NVIDIA_PACKAGES, VERSION))}
+    assert "make.log" in reason(planned(node("l4-bare", states)), "load")
+
+
+def test_an_updated_driver_is_reloaded_or_waits_for_a_reboot(tmp_path: Path) -> None:
+    """Libraries 580.95.05, module 580.65.06: the mismatch that unattended upgrades leave behind."""
+    states = {
+        **nvml(Nvml(error=18, message="RM has detected an NVML/RM version mismatch.")),
+        **installed(dict.fromkeys(NVIDIA_PACKAGES, VERSION)),
+        **CONVERGED,
+        Key("file", MODULE): file("580.65.06\n"),
+    }
+    machine = node("l4-bare", {**states, Key("library", "cudart"): None}, files=BUILT)
+    plan = planned(machine, cuda_toolkit="none", hold=False)
+    assert changed(plan, "load") == ["unload NVIDIA's old kernel modules", "load NVIDIA's kernel module"]
+
+    def in_use(primitive: Primitive, moment: str) -> None:
+        from bai_wizard.core.errors import StepFailed
+
+        if moment == "before" and isinstance(primitive, RunCommand) and "--remove" in primitive.argv:
+            raise StepFailed("modprobe: FATAL: Module nvidia is in use.")
+
+    machine.fault = in_use
+    _, result = run(machine, plan, tmp_path)
+    assert result.code() == 5
+    with_kernel(machine, "l4-bare")
+    assert run(machine, planned(machine, cuda_toolkit="none", hold=False), tmp_path)[1].code() == 0
+    assert machine.text(MODULE) == f"{DRIVER}\n"
+
+
+# ── fabric manager, persistence, container toolkit ─────────────────────────────────────────────────────────────────
+
+
+def test_the_fabric_manager_has_exactly_the_drivers_version(tmp_path: Path) -> None:
+    fabric = {FABRIC_MANAGER: Unit("disabled", "inactive")}
+    brings = tuple((Key("unit", name), unit) for name, unit in fabric.items())
+    found = {**_with_cudart(), "nvidia-fabricmanager-580": Offer(VERSION, brings=brings)}
+    machine = node("h100x8", {**healthy("h100x8"), **CONVERGED}, offers=found)
+    assert applied(machine, tmp_path, {"nvidia": {"cuda_toolkit": "none"}}).code() == 0
+    (install,) = performed(machine, InstallPackages)
+    assert install.versions == (f"{DRIVER}-*", f"{DRIVER}-*")
+    assert machine.unit(FABRIC_MANAGER) == Unit("enabled", "active")
+
+
+def test_a_fabric_manager_of_another_version_is_replaced_although_held() -> None:
+    wrong: dict[Key, State | None] = {
+        **installed({"nvidia-fabricmanager-580": "580.65.06-1", "libnvidia-nscq-580": VERSION}),
+        Key("package", "nvidia-fabricmanager-580"): Package("580.65.06-1", held=True),
+        Key("unit", FABRIC_MANAGER): Unit("enabled", "failed"),
+    }
+    plan = planned(node("h100x8", {**healthy("h100x8"), **CONVERGED, **wrong}))
+    assert changed(plan, "fabric") == ["package nvidia-fabricmanager-580", "package nvidia-fabricmanager-580"]
+    assert "package libnvidia-nscq-580" not in changed(plan, "fabric")
+
+
+def test_no_fabric_manager_without_switches() -> None:
+    plan = planned(node("l4-bare", {**healthy("l4-bare"), **CONVERGED}))
+    assert not {"fabric", "fabric-manager"} & set(steps(plan))
+
+
+def test_hgx_b200_has_a_fabric_although_no_switch_is_on_the_bus() -> None:
+    assert "fabric" in steps(planned(node("b200x2", files=BUILT)))
+
+
+def test_persistence_mode_is_switched_on_where_the_unit_switches_it_off(tmp_path: Path) -> None:
+    unit = (
+        "[Service]\nType=forking\n"
+        "ExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced --no-persistence-mode --verbose\n"
+    )
+    states = {**healthy("l4-bare"), **CONVERGED, Key("unit", PERSISTENCED): Unit("static", "active", 100.0)}
+    machine = node("l4-bare", states, files={PERSISTENCED_FILE: unit})
+    table = {"nvidia": {"cuda_toolkit": "none"}}
+    assert applied(machine, tmp_path, table).code() == 0
+    written = machine.text(f"/etc/systemd/system/{PERSISTENCED}.d/bai-wizard.conf") or ""
+    assert (
+        "ExecStart=\nExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode" in written
+    )
+    assert plan_of(PAGE, table, machine).is_empty()
+
+
+def test_docker_is_restarted_once_and_only_where_it_has_not_read_its_file(tmp_path: Path) -> None:
+    states = {**healthy("l4-bare"), **CONVERGED, Key("unit", "docker.service"): Unit("enabled", "active", 100.0)}
+    states[Key("file", DAEMON_JSON)] = file('{"log-driver": "local"}\n')
+    machine = node("l4-bare", states, affected={"docker.restart": ("session-1",)})
+    plan = planned(machine, cuda_toolkit="none", hold=False)
+    assert "restart docker.service" in changed(plan, "docker-restart")
+    (step,) = [item.step for item in plan.steps if item.step.id.endswith("docker-restart")]
+    assert step.interrupts == ("docker.restart",)
+    assert '"log-driver": "local"' in shown(plan), "other people's keys stay"
+
+
+def test_the_proof_uses_an_image_at_hand(tmp_path: Path) -> None:
+    images = [
+        {"RepoTags": ["alpine:3"], "Size": 1},
+        {"RepoTags": ["cr.backend.ai/stable/python:3.13-ubuntu24.04-amd64"], "Size": 900},
+        {"RepoTags": None, "Size": 5},
+    ]
+    states = {**healthy("l4-bare"), **CONVERGED}
+    states |= {Key("file", DAEMON_JSON): None, Key("unit", "docker.service"): Unit("enabled", "active", 100.0)}
+    machine = node("l4-bare", states, engine={"/images/json": images, "/info": {"Runtimes": {"runc": {}}}})
+    table = {"nvidia": {"cuda_toolkit": "none"}}
+    assert applied(machine, tmp_path, table).code() == 0
+    (proof,) = performed(machine, RunCommand)
+    assert proof.argv[:3] == ("docker", "run", "--rm")
+    assert proof.argv[-3:] == ("nvidia-smi", images[1]["RepoTags"][0], "-L")  # type: ignore[index]
+    assert plan_of(PAGE, table, machine).is_empty()
+
+
+def test_cdi_is_switched_on_beside_the_runtime() -> None:
+    plan = planned(node("l4-bare", {**healthy("l4-bare"), **CONVERGED}), cdi=True)
+    assert '"cdi": true' in shown(plan)
+    assert changed(plan, "cdi") == ["describe the GPUs"]
+
+
+def test_a_mirror_replaces_nvidias_address() -> None:
+    plan = planned(node("l4-bare", healthy("l4-bare")), apt_url="https://mirror.corp/nvidia")
+    assert "URIs: https://mirror.corp/nvidia" in shown(plan)
+
+
+def test_a_wrong_key_file_blocks() -> None:
+    key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    machine = node("l4-bare", healthy("l4-bare"), files={"/root/key.asc": key})
+    plan = planned(machine, key_file="/root/key.asc")
+    assert "not the right one" in reason(plan, "nvidia-container-toolkit-key")
+
+
+def test_nvidias_own_repository_wants_its_key() -> None:
+    machine = node("l4-bare", files=BUILT)
+    settings = PAGE.settings.model_validate({"nvidia": {"source": "nvidia"}})  # type: ignore[attr-defined]
+    context = Context(host="gpu01", demo=True)
+    plan = plan_of(PAGE, {"nvidia": {"source": "nvidia"}}, machine, context)
+    assert settings.nvidia.source == "nvidia"
+    assert "3bf863cc.pub" in reason(plan, "nvidia-cuda-key")
+
+
+def test_a_container_gets_no_driver() -> None:
+    """Its kernel belongs to the host; the toolkit's configuration is its own."""
+    found = steps(planned(node("l4-bare", container=True)))
+    assert not {"driver", "load", "persistence", "fabric"} & set(found)
+
+
+def test_without_its_table_nvidia_is_only_shown() -> None:
+    assert plan_of(PAGE, {}, node("l4-bare")).steps == ()
