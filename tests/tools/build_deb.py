@@ -1,0 +1,81 @@
+"""The .deb around the same tree that install.sh installs. Needs dpkg-deb."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from bai_wizard import __version__
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+CONTROL = """Package: bai-wizard
+Version: {version}
+Architecture: {architecture}
+Maintainer: The bai-wizard makers <bai-wizard@localhost>
+Installed-Size: {size}
+Depends: libc6 (>= 2.36), util-linux
+Section: admin
+Priority: optional
+Description: prepares a node for Backend.AI
+ Shows every change before it happens, survives a lost connection, verifies that it took effect, and takes it back.
+"""
+# Before the files are unpacked or removed: not while a run changes the node.
+GUARD = """#!/bin/sh
+set -e
+if [ -e /run/bai-wizard/lock ] && ! flock --nonblock --shared /run/bai-wizard/lock true; then
+    echo 'bai-wizard: a run is in progress on this node; watch it with: bai-wizard attach' >&2
+    exit 1
+fi
+"""
+# dpkg keeps runs and backups at removal; only a purge takes them away.
+POSTRM = """#!/bin/sh
+set -e
+if [ "$1" = purge ]; then
+    rm -rf /var/lib/bai-wizard /var/cache/bai-wizard
+fi
+"""
+SHARED = (
+    "bash-completion/completions/bai-wizard",
+    "zsh/vendor-completions/_bai-wizard",
+    "fish/vendor_completions.d/bai-wizard.fish",
+    "man/man1/bai-wizard.1",
+)
+
+
+def build_deb(directory: Path, tree: Path, arch: str) -> Path:
+    """`bai-wizard_VERSION_ARCH.deb` in the directory: the tree under /opt/bai-wizard/VERSION, links in /usr."""
+    architecture = ARCHITECTURES[arch]
+    target = directory / f"bai-wizard_{__version__}_{architecture}.deb"
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        root = Path(name)
+        root.chmod(0o755)
+        home = root / f"opt/bai-wizard/{__version__}"
+        shutil.copytree(tree, home, symlinks=True)
+        _link(root / "opt/bai-wizard/current", __version__)
+        _link(root / "usr/bin/bai-wizard", "/opt/bai-wizard/current/bin/bai-wizard")
+        for shared in SHARED:
+            inside = shared.replace("vendor-completions", "site-functions")
+            _link(root / "usr/share" / shared, f"/opt/bai-wizard/current/share/{inside}")
+        _control(root, architecture)
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", str(root), str(target)],
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return target
+
+
+def _link(place: Path, target: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+
+
+def _control(root: Path, architecture: str) -> None:
+    size = sum(path.lstat().st_size for path in root.rglob("*")) // 1024
+    place = root / "DEBIAN"
+    place.mkdir()
+    (place / "control").write_text(CONTROL.format(version=__version__, architecture=architecture, size=size))
+    for name, text in (("preinst", GUARD), ("prerm", GUARD), ("postrm", POSTRM)):
+        (place / name).write_text(text)
+        (place / name).chmod(0o755)
