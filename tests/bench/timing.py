@@ -1,4 +1,4 @@
-"""Times commands in turn on a node: medians of wall and CPU seconds, as JSON. Runs there, with the standard library."""
+"""Times commands in turn on a node: medians of wall and CPU seconds, as JSON. Standard library only."""
 
 import json
 import os
