@@ -16,7 +16,8 @@ from bai_wizard.doctor.text import WORDS, Planner, counts, remedy_lines
 STYLE = """
 body { font: 11pt/1.4 sans-serif; max-width: 48em; margin: 2em auto; padding: 0 1em; color: #111; background: #fff }
 h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.4em 0 .3em }
-table { border-collapse: collapse; margin: .4em 0 } th, td { border: 1px solid #999; padding: .15em .5em; text-align: left;
+table { border-collapse: collapse; margin: .4em 0 }
+th, td { border: 1px solid #999; padding: .15em .5em; text-align: left;
 vertical-align: top; overflow-wrap: anywhere } pre { background: #f3f3f3; padding: .5em; white-space: pre-wrap }
 code { font-size: .9em } @media print { body { margin: 0; max-width: none } h2, tr { break-inside: avoid } }
 """

@@ -64,6 +64,10 @@ def open_keys(node: ContainerNode) -> None:
     node.run(["chmod", "0666", "/home/bai/.ssh/authorized_keys"], check=True)
 
 
+def open_home(node: ContainerNode) -> None:
+    node.run(["chmod", "0777", "/home/bai"], check=True)
+
+
 def overridden(node: ContainerNode) -> None:
     node.write("/etc/sysctl.d/99-zz-site.conf", "net.ipv4.tcp_fin_timeout = 55\n")
 
@@ -72,7 +76,7 @@ HEALED = (
     Planted("sysctl-quoted-value", sysctl_file),
     Planted("sysctl-overridden", overridden),
     Planted("tuning.live", live_value),
-    Planted("account.ssh-modes", open_keys),
+    Planted("account.home", open_home),
 )
 
 

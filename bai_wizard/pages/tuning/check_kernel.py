@@ -226,8 +226,9 @@ def other_file(machine: Machine, context: Context) -> Finding:
 
 
 CHECKS = (
-    OVERRIDDEN.check(overridden),
-    QUOTED.check(quoted),
+    # A refused line overrides nothing; whether it would without its quotes is asked once they are gone.
+    QUOTED.check(quoted, root_cause=True),
+    OVERRIDDEN.check(overridden, needs=(QUOTED.id,)),
     LIVE.check(live),
     FAILED.check(failed),
     LOWERED.check(lowered),

@@ -1,0 +1,104 @@
+"""Each neighbour: seen when it is wrong, silent when it looks wrong and is not, and never with a fix button."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.state import Entry, Key, Package, State, Unit
+from bai_wizard.doctor.children import look
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.pages.node import neighbours
+
+UFW = "Status: active\n\nTo                         Action      From\n--                         ------      ----\n"
+PERIODIC = 'APT::Periodic::Unattended-Upgrade "1";\n'
+COMPUTE = "6001:6019,30000:32000,38200,39200,40128/tcp ALLOW       10.0.0.0/8\n"
+Given = tuple[Mapping[Key, State], Mapping[tuple[str, ...], str], Mapping[str, str]]
+
+
+def file(path: str, text: str = "") -> tuple[Key, State]:
+    return Key("file", path), Entry("file", 0, 0, 0o644, text.encode())
+
+
+def unit(name: str, since: float) -> tuple[Key, State]:
+    return Key("unit", f"{name}.service"), Unit("enabled", "active", since)
+
+
+def run_of(host: str) -> tuple[Key, State]:
+    return file(f"{neighbours.RUNS}/20260101T000000Z-aaaa/run.json", json.dumps({"host": host}))
+
+
+UPGRADES = {Key("package", "unattended-upgrades"): Package("2.9")}
+DRIVER = {"/sys/module/nvidia/version": "580.1"}
+KERNELS = dict([file("/boot/vmlinuz-6.8.0-9-generic"), file("/boot/vmlinuz-6.8.0-45-generic")])
+V2 = {"/sys/fs/cgroup/cgroup.controllers": "cpu memory"}
+WRONG: dict[str, Given] = {
+    "node.two-clocks": (dict([unit("chrony", 1.0), unit("systemd-timesyncd", 2.0)]), {}, {}),
+    "node.ports": ({}, {("ufw", "status"): UFW + "22/tcp  ALLOW  Anywhere\n"}, {}),
+    "node.cgroups": ({}, {}, {}),
+    "node.unattended": (UPGRADES, {("apt-config",): PERIODIC, ("dpkg-query",): "install nvidia-driver-580\n"}, {}),
+    "node.hostname": (dict([file("/etc/hostname", "gpu01\n"), run_of("old")]), {}, {}),
+    "node.disk-layout": (dict([file("/var/x")]), {("df",): "h\n/ 20000000000 5\n/ 20000000000 5\n"}, {}),
+    "node.next-kernel": (KERNELS, {("find", "/lib/modules/6.8.0-45-generic/"): ""}, DRIVER),
+}
+RIGHT: dict[str, Given] = {
+    "node.two-clocks": (dict([unit("chrony", 1.0), unit("chronyd", 1.0)]), {}, {}),
+    "node.ports": ({}, {("ufw", "status"): UFW + COMPUTE}, {}),
+    "node.cgroups": ({}, {}, V2),
+    "node.unattended": (UPGRADES, {("apt-config",): PERIODIC, ("dpkg-query",): "hold nvidia-driver-580\n"}, {}),
+    "node.hostname": (dict([file("/etc/hostname", "gpu01.corp\n"), run_of("gpu01")]), {}, {}),
+    "node.disk-layout": (dict([file("/var/x")]), {("df",): "h\n/ 900000000000 5\n/ 900000000000 5\n"}, {}),
+    "node.next-kernel": (KERNELS, {("find", "/lib/modules/6.8.0-45-generic/"): "/lib/x/nvidia.ko.zst\n"}, DRIVER),
+}
+SILENT: dict[str, Given] = {
+    "node.ports": ({}, {("ufw", "status"): "Status: inactive\n", ("nft",): "chain input { policy accept; }"}, {}),
+    "node.unattended": (
+        UPGRADES,
+        {
+            ("apt-config",): PERIODIC + 'Unattended-Upgrade::Package-Blacklist:: "nvidia-";\n',
+            ("dpkg-query",): "install nvidia-driver-580\n",
+        },
+        {},
+    ),
+}
+
+
+def found(id: str, given: Given) -> Finding:
+    states, looks, kernel = given
+    answers = {argv: Completed(0, out, "") for argv, out in looks.items()}
+    machine = SimulatedMachine(states, Surroundings(looks=answers, kernel=kernel))
+    check = next(each for each in neighbours.CHECKS if each.id == id)
+    (finding,) = look(check, machine, Context(host="gpu01"))
+    assert finding.owner == "site"
+    assert finding.remedy == ()
+    return finding
+
+
+def test_every_neighbour_has_both_sides() -> None:
+    ids = {check.id for check in neighbours.CHECKS}
+    assert set(WRONG) == set(RIGHT) == ids
+
+
+@pytest.mark.parametrize("id", WRONG)
+def test_seen_when_wrong(id: str) -> None:
+    finding = found(id, WRONG[id])
+    assert finding.result in ("problem", "warning"), finding
+    assert finding.evidence
+    assert finding.guidance
+
+
+@pytest.mark.parametrize("given", [(RIGHT, id) for id in RIGHT] + [(SILENT, id) for id in SILENT], ids=str)
+def test_silent_when_right(given: tuple[dict[str, Given], str]) -> None:
+    table, id = given
+    assert found(id, table[id]).result == "ok"
+
+
+def test_ports_are_listed_for_the_security_team() -> None:
+    told = " ".join(each.what for each in found("node.ports", WRONG["node.ports"]).evidence)
+    assert "6001-6019" in told
+    assert "30000-32000" in told
