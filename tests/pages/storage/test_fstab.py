@@ -46,6 +46,11 @@ def test_a_second_volume_joins_the_block_and_a_change_stays_in_its_line() -> Non
     assert [entry.target for entry in foreign_entries(changed)] == ["/", "/media/cdrom0"]
 
 
+def test_a_line_that_stands_twice_in_our_block_is_kept_once() -> None:
+    text = f"{MARKERS.begin}\n{LINE}\n{LINE.replace('hard', 'ro')}\n{MARKERS.end}\n"
+    assert put_entry(text, LINE, "/vfroot/vol1") == f"{MARKERS.begin}\n{LINE}\n{MARKERS.end}\n"
+
+
 lines = some.lists(
     some.text(some.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=40).filter(
         lambda line: line.strip() not in (MARKERS.begin, MARKERS.end)

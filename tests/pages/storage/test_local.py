@@ -85,6 +85,14 @@ def test_owner_check_looks_and_changes_nothing() -> None:
     assert plan_of(PAGE, table, node()).blocked()
 
 
+def test_an_empty_volume_without_version_file_is_told_where_it_is_only_looked_at() -> None:
+    table = {"volumes": [{"name": "local", "type": "local", "owner": "check", "version_file": "check"}]}
+    machine = node(states={Key("file", "/vfroot/local"): Entry("directory", 1100, 1100, 0o755)})
+    plan = plan_of(PAGE, table, machine)
+    assert plan.is_empty()
+    assert "is empty and has no version.txt" in shown(plan)
+
+
 def test_paths_outside_vfroot_only_if_told() -> None:
     volume = {"name": "data", "type": "local", "path": "/srv/data"}
     with pytest.raises(ValidationError, match="outside"):
