@@ -1,0 +1,105 @@
+"""ansible-core for the tests, from PyPI into the cache, and playbooks run by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cache import CHECKOUT, cache_directory, locked
+from tests.node.container import ContainerNode
+
+COLLECTIONS = CHECKOUT / "integrations/ansible"
+OPTIONS = (
+    "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR -o ConnectTimeout=20 "
+    "-o ControlMaster=auto -o ControlPersist=60"
+)
+
+
+def ansible(version: str = "") -> Path:
+    """The directory with ansible-playbook of that release (`2.17`); the newest without one. Kept between runs."""
+    place = cache_directory() / f"ansible-{version or 'newest'}"
+    with locked(place.name):
+        if not (place / "bin/ansible-playbook").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+            wanted = f"ansible-core=={version}.*" if version else "ansible-core"
+            pip = [str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", wanted]
+            subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
+    return place / "bin"
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a play ended: exit status, its whole text, counts by host, and each host's results in order."""
+
+    rc: int
+    text: str
+    stats: dict[str, dict[str, int]]
+    results: dict[str, list[dict[str, Any]]]
+
+    def changed(self) -> dict[str, int]:
+        """How many tasks changed something, by host."""
+        return {host: counts["changed"] for host, counts in self.stats.items()}
+
+
+class Fleet:
+    """Nodes that one key opens, and the control machine's side: inventory, key, playbooks."""
+
+    def __init__(self, directory: Path, nodes: list[ContainerNode], binaries: Path) -> None:
+        self.directory = directory
+        self.nodes = nodes
+        self._binaries = binaries
+        key = directory / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        public = Path(f"{key}.pub").read_text()
+        lines = []
+        for node in nodes:
+            node.write("/root/.ssh/authorized_keys", public, 0o600)
+            lines.append(f"{node.hostname} ansible_host={node.ssh_address()[0]}")
+        common = f"ansible_user=root\nansible_ssh_private_key_file={key}\nansible_python_interpreter=/usr/bin/python3"
+        (directory / "hosts").write_text("\n".join([*lines, "", "[all:vars]", common, ""]))
+
+    def play(self, playbook: str, *words: str, timeout: float = 400) -> Played:
+        """Runs a playbook: a name of the collection, or YAML that is written to a file first."""
+        if "\n" in playbook:
+            (self.directory / "play.yml").write_text(playbook)
+            playbook = str(self.directory / "play.yml")
+        environment = {
+            **os.environ,
+            "PATH": f"{self._binaries}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.directory),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_SSH_ARGS": OPTIONS,
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.directory / "cp"),
+            "ANSIBLE_PIPELINING": "true",
+            "ANSIBLE_RETRY_FILES_ENABLED": "false",
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
+            "ANSIBLE_STDOUT_CALLBACK": "as_json",
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        argv = ["ansible-playbook", "-i", str(self.directory / "hosts"), playbook, *words]
+        done = subprocess.run(
+            argv, env=environment, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout, check=False,
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        found = [line for line in done.stdout.splitlines() if line.startswith('{"played"')]
+        if not found:
+            raise AssertionError(f"ansible-playbook ended with {done.returncode}\n{text}")
+        told = json.loads(found[-1])["played"]
+        return Played(done.returncode, text, told["stats"], told["results"])
+
+
+def syntax(binaries: Path, playbook: Path) -> subprocess.CompletedProcess[str]:
+    """Ansible's syntax check of a playbook and the roles it names."""
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"}
+    argv = [str(binaries / "ansible-playbook"), "--syntax-check", "-i", "localhost,", str(playbook)]
+    return subprocess.run(
+        [*argv, "-e", "bai_wizard_answers_file=/dev/null"],
+        env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""Fixtures: a fleet of container nodes, and the control machine's Ansible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.ansible import Fleet, ansible
+from tests.node.conftest import node_factory, node_images
+from tests.node.container import ContainerNode
+from tests.node.docker import Docker
+
+__all__ = ["node_factory", "node_images"]
+
+
+@pytest.fixture
+def fleet_of(
+    docker_engine: Docker, node_images: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., Fleet]]:
+    """Starts so many nodes; `version` is Ansible's release, the newest without one."""
+    nodes: list[ContainerNode] = []
+
+    def start(number: int, version: str = "") -> Fleet:
+        for _ in range(number):
+            nodes.append(ContainerNode(docker_engine, node_images("trixie")))
+        return Fleet(tmp_path, nodes, ansible(version))
+
+    yield start
+    for node in nodes:
+        node.close()

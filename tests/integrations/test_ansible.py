@@ -1,0 +1,150 @@
+"""The Ansible collection against container nodes over ssh."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.integrations.ansible import COLLECTIONS, Fleet
+
+MODULE = COLLECTIONS / "ansible_collections/bai/wizard/plugins/modules/node.py"
+PASSWORD = "correct-horse-battery"
+ANSWERS = """
+version = 1
+[node]
+roles = ["compute"]
+[account]
+username = "bai"
+sudo = "password"
+password = { file = "/root/bai.password" }
+[tuning]
+profile = "official"
+"""
+FleetOf = Callable[..., Fleet]
+
+
+@pytest.fixture
+def prepared_answers() -> Callable[[Fleet], tuple[str, str]]:
+    """Puts the answers beside the playbook and the password on the nodes; gives the playbook's extra variables."""
+
+    def put(fleet: Fleet) -> tuple[str, str]:
+        (fleet.directory / "answers.toml").write_text(ANSWERS)
+        for node in fleet.nodes:
+            node.write("/root/bai.password", PASSWORD, 0o600)
+        return "-e", f"bai_wizard_answers_file={fleet.directory}/answers.toml"
+
+    return put
+
+
+def number(request: pytest.FixtureRequest) -> int:
+    """Twenty nodes in a soak, else as many as two cores carry."""
+    return 20 if request.config.getoption("--soak") else 3
+
+
+@pytest.mark.needs_node
+def test_a_fleet_is_prepared_and_one_broken_node_stops_no_other(
+    fleet_of: FleetOf, request: pytest.FixtureRequest, prepared_answers: Callable[[Fleet], tuple[str, str]]
+) -> None:
+    fleet = fleet_of(number(request))
+    words = prepared_answers(fleet)
+    broken, *sound = fleet.nodes
+    broken.run(["useradd", "--uid", "1100", "somebody"], check=True)
+
+    shown = fleet.play("bai.wizard.prepare", *words, "--check", "--diff")
+    assert shown.changed() == {broken.hostname: 0, **{node.hostname: 1 for node in sound}}
+    headers = {part.get("before_header", "") for part in shown.results[sound[0].hostname][-1]["diff"]}
+    assert any("/etc/sysctl.d/" in header for header in headers)
+    assert sound[0].run(["id", "bai"]).rc != 0, "check mode changed the node"
+
+    first = fleet.play("bai.wizard.prepare", *words)
+    assert first.changed() == {broken.hostname: 0, **{node.hostname: 1 for node in sound}}
+    assert first.rc != 0
+    assert "somebody" in first.results[broken.hostname][-1]["msg"]
+    for node in sound:
+        assert node.run(["id", "-u", "bai"]).out.strip() == "1100"
+        assert first.results[node.hostname][-1]["run"]
+
+    again = fleet.play("bai.wizard.prepare", *words)
+    assert again.changed() == {node.hostname: 0 for node in fleet.nodes}
+    for played in (shown, first, again):
+        assert PASSWORD not in played.text
+        assert "bai.password" not in played.text, "the answers stand in Ansible's output"
+
+
+@pytest.mark.needs_node
+def test_a_run_is_begun_and_watched(fleet_of: FleetOf, prepared_answers: Callable[[Fleet], tuple[str, str]]) -> None:
+    fleet = fleet_of(1)
+    prepared_answers(fleet)
+    play = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - bai.wizard.node: {state: started, answers: "{{ lookup('file', 'answers.toml') }}"}
+      register: begun
+    - bai.wizard.node: {state: watched, run: "{{ begun.run }}"}
+      register: seen
+      until: seen.ended
+      retries: 60
+      delay: 1
+    - bai.wizard.node: {state: detected}
+    - bai.wizard.node: {state: undone, run: "{{ begun.run }}"}
+"""
+    played = fleet.play(play)
+    assert played.rc == 0, played.text
+    begun, seen, detected, undone = played.results[fleet.nodes[0].hostname]
+    assert begun["run"] == seen["run"]
+    assert {step["outcome"] for step in seen["steps"]} <= {"changed", "unchanged", "skipped"}
+    assert detected["pages"]["account"]
+    assert undone["changed"]
+    assert fleet.nodes[0].run(["id", "bai"]).rc != 0
+
+
+@pytest.mark.needs_node
+@pytest.mark.soak
+@pytest.mark.parametrize("version", ["2.17", "2.18", "2.19"])
+def test_older_releases_of_ansible(
+    fleet_of: FleetOf, version: str, prepared_answers: Callable[[Fleet], tuple[str, str]]
+) -> None:
+    fleet = fleet_of(1, version)
+    words = prepared_answers(fleet)
+    assert [fleet.play("bai.wizard.prepare", *words).changed()[fleet.nodes[0].hostname] for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.needs_node
+def test_a_connection_costs_little_more_than_ssh(
+    fleet_of: FleetOf,
+    prepared_answers: Callable[[Fleet], tuple[str, str]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """A converged play is one task: its wall time is told, and bounded loosely."""
+    fleet = fleet_of(2)
+    words = prepared_answers(fleet)
+    fleet.play("bai.wizard.prepare", *words)
+    begun = time.monotonic()
+    assert fleet.play("bai.wizard.prepare", *words).rc == 0
+    took = time.monotonic() - begun
+    record_property("converged play, 2 nodes, seconds", round(took, 2))
+    assert took < 60
+
+
+def test_the_module_imports_only_what_it_may() -> None:
+    """GPL code of Ansible must not be linked in: of its module_utils only the BSD-licensed `basic`."""
+    imported = set()
+    for item in ast.walk(ast.parse(MODULE.read_text())):
+        if isinstance(item, ast.ImportFrom):
+            imported.add(item.module)
+        elif isinstance(item, ast.Import):
+            imported |= {name.name for name in item.names}
+    assert {name for name in imported if name and name.startswith("ansible")} == {"ansible.module_utils.basic"}
+
+
+def test_every_file_of_the_collection_can_be_read() -> None:
+    """By Ansible's own syntax check, without a node."""
+    from tests.integrations.ansible import ansible, syntax
+
+    for playbook in sorted((COLLECTIONS / "ansible_collections/bai/wizard/playbooks").glob("*.yml")):
+        done = syntax(ansible(), playbook)
+        assert done.returncode == 0, done.stderr
