@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.blocks import BlockDamaged, find_blocks
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.aliases.facts import AliasesFacts
 from bai_wizard.pages.aliases.plan import steps
@@ -12,6 +13,9 @@ from bai_wizard.pages.aliases.probe import probe
 from bai_wizard.pages.aliases.settings import AliasesSettings
 from bai_wizard.steps.hosts import MARKERS
 from bai_wizard.steps.hosts_lines import is_own, parse_lines
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 
 def checks() -> tuple[Check, ...]:
