@@ -15,8 +15,8 @@ from bai_wizard.core.secret import Secret, use_resolver
 from bai_wizard.core.state import Key, Password, States
 from bai_wizard.machine.libcrypt import belongs_to, hash_of
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.account.page import PAGE
 from bai_wizard.pages.account.checks import CHECKS
+from bai_wizard.pages.account.page import PAGE
 from tests.pages.storage.cycle import plan_of, run, shown
 from tests.pages.ubuntu import bai, file, ubuntu
 

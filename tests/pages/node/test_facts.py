@@ -7,8 +7,8 @@ import json
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Absent, Known, Unknown
 from bai_wizard.core.machine import Completed
-from bai_wizard.pages.node.page import PAGE, now
 from bai_wizard.pages.node.facts import Disk, Network, NodeFacts, Processor, Release
+from bai_wizard.pages.node.page import PAGE, now
 from bai_wizard.pages.node.parse import parse_cpuinfo, parse_df, parse_ip, parse_lscpu, parse_release
 from bai_wizard.pages.node.probe import DF
 from bai_wizard.pages.node.settings import NetworkSettings

@@ -13,9 +13,9 @@ from bai_wizard.core.primitives.pythons import PackageSources
 from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
 from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.python.page import PAGE
 from bai_wizard.pages.python.catalogue import choose
 from bai_wizard.pages.python.facts import PipSettings, PythonFacts
+from bai_wizard.pages.python.page import PAGE
 from bai_wizard.pages.python.plan import build_packages, steps
 from bai_wizard.pages.python.settings import PythonSettings
 from bai_wizard.pages.python.sources import package_sources, proxy_for

@@ -84,7 +84,7 @@ def test_an_account_comes_and_goes_to_the_byte(machine: LocalMachine, node: Path
     assert not (node / "home").exists()
     for inverse in reversed(back):
         assert inverse is not None
-        machine.perform(inverse)  # type: ignore[arg-type]
+        machine.perform(inverse)
     assert state_of(node) == before
 
 
@@ -95,7 +95,7 @@ def test_a_user_goes_and_its_group_stays(machine: LocalMachine, node: Path) -> N
     before = state_of(node)
     inverse = do(machine, AddUser("bai", 1100, 1100, "", "/home/bai", "/bin/bash"))
     assert inverse is not None
-    machine.perform(inverse)  # type: ignore[arg-type]
+    machine.perform(inverse)
     assert state_of(node) == before
 
 
@@ -105,7 +105,7 @@ def test_a_password_and_its_day_come_back(machine: LocalMachine, node: Path) -> 
     inverse = do(machine, SetPassword("ubuntu", Secret(HASH)))
     assert state_of(node) != before
     assert inverse is not None
-    machine.perform(inverse)  # type: ignore[arg-type]
+    machine.perform(inverse)
     assert state_of(node) == before
 
 
@@ -139,7 +139,7 @@ def test_no_hash_stands_in_an_argument_list(
     monkeypatch.setenv("PATH", f"{spy}:{os.environ['PATH']}")
     inverse = do(machine, SetPassword("ubuntu", Secret(HASH)))
     assert inverse is not None
-    machine.perform(inverse)  # type: ignore[arg-type]
+    machine.perform(inverse)
     seen = (node / "seen").read_text()
     assert "chpasswd" in seen
     assert HASH not in seen
@@ -161,7 +161,7 @@ def test_files_come_and_go(machine: LocalMachine, node: Path) -> None:
     back = [do(machine, primitive) for primitive in wanted]
     for inverse in reversed(back):
         assert inverse is not None
-        machine.perform(inverse)  # type: ignore[arg-type]
+        machine.perform(inverse)
     assert {name: machine.entry(f"/etc/{name}") for name in machine.names("/etc")} == before
 
 
@@ -220,7 +220,7 @@ def test_the_immutable_attribute(machine: LocalMachine, node: Path) -> None:
             machine.perform(WriteFile("/guard/x", b""))
     finally:
         assert inverse is not None
-        machine.perform(inverse)  # type: ignore[arg-type]
+        machine.perform(inverse)
     assert machine.state(Key("immutable", "/guard")) is None
     machine.perform(WriteFile("/guard/x", b"", os.geteuid(), os.getegid()))
 

@@ -63,7 +63,7 @@ def do_all(machine: SimulatedMachine, wanted: tuple[Primitive, ...]) -> list[Pri
         machine.perform(primitive)
         if inverse is not None:
             back.append(inverse)
-    return list(reversed(back))  # type: ignore[arg-type]
+    return list(reversed(back))
 
 
 @settings(max_examples=50, deadline=None)
