@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 
-from bai_wizard.core.errors import AnswersError, PreflightError, StepFailed, WizardError
-from bai_wizard.exits import ExitCode
+TYPE_CHECKING = False  # as type checkers know it; `typing` itself would cost `--version` a good part of its time
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from bai_wizard.exits import ExitCode
 
 # Sub-command → module under `bai_wizard.commands` with `run(arguments) -> ExitCode`.
 COMMANDS = {
@@ -26,7 +28,9 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; also the source of completions and the man page."""
-    top = argparse.ArgumentParser(
+    from argparse import SUPPRESS, ArgumentParser
+
+    top = ArgumentParser(
         prog="bai-wizard",
         description="Prepares a node for Backend.AI: shows every change, survives a lost connection, "
         "verifies that it took effect, and takes it back.",
@@ -46,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--serial", action="store_true", help="few bytes: for slow lines")
     top.add_argument("--lang", metavar="LANG", help="language of the screens: en, ko")
     _add_headless(top)
-    top.add_argument("--root", metavar="DIR", default="/", help=argparse.SUPPRESS)
+    top.add_argument("--root", metavar="DIR", default="/", help=SUPPRESS)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_commands(commands)
     return top
@@ -69,39 +73,39 @@ def _add_headless(top: argparse.ArgumentParser) -> None:
 
 
 def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from argparse import SUPPRESS
+
     made = {name: commands.add_parser(name, help=help, description=help) for name, help in COMMANDS.items()}
     execute = commands.add_parser("_execute")
     execute.add_argument("run")
     execute.add_argument("--digest", required=True)
     for each in (*made.values(), execute):
-        each.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        each.add_argument("--root", metavar="DIR", default=SUPPRESS, help=SUPPRESS)
     made["check"].add_argument("file", metavar="FILE")
     made["check"].add_argument("--host", default="", help="check as this host (for [[override]])")
     made["answers"].add_argument("--from-node", action="store_true", help="filled with what this node has")
     for name in ("detect", "doctor", "runs", "attach", "resume", "undo"):
-        made[name].add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON, for programs")
+        made[name].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")
     for name in ("attach", "resume", "undo"):
         made[name].add_argument(
             "run", nargs="?", default="", help="the run's id or an end of it; default: the newest"
         )
-    made["undo"].add_argument(
-        "--plan", action="store_true", default=argparse.SUPPRESS, help="show it, change nothing"
-    )
+    made["undo"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
     made["undo"].add_argument("--force", action="store_true", help="also where somebody edited since")
-    made["resume"].add_argument(
-        "--plan", action="store_true", default=argparse.SUPPRESS, help="show it, change nothing"
-    )
+    made["resume"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
     made["compare"].add_argument("reports", metavar="REPORT", nargs="+", help="files made by --report N.json")
-    made["compare"].add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON, for programs")
+    made["compare"].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")
     _add_doctor(made["doctor"])
 
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
     doctor.add_argument("--only", metavar="ID,…", default="", help="only these checks")
     doctor.add_argument("--skip", metavar="ID,…", default="", help="all but these checks")
     doctor.add_argument("--error", metavar="TEXT", help="find the failure that says this; «-» reads standard input")
     doctor.add_argument(
-        "--yes-interrupt", metavar="WHAT,…", default=argparse.SUPPRESS, help="with --fix: what it may interrupt"
+        "--yes-interrupt", metavar="WHAT,…", default=SUPPRESS, help="with --fix: what it may interrupt"
     )
     doctor.add_argument("--fix", metavar="ID", help="show, confirm and apply the remedy, then check again")
     doctor.add_argument("--yes", action="store_true", help="with --fix, --bundle: without asking")
@@ -110,10 +114,8 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     )
     doctor.add_argument("--bundle", metavar="FILE", help="write a support bundle, masked")
     doctor.add_argument("--from", metavar="BUNDLE", dest="from_bundle", help="look at a bundle instead of this node")
-    doctor.add_argument(
-        "--report", metavar="FILE", default=argparse.SUPPRESS, help="one page for people (.md, .html)"
-    )
-    doctor.add_argument("--answers", metavar="FILE", default=argparse.SUPPRESS, help="check against these answers")
+    doctor.add_argument("--report", metavar="FILE", default=SUPPRESS, help="one page for people (.md, .html)")
+    doctor.add_argument("--answers", metavar="FILE", default=SUPPRESS, help="check against these answers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +125,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bai_wizard import __version__
 
         print(f"bai-wizard {__version__}")
-        return ExitCode.OK
+        return 0
+    return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    import gc
+
+    from bai_wizard.core.errors import AnswersError, PreflightError, StepFailed, WizardError
+    from bai_wizard.exits import ExitCode
+
+    # Nearly all that a short run makes (modules, classes, schemas) it keeps: looking through it for garbage is a
+    # tenth of its time. A long run still collects, after more.
+    gc.set_threshold(100_000)
     arguments = parser().parse_args(words)
     arguments.words = words
     try:
@@ -167,6 +181,7 @@ def _bug(error: Exception) -> ExitCode:
     import traceback
 
     from bai_wizard.core.secret import redact
+    from bai_wizard.exits import ExitCode
 
     text = "".join(traceback.format_exception(error, limit=-8))
     print(redact(text), file=sys.stderr)

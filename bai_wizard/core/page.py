@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Check
-from bai_wizard.core.machine import Machine
-from bai_wizard.core.step import Step
-from bai_wizard.core.view import NodeView
+if TYPE_CHECKING:
+    from bai_wizard.core.context import Context
+    from bai_wizard.core.finding import Check
+    from bai_wizard.core.machine import Machine
+    from bai_wizard.core.step import Step
+    from bai_wizard.core.view import NodeView
 
 Settings = Any
 Facts = Any

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from bai_wizard.core.codec import KEPT, SHOWN, Codec
@@ -82,5 +80,8 @@ class Plan:
 
     def digest(self) -> str:
         """sha256 over the whole plan with its secrets: what was confirmed is what is done."""
+        import json
+        from hashlib import sha256
+
         canonical = json.dumps(self.to_json(KEPT), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return sha256(canonical.encode()).hexdigest()

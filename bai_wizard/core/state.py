@@ -8,7 +8,6 @@ journalling it and undoing it all speak in these terms.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import ClassVar, Literal, NamedTuple
 
 from bai_wizard.core.secret import Secret
@@ -41,6 +40,8 @@ class Entry:
 
     def digest(self) -> str:
         """sha256 of a file's content in hex; empty for anything else."""
+        from hashlib import sha256
+
         return sha256(self.content).hexdigest() if self.content is not None else ""
 
     def text(self) -> str | None:

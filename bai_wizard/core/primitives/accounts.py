@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import ClassVar
 
 from bai_wizard.core.change import Change
@@ -173,6 +172,8 @@ class SetPassword(BasePrimitive):
         # Before and after are told apart without being shown: two plans with other hashes must differ.
         # An account that this plan makes starts locked, which counts as having no password.
         old = before.hash.reveal() if isinstance(before, Password) else "*"
+        from hashlib import sha256
+
         token = sha256(f"{old}\0{self.hash.reveal()}".encode()).hexdigest()[:16]
         locked = self.hash.reveal().startswith(("*", "!"))
         return Change(f"password of {self.user}", "modify", attributes="locked" if locked else "set", token=token)

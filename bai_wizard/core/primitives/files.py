@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import ClassVar, Literal
 
 from bai_wizard.core.change import Change
@@ -54,6 +53,8 @@ class WriteFile(PathPrimitive):
         if not self.secret:
             return shown
         old = before.digest() if isinstance(before, Entry) else ""
+        from hashlib import sha256
+
         token = sha256(f"{old}{sha256(self.content).hexdigest()}".encode()).hexdigest()[:16]
         return replace(shown, before=None, after=None, token=token)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from bai_wizard.core.finding import Check
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.page import Page
 from bai_wizard.pages.accelerators.plan import steps
 from bai_wizard.pages.accelerators.probe import probe
 from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
 from bai_wizard.pages.accelerators.summary import now
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 
 def checks() -> tuple[Check, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from bai_wizard.core.finding import Check
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.page import Page
 from bai_wizard.pages.images.facts import ImagesFacts
 from bai_wizard.pages.images.plan import lends, predict, steps
 from bai_wizard.pages.images.probe import probe
 from bai_wizard.pages.images.settings import ImagesSettings
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 WORDS = {
     "here": "here",

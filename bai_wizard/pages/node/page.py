@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bai_wizard.core.facts import Fact, Known, Unknown
-from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.node.facts import Network, NodeFacts, Processor, Release
 from bai_wizard.pages.node.plan import steps
 from bai_wizard.pages.node.probe import probe
 from bai_wizard.pages.node.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 T = TypeVar("T")
 GIB = 2**30

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Fact, Known, Unknown
-from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page, Sheet
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.plan import steps
 from bai_wizard.pages.python.probe import probe
 from bai_wizard.pages.python.settings import PythonSettings
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 
 def checks() -> tuple[Check, ...]:

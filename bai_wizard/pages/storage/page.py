@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
 from bai_wizard.pages.storage.plan import steps
 from bai_wizard.pages.storage.probe import predict, probe
 from bai_wizard.pages.storage.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 
 def checks() -> tuple[Check, ...]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.facts import Known
-from bai_wizard.core.finding import Check
 from bai_wizard.core.page import Page
 from bai_wizard.pages.tuning.facts import TuningFacts
 from bai_wizard.pages.tuning.plan import steps
 from bai_wizard.pages.tuning.probe import probe
 from bai_wizard.pages.tuning.settings import TuningSettings
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Check
 
 
 def checks() -> tuple[Check, ...]:
