@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.segment import Segment
 from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.geometry import Offset
 
 from bai_wizard.wizard.console import Console
@@ -41,6 +41,7 @@ class TerminalMixin:
 
     console_kind: Console
     focused: Any
+    no_color: bool
     _cursor = Offset(0, 0)
 
     @property
@@ -61,8 +62,10 @@ class TerminalMixin:
         self._cursor = value
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, and ours."""
-        filters = [*super().get_line_filters()]  # type: ignore[misc]
+        """Textual's filters, and ours. Without colours means attributes only: Textual's own way is shades of grey."""
+        filters: list[LineFilter] = [*super().get_line_filters()]  # type: ignore[misc]
+        if self.no_color:
+            filters = [each for each in filters if not isinstance(each, Monochrome | NoColor)] + [NoColor()]
         return [*filters, AsciiFilter()] if self.console_kind.ascii else filters
 
     def listen_to_signals(self) -> None:

@@ -21,7 +21,7 @@ from tests.tui.fakes import FakeMachine, FakePages, fake_desk
 SMALL = (80, 24)
 LARGE = (120, 40)
 # How long a test waits for something that has to come, in seconds; generous, for machines that are busy.
-PATIENCE = 30.0
+PATIENCE = 20.0
 
 
 class Sitting:

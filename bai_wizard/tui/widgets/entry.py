@@ -40,6 +40,8 @@ class TypedField(Field):
     async def _edit(self) -> None:
         if self.editor is None:
             self.editor = self.make_editor()
+            # The terminal's own cursor blinks, if it does; ours would wake the screen twice a second.
+            self.editor.cursor_blink = False
             self.editor.styles.margin = (0, 0, 0, self.lines_begin.x)
             self.can_focus = False
             await self.mount(self.editor)
