@@ -1,7 +1,7 @@
-"""What the doctor asks of Docker."""
+"""The checks of the docker page."""
 
 from __future__ import annotations
 
-from bai_wizard.core.finding import Check
+from bai_wizard.pages.docker import check_apt, check_config, check_engine, check_network
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS = (*check_engine.CHECKS, *check_config.CHECKS, *check_network.CHECKS, *check_apt.CHECKS)
