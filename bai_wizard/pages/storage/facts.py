@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bai_wizard.core.facts import Absent, Fact
+from bai_wizard.core.facts import Absent, Fact, Known, Unknown
 from bai_wizard.core.state import Entry, Mount
 
 
@@ -30,6 +30,14 @@ class VolumeFacts:
     unknown_hosts: tuple[str, ...] = ()
     device: str = ""
     client: bool = True
+
+    @property
+    def silent(self) -> str:
+        """Why a mounted volume does not answer; empty where it does. Room is asked of the server every time, while
+        owner and mode may come from the client's memory for a minute after the server has gone."""
+        if not isinstance(self.mount, Known):
+            return ""
+        return next((fact.reason for fact in (self.top, self.free) if isinstance(fact, Unknown)), "")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ def now(facts: StorageFacts) -> tuple[tuple[str, str], ...]:
 
 
 def _told(volume: VolumeFacts) -> str:
+    if volume.silent:
+        return f"mounted, but it does not answer: {volume.silent}"
     if isinstance(volume.top, Unknown):
         return f"cannot tell: {volume.top.reason}"
     parts = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.step import Step
 from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.steps.directory import Directory
@@ -30,9 +29,8 @@ def top_steps(
 ) -> tuple[Step, ...]:
     """Owner and mode of the top directory as the answers say, then version.txt. A silent server keeps from both."""
     known = facts.volume(volume.name)
-    if known and isinstance(known.top, Unknown) and isinstance(known.mount, Known):
-        check = step_id(volume, "check")
-        return (VolumeCheck(id=check, path=volume.target, silent=known.top.reason),)
+    if known and known.silent:
+        return (VolumeCheck(id=step_id(volume, "check"), path=volume.target, silent=known.silent),)
     found: list[Step] = []
     if volume.owner == "set":
         found.append(
