@@ -22,6 +22,7 @@ COMMANDS = {
     "attach": "watch a run",
     "resume": "continue a run that was cut or waits for a reboot",
     "undo": "take a run back",
+    "bundle": "collect what these answers need, for nodes without a way out",
     "compare": "reports of several nodes side by side: what must be the same and is not comes first",
 }
 
@@ -65,6 +66,7 @@ def _add_headless(top: argparse.ArgumentParser) -> None:
     headless.add_argument("--detailed-exitcode", action="store_true", help="with --plan: 7 when there are changes")
     headless.add_argument("--only", metavar="P,P", default="", help="only these pages")
     headless.add_argument("--skip", metavar="P,P", default="", help="all but these pages")
+    headless.add_argument("--bundle", metavar="DIR", default="", help="take everything from this bundle")
     headless.add_argument("--json", action="store_true", help="JSON lines, one event each")
     headless.add_argument("--report", metavar="FILE", help="write a handover report (.md or .json)")
     headless.add_argument(
@@ -93,6 +95,11 @@ def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     made["undo"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
     made["undo"].add_argument("--force", action="store_true", help="also where somebody edited since")
     made["resume"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
+    made["bundle"].add_argument("file", metavar="FILE", help="the answers")
+    made["bundle"].add_argument("-o", "--output", metavar="DIR", required=True, help="where the bundle is made")
+    made["bundle"].add_argument(
+        "--host", action="append", default=[], metavar="HOST", help="for this node (for [[override]]); repeatable"
+    )
     made["compare"].add_argument("reports", metavar="REPORT", nargs="+", help="files made by --report N.json")
     made["compare"].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")
     _add_doctor(made["doctor"])

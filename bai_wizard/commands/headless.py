@@ -19,6 +19,10 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     machine = compose.local_machine(arguments.root)
     answers = load(arguments.headless, machine.host)
     wish = compose.wish_of(answers, only=_list(arguments.only), skip=_list(arguments.skip))
+    if arguments.bundle or "sources" in answers.tables:
+        from bai_wizard.bundle.redirect import from_bundle
+
+        wish = from_bundle(wish, arguments.bundle)
     if not arguments.plan:
         require_root(machine, arguments)
     compose.use_secrets_of(answers)

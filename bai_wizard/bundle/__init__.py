@@ -1,0 +1,1 @@
+"""Bundles: all that a set of answers needs, in one directory, for nodes without a way out."""

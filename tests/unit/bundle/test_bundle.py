@@ -1,0 +1,139 @@
+"""Making a bundle, and a node's answers that take from it. No network: mirror and wheels are files made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bai_wizard.answers.load import load
+from bai_wizard.bundle.manifest import damaged, read_manifest
+from bai_wizard.bundle.redirect import from_bundle
+from bai_wizard.cli import main
+from bai_wizard.compose import wish_of
+from bai_wizard.core.errors import PreflightError
+from bai_wizard.exits import ExitCode
+from bai_wizard.pages.python import catalogue
+from bai_wizard.pages.python.catalogue import Build
+
+CONTENT = b"an interpreter"
+IMAGE = b"an image"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a connected machine reaches: one build, three wheels, one image archive."""
+    place = tmp_path / "outside"
+    file = "cpython-3.13.7+20260101-install_only.tar.gz"
+    build = Build("key", "3.13.7", "20260101", platform.machine(), "", "install_only", f"https://outside/{file}",
+                  hashlib.sha256(CONTENT).hexdigest())  # fmt: skip
+    monkeypatch.setattr(catalogue, "builds", lambda: (build,))
+    (place / "20260101").mkdir(parents=True)
+    (place / "20260101" / file).write_bytes(CONTENT)
+    (place / "image.tar").write_bytes(IMAGE)
+    for name in ("pip", "setuptools", "wheel"):
+        with zipfile.ZipFile(place / f"{name}-99.0-py3-none-any.whl", "w") as wheel:
+            info = f"{name}-99.0.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return place
+
+
+def answers(outside: Path, extra: str = "", *, starter: str = "none") -> Path:
+    file = outside.parent / "answers.toml"
+    file.write_text(f"""version = 1
+[node]
+roles = ["compute"]
+[account]
+username = "bai"
+apply = false
+sudo = "no"
+[python]
+version = "3.13.7"
+mirror = "file://{outside}"
+find_links = ["{outside}"]
+[images]
+starter = "{starter}"
+archives = [ {{ file = "{outside}/image.tar", sha256 = "{hashlib.sha256(IMAGE).hexdigest()}" }} ]
+{extra}""")
+    return file
+
+
+def test_a_bundle_holds_what_the_answers_need_and_the_node_takes_from_it(outside: Path) -> None:
+    file, directory = answers(outside), outside.parent / "bundle"
+    assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OK
+    manifest = read_manifest(directory)
+    assert len(manifest.files) == 5
+    assert damaged(directory, manifest, hashes=True) == ()
+    wish = from_bundle(wish_of(load(str(file), "a01")), str(directory))
+    plain = json.dumps(wish.to_json())
+    assert str(outside) not in plain, "something is still taken from outside"
+    assert f"file://{directory}/python" in plain
+
+
+def test_collecting_again_fetches_nothing_and_completes_what_was_cut(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, directory = answers(outside), outside.parent / "bundle"
+    main(["bundle", str(file), "-o", str(directory)])
+    first = read_manifest(directory)
+    next(directory.glob("images/*")).unlink()
+    capsys.readouterr()
+    assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OK
+    said = capsys.readouterr().err
+    assert ("already here: cpython" in said, "fetching file://" in said) == (True, False)
+    assert read_manifest(directory) == first
+
+
+def test_what_a_bundle_lacks_is_said_when_it_is_made_and_refused_by_check(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = outside.parent / "bundle"
+    file = answers(outside, f'[docker]\n[sources]\nbundle = "{directory}"\n', starter="current")
+    assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OPTIONAL_FAILED
+    said = capsys.readouterr().out
+    assert "not in the bundle: [docker]" in said
+    assert "not in the bundle: [images]" in said
+    assert main(["check", str(file)]) == ExitCode.PREFLIGHT
+    assert "[docker]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "unfinished", "foreign"])
+def test_a_bundle_that_is_not_whole_is_refused(outside: Path, harm: str) -> None:
+    file, directory = answers(outside), outside.parent / "bundle"
+    main(["bundle", str(file), "-o", str(directory)])
+    image = next(directory.glob("images/*"))
+    if harm == "cut":
+        image.write_bytes(IMAGE[:-1])
+    elif harm == "gone":
+        image.unlink()
+    elif harm == "unfinished":
+        (directory / "manifest.json").unlink()
+    else:
+        manifest = (directory / "manifest.json").read_text()
+        (directory / "manifest.json").write_text(manifest.replace(platform.machine(), "vax"))
+    with pytest.raises(PreflightError):
+        from_bundle(wish_of(load(str(file), "a01")), str(directory))
+
+
+def test_other_content_of_the_same_size_is_seen_by_its_hash(outside: Path) -> None:
+    directory = outside.parent / "bundle"
+    main(["bundle", str(answers(outside)), "-o", str(directory)])
+    image = next(directory.glob("images/*"))
+    image.write_bytes(bytes(reversed(IMAGE)))
+    manifest = read_manifest(directory)
+    assert damaged(directory, manifest, hashes=False) == ()
+    assert damaged(directory, manifest, hashes=True) == (str(image.relative_to(directory)),)
+
+
+def test_an_archive_with_another_hash_is_not_taken(outside: Path) -> None:
+    file = answers(outside)
+    (outside / "image.tar").write_bytes(b"another image")
+    assert main(["bundle", str(file), "-o", str(outside.parent / "bundle")]) == ExitCode.FAILED
+    with pytest.raises(PreflightError, match="no complete bundle"):
+        read_manifest(outside.parent / "bundle")
