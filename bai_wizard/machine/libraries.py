@@ -12,8 +12,8 @@ from bai_wizard.machine.account import as_account
 if TYPE_CHECKING:
     from bai_wizard.machine.local import LocalMachine
 
-# Seconds; a healthy driver that was unloaded takes two or three to come up, on eight GPUs.
-NVML_DEADLINE = 10.0
+# Seconds; a healthy driver without persistence wakes each GPU first, which takes one or two for each.
+NVML_DEADLINE = 20.0
 CUDART_DEADLINE = 5.0
 # Major versions in the order in which Backend.AI's agent tries them (accelerator/cuda_open/nvidia.py).
 CUDART_MAJORS = (13, 12, 11, 10, 9, 8, 7, 6, 5)

@@ -49,7 +49,8 @@ def decide(settings: NvidiaSettings, facts: NvidiaFacts, devices: Iterable[int])
     if settings.driver == "keep" or facts.container:
         return Keep(loaded)
     same_branch = settings.driver in ("auto", branch_of(loaded))
-    if facts.is_healthy and same_branch:
+    devices = tuple(devices)
+    if facts.is_healthy and same_branch and not is_wrong_kind(facts, devices):
         return Keep(loaded)
     if isinstance(facts.nvml, Unknown) and loaded and settings.driver == "auto":
         return Refuse(
@@ -61,7 +62,13 @@ def decide(settings: NvidiaSettings, facts: NvidiaFacts, devices: Iterable[int])
             f"NVIDIA's own installer has put a driver here ({facts.runfile}), and packages would be mixed with its"
             ' files. Run «nvidia-uninstall» first, or take accelerators.nvidia.driver = "keep"'
         )
-    return _install(settings, facts, tuple(devices))
+    return _install(settings, facts, devices)
+
+
+def is_wrong_kind(facts: NvidiaFacts, devices: Iterable[int]) -> bool:
+    """True when closed modules are loaded for GPUs that need open ones, or the other way round."""
+    needs = {one.open for device in devices if (one := data.generation(device)) is not None}
+    return isinstance(facts.loaded, Known) and ("no" if facts.is_open else "only") in needs
 
 
 def _install(settings: NvidiaSettings, facts: NvidiaFacts, devices: tuple[int, ...]) -> Decision:

@@ -1,0 +1,1 @@
+"""What the doctor looks at in accelerators, one module a matter."""
