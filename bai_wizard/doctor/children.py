@@ -18,22 +18,43 @@ from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.secret import redact
 
+# A check that takes longer than this, in seconds, no longer holds up the others of its page.
+PATIENCE = 0.5
+
 
 @dataclass
 class _Batch:
-    """The checks of one page, being worked off by one child."""
+    """The checks of one page, being worked off by one child. Times are of the monotonic clock."""
 
     checks: list[Check]
     child: int = 0
     reader: int = -1
     buffer: bytes = b""
-    limit: float = 0.0
+    begun: float = 0.0
     ended: bool = False
     found: list[Finding] = field(default_factory=list)
 
+    @property
+    def limit(self) -> float:
+        """When the check at work is given up."""
+        return self.begun + self.checks[0].deadline if self.checks else self.begun
+
+    @property
+    def wakes(self) -> float:
+        """When to look at this batch again."""
+        return min(self.limit, self.begun + PATIENCE) if len(self.checks) > 1 else self.limit
+
+    def split(self) -> list[_Batch]:
+        """The checks behind the one at work, each apart; that one keeps its child and its deadline."""
+        behind, self.checks = self.checks[1:], self.checks[:1]
+        return [_Batch([check]) for check in behind]
+
 
 def look_all(checks: Sequence[Check], machine: Machine, context: Context) -> Iterator[Finding]:
-    """Yields findings as they come. A check over its deadline costs itself: «cannot tell», and the next goes on."""
+    """Yields findings as they come. A check over its deadline costs itself: «cannot tell», and the next goes on.
+
+    A slow one lets the others of its page go on beside it: many that hang take as long as the slowest deadline.
+    """
     batches: dict[str, _Batch] = {}
     for check in checks:
         batches.setdefault(check.page, _Batch([])).checks.append(check)
@@ -42,7 +63,7 @@ def look_all(checks: Sequence[Check], machine: Machine, context: Context) -> Ite
         _start(batch, machine, context, selector)
     try:
         while selector.get_map():
-            wait = min(key.data.limit for key in selector.get_map().values()) - time.monotonic()
+            wait = min(key.data.wakes for key in selector.get_map().values()) - time.monotonic()
             for key, _ in selector.select(max(0.0, wait)):
                 _read(key.data)
             for batch in [key.data for key in selector.get_map().values()]:
@@ -50,6 +71,9 @@ def look_all(checks: Sequence[Check], machine: Machine, context: Context) -> Ite
                     batch.found.append(_silent(batch.checks.pop(0)))
                     batch.ended = True
                 yield from _drain(batch)
+                if len(batch.checks) > 1 and not batch.ended and time.monotonic() > batch.begun + PATIENCE:
+                    for behind in batch.split():
+                        _start(behind, machine, context, selector)
                 if batch.ended or not batch.checks:
                     _abandon(batch, selector)
                     _start(batch, machine, context, selector)
@@ -70,7 +94,7 @@ def _start(batch: _Batch, machine: Machine, context: Context, selector: selector
         _be_child(batch.checks, machine, context, writer)
     os.close(writer)
     batch.reader, batch.buffer, batch.ended = reader, b"", False
-    batch.limit = time.monotonic() + batch.checks[0].deadline
+    batch.begun = time.monotonic()
     selector.register(reader, selectors.EVENT_READ, batch)
 
 
@@ -110,6 +134,9 @@ def _read(batch: _Batch) -> None:
     batch.buffer += data
     *lines, batch.buffer = batch.buffer.split(b"\n")
     for line in lines:
+        if not batch.checks:
+            # The child went on to checks that others have taken over.
+            break
         items = json.loads(line)
         if any(item["remedy"] for item in items):
             # The child may have imported kinds of steps that this process has not.
@@ -118,8 +145,7 @@ def _read(batch: _Batch) -> None:
             load_all()
         batch.found += [Finding.from_wire(item) for item in items]
         batch.checks.pop(0)
-        if batch.checks:
-            batch.limit = time.monotonic() + batch.checks[0].deadline
+        batch.begun = time.monotonic()
     batch.ended = not data
     if batch.ended and batch.checks:
         check = batch.checks.pop(0)

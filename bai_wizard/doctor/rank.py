@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,8 @@ from bai_wizard.doctor.words import Pair, line_pairs, lines, pattern_pairs
 LEAST = 0.6
 # A pasted text of so few lines may be a piece of a known one.
 FEW_LINES = 3
+# Not the digits of names such as x509 and ipv6.
+_NUMBER = re.compile(r"(?<![A-Za-z])\d+")
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,14 @@ def rank(text: str) -> tuple[Match, ...]:
     index = _index()
     best: dict[str, Match] = {}
     short = sum(1 for line in text.splitlines() if line.strip()) <= FEW_LINES
-    seen: dict[frozenset[Pair], int] = {}
+    seen: set[str] = set()
     for number, line in lines(text):
-        held = line_pairs(line)
-        # A log says the same again and again; the last one counts as well as the first.
-        if held in seen:
+        # A log says the same again and again with other numbers; the first one stands for all.
+        plain = _NUMBER.sub("0", line)
+        if plain in seen:
             continue
-        seen[held] = number
+        seen.add(plain)
+        held = line_pairs(line)
         for position in {position for pair in held for position in index.by_pair.get(pair, ())}:
             failure, wanted = index.patterns[position]
             score = _score(index, wanted, held, short)

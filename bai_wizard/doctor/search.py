@@ -62,8 +62,7 @@ def search(text: str, machine: Machine, context: Context, checks: Sequence[Check
     from bai_wizard.doctor.run import examine
 
     matches = candidates(text)
-    findings = examine(deciding(matches, checks), machine, context)
-    return decide(matches, findings)
+    return decide(matches, examine(deciding(matches, checks), machine, context))
 
 
 def decide(matches: Sequence[Match], findings: Sequence[Finding]) -> tuple[Candidate, ...]:

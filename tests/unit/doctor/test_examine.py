@@ -96,3 +96,25 @@ def test_ignoring_demotes_and_says_why() -> None:
     assert findings[0].ignored == "known, ticket 7"
     assert exit_code(findings) is ExitCode.OK
     assert exit_code(examine([check("x", problem("x"))], SimulatedMachine({}), Context())) is ExitCode.FAILED
+
+
+def test_many_that_hang_take_as_long_as_the_slowest() -> None:
+    begun = time.monotonic()
+    pages = ("node", "docker", "storage", "accelerators")
+    hung = [check(f"{page}-{number}", hang, page=page, deadline=2.0) for page in pages for number in range(4)]
+    fine = [check(f"{page}-fine", ok(f"{page}-fine"), page=page) for page in pages]
+    found = results(*hung, *fine)
+    assert {found[each.id].result for each in hung} == {"cannot-tell"}
+    assert {found[each.id].result for each in fine} == {"ok"}
+    assert time.monotonic() - begun < 2.0 + 0.5 + 2.5, "the slowest deadline, the patience, and a loaded machine"
+
+
+def test_a_slow_check_answers_once_although_others_overtake_it() -> None:
+    def slow(machine: Machine, context: Context) -> Finding:
+        time.sleep(1.0)
+        return Finding("slow", "ok", "slow", "node")
+
+    checks = (check("slow", slow), *(check(f"c{number}", ok(f"c{number}")) for number in range(5)))
+    findings = examine(checks, SimulatedMachine({}), Context())
+    assert sorted(finding.id for finding in findings) == ["c0", "c1", "c2", "c3", "c4", "slow"]
+    assert {finding.result for finding in findings} == {"ok"}

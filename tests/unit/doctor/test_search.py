@@ -103,7 +103,8 @@ def test_the_list_is_well_formed() -> None:
     assert len(ids) == len(set(ids))
     for failure in failures():
         assert failure.page in ORDER, failure.id
-        assert set(failure.checks) <= known, failure.id
+        # A failure's own check may be one that no page has yet; then its words alone decide.
+        assert set(failure.checks) <= known | {failure.id}, failure.id
         assert failure.cause, failure.id
         assert failure.remedy, failure.id
         assert failure.texts or failure.checks, failure.id
