@@ -1,0 +1,272 @@
+"""The plan of the docker page over simulated nodes: applied, the second plan is empty; undone, all is as before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.plan import Plan
+from bai_wizard.core.state import Account, Entry, Key, Package
+from bai_wizard.core.step import Blocked, Pending
+from bai_wizard.machine.demo import demo_machine
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.docker import catalogue
+from bai_wizard.pages.docker.facts import DockerFacts, Engine, System
+from bai_wizard.pages.docker.page import PAGE
+from bai_wizard.pages.docker.plan import steps
+from bai_wizard.pages.docker.settings import DockerSettings
+from bai_wizard.pages.docker.sources import wanted_version
+from tests.pages.storage.cycle import plan_of, run, shown, undo
+
+CONTEXT = Context(host="gpu01", backend_ai="26.4")
+BAI = Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")
+NOBLE = System("ubuntu", "Ubuntu 24.04.3 LTS", "noble", "amd64")
+FRESH = DockerFacts(Known(NOBLE), Unknown("not asked"), is_filled=Known(False), networks=Known(("10.20.30.0/24",)))
+RUNNING = Engine("26.1.5", driver="overlay2", data_root="/var/lib/docker", images=3, containers=2, running=2)
+
+
+def node(name: str = "bare") -> SimulatedMachine:
+    """A demo node with the account, and without waiting."""
+    machine = demo_machine(name, delay=0)
+    machine.set_state(Key("user", "bai"), BAI)
+    return machine
+
+
+def settings(**table: Any) -> DockerSettings:
+    return DockerSettings.model_validate(table)
+
+
+def texts(table: dict[str, Any], facts: DockerFacts = FRESH, context: Context = CONTEXT) -> dict[str, Any]:
+    """The steps by id."""
+    return {step.id: step for step in steps(settings(**table), facts, context)}
+
+
+def refusals(plan: Plan) -> dict[str, str]:
+    return {item.step.id: item.verdict.reason for item in plan.steps if isinstance(item.verdict, Blocked)}
+
+
+def test_bare_node_then_nothing_then_undone(tmp_path: Path) -> None:
+    machine = node()
+    before = machine.snapshot()
+    plan = plan_of(PAGE, {}, machine, CONTEXT)
+    assert not plan.blocked(), shown(plan)
+    done, result = run(machine, plan, tmp_path)
+    assert result.code() == 0, result
+    again = plan_of(PAGE, {}, machine, CONTEXT)
+    assert again.is_empty(), shown(again)
+    undo(machine, done, tmp_path)
+    after = machine.snapshot()
+    stays = {key for key in after if key.sort in ("package", "unit", "group")}
+    assert {key: state for key, state in after.items() if key not in stays} == {
+        key: state for key, state in before.items() if key not in stays
+    }
+
+
+def test_plan_of_a_bare_node_is_complete() -> None:
+    plan = plan_of(PAGE, {}, node(), CONTEXT)
+    told = shown(plan)
+    for name in (*catalogue.docker_ce().names, "bai joins group docker", "/etc/docker/daemon.json", "Signed-By:"):
+        assert name in told
+    packages = next(item for item in plan.steps if item.step.id == "docker.packages")
+    assert isinstance(packages.verdict, Pending)
+    assert packages.verdict.known_after == "docker.lists"
+
+
+def test_configuration_comes_before_the_first_start_and_after_an_engine_that_is_here() -> None:
+    order = list(texts({}))
+    assert order.index("docker.config") < order.index("docker.packages")
+    here = replace(FRESH, packages=(("docker-ce", "5:28.5.1-1~x"), ("docker-ce-cli", "5:28.5.1-1~x")))
+    order = list(texts({}, here))
+    assert order.index("docker.config") > order.index("docker.packages")
+
+
+@pytest.mark.parametrize(
+    "release, version, wanted",
+    [
+        ("26.4.10", "", "5:28.*"),
+        ("26.9", "", ""),
+        ("26.10", "", ""),
+        ("27.3", "", ""),
+        ("", "", ""),
+        ("26.4", "27", "5:27.*"),
+        ("26.4", "28.5", "5:28.5.*"),
+        ("26.4", "28.5.1", "5:28.5.1*"),
+        ("26.4", "5:28.5.1-1~ubuntu.24.04~noble", "5:28.5.1-1~ubuntu.24.04~noble"),
+    ],
+)
+def test_version_by_release_and_wish(release: str, version: str, wanted: str) -> None:
+    assert wanted_version(settings(version=version), replace(CONTEXT, backend_ai=release), "docker-ce") == wanted
+
+
+def test_pin_keeps_the_major_version_and_says_why() -> None:
+    pin = texts({})["docker.pin"]
+    text = pin.text(pin.version)
+    assert "Pin: version 5:28.*" in text
+    assert "backend.ai#14264" in text
+    assert text.count("Package: docker-ce docker-ce-cli\n") == 2
+    assert "docker.pin" not in texts({"hold": False})
+    exact = texts({"version": "28.5.1"})
+    assert exact["docker.pin"].version == "5:28.*"
+    assert exact["docker.packages"].versions == ("5:28.5.1*", "5:28.5.1*", "")
+    newer = replace(FRESH, packages=(("docker-ce", "5:29.1.2-1~x"), ("docker-ce-cli", "5:29.1.2-1~x")))
+    assert texts({}, newer)["docker.pin"].version == "5:29.*", "what runs is never taken back"
+    assert texts({}, newer)["docker.packages"].versions == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    "codename, os, plugins",
+    [
+        ("noble", "ubuntu", ("docker-buildx", "docker-compose-v2")),
+        ("trixie", "debian", ("docker-buildx", "docker-compose")),
+        ("bookworm", "debian", ()),
+    ],
+)
+def test_the_distributions_packages_by_release(codename: str, os: str, plugins: tuple[str, ...]) -> None:
+    facts = replace(FRESH, system=Known(System(os, os, codename, "amd64")))
+    made = texts({"source": "distro"}, facts)
+    assert (made["docker.plugins"].names if "docker.plugins" in made else ()) == plugins
+    assert "docker.source" not in made
+
+
+def test_source_by_system_and_mirror() -> None:
+    ours = texts({})["docker.source"]
+    assert (ours.uri, ours.suite) == ("https://download.docker.com/linux/ubuntu", "noble")
+    debian = replace(FRESH, system=Known(System("debian", "Debian 13", "trixie", "arm64")))
+    assert "linux/debian" in texts({}, debian)["docker.source"].uri
+    assert "Architectures: arm64" in texts({}, debian)["docker.source"].text()
+    mirror = texts({"apt_url": "https://mirror.corp/docker/"})["docker.source"]
+    assert mirror.uri == "https://mirror.corp/docker"
+    odd = replace(FRESH, system=Known(System("ubuntu", "Mint", "wilma", "amd64")))
+    assert "wilma" in texts({}, odd)["docker.source"].reason
+    assert texts({"apt_url": "https://m.corp/x"}, odd)["docker.source"].suite == "wilma"
+
+
+CE = tuple((name, "5:28.5.1-1~x") for name in catalogue.docker_ce().names)
+
+
+@pytest.mark.parametrize(
+    "facts, table, step, told",
+    [
+        ({"packages": (("docker.io", "26.1"), ("runc", "1.1"))}, {}, "docker.conflicts", "docker.io, runc cannot be"),
+        ({"packages": (("docker-ce", "5:28"),)}, {"source": "distro"}, "docker.conflicts", "docker-ce cannot be"),
+        (
+            {"packages": (("containerd", "1.7"),), "kubernetes": "kubelet"},
+            {"remove_conflicts": True},
+            "docker.conflicts",
+            "kubelet runs on this node",
+        ),
+        ({"snap": True}, {}, "docker.conflicts", "installed as a snap"),
+        ({"engine": Known(replace(RUNNING, product="podman"))}, {}, "docker.podman", "Podman"),
+        ({"engine": Known(replace(RUNNING, rootless=True))}, {}, "docker.rootless", "rootless"),
+        ({"system": Unknown("openSUSE is neither Ubuntu nor Debian")}, {}, "docker.system", "openSUSE"),
+        ({"is_filled": Known(True)}, {"data_root": "/data"}, "docker.config", "vanish from sight"),
+        ({"is_filled": Unknown("needs root")}, {"data_root": "/data"}, "docker.config", "nobody can tell"),
+        (
+            {},
+            {"address_pools": [{"base": "10.20.0.0/16", "size": 24}]},
+            "docker.config",
+            "10.20.0.0/16 meets the network 10.20.30.0/24",
+        ),
+        ({}, {"data_root": "/data", "data_root_must_be_mount": True}, "docker.config", "system disk"),
+        ({"key": Unknown("/k.asc: permission denied")}, {"key_file": "/k.asc"}, "docker.key", "permission denied"),
+    ],
+)
+def test_what_is_refused_and_why(facts: dict[str, Any], table: dict[str, Any], step: str, told: str) -> None:
+    made = texts(table, replace(FRESH, **facts))
+    found = made[step]
+    assert told in (getattr(found, "reason", "") or getattr(found, "missing", ""))
+
+
+def test_conflicts_that_are_allowed_are_removed_for_good_and_ask_for_consent() -> None:
+    facts = replace(FRESH, packages=(("docker.io", "26.1"), ("containerd", "1.7")))
+    made = texts({"remove_conflicts": True}, facts)["docker.conflicts"]
+    assert made.names == ("docker.io", "containerd")
+    assert made.for_good
+    assert made.interrupts == ("docker.restart",)
+    assert "docker.conflicts" not in texts({}, replace(FRESH, packages=(*CE, ("runc", "1.1"))))
+
+
+def test_keep_without_an_engine_is_refused() -> None:
+    assert "no engine to keep" in refusals(plan_of(PAGE, {"source": "keep"}, node(), CONTEXT))["docker.keep"]
+
+
+def test_users_are_the_account_unless_named() -> None:
+    assert texts({})["docker.users"].accounts == ("bai",)
+    assert texts({"users": ["ops", "ci"]})["docker.users"].accounts == ("ops", "ci")
+    machine = node()
+    machine.set_state(Key("user", "bai"), None)
+    assert "[account]" in refusals(plan_of(PAGE, {}, machine, CONTEXT))["docker.users"]
+
+
+def test_image_store_is_chosen_on_fresh_nodes_only() -> None:
+    def store(facts: DockerFacts, release: str, **table: Any) -> Any:
+        made = texts(table, facts, replace(CONTEXT, backend_ai=release))["docker.config"]
+        return json.loads(made.wanted).get("features", {}).get("containerd-snapshotter")
+
+    here = replace(FRESH, packages=CE, is_filled=Known(True), engine=Known(RUNNING))
+    assert store(FRESH, "26.4") is False
+    assert store(FRESH, "26.9") is None
+    assert store(here, "26.4") is None
+    assert store(here, "26.9", image_store="containerd") is True
+    assert store(FRESH, "26.9", image_store="overlay2") is False
+
+
+def test_hand_written_logging_wins_over_the_default_and_loses_to_a_wish() -> None:
+    machine = node()
+    written = Entry("file", 0, 0, 0o644, b'{"log-driver": "journald"}\n')
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), written)
+    assert "json-file" not in shown(plan_of(PAGE, {}, machine, CONTEXT))
+    wished = shown(plan_of(PAGE, {"log": {"max_size": "50m"}}, machine, CONTEXT))
+    assert '"max-size": "50m"' in wished
+
+
+def test_proxy_drop_in_is_quoted_and_hides_a_password_from_others() -> None:
+    context = replace(CONTEXT, proxy_http="http://u:p%40x@proxy:3128", no_proxy="10.0.0.0/8, .corp")
+    drop = texts({}, FRESH, context)["docker.proxy"]
+    assert drop.mode == 0o600
+    assert 'Environment="HTTP_PROXY=http://u:p%%40x@proxy:3128"' in drop.text
+    assert 'Environment="NO_PROXY=10.0.0.0/8,.corp,localhost,127.0.0.0/8,::1,gpu01"' in drop.text
+    assert texts({})["docker.restart"].reads == ("/etc/docker/daemon.json",)
+    assert drop.path in texts({}, FRESH, context)["docker.restart"].reads
+
+
+def test_registry_authority_has_to_be_a_certificate() -> None:
+    def made(fact: Any) -> Any:
+        return texts({}, replace(FRESH, registry_ca=(("harbor.corp:443", fact),)))[
+            "docker.registry-ca.harbor.corp:443"
+        ]
+
+    pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+    assert made(Known(pem)).path == "/etc/docker/certs.d/harbor.corp:443/ca.crt"
+    assert "no certificate" in made(Known("hello")).reason
+    assert "permission" in made(Unknown("permission denied")).reason
+
+
+def test_a_lost_restart_is_seen_again(tmp_path: Path) -> None:
+    machine = node()
+    run(machine, plan_of(PAGE, {}, machine, CONTEXT), tmp_path)
+    assert plan_of(PAGE, {}, machine, CONTEXT).is_empty()
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), machine.entry("/etc/docker/daemon.json"))
+    plan = plan_of(PAGE, {}, machine, CONTEXT)
+    assert [item.step.id for item in plan.pending()] == ["docker.restart"]
+
+
+def test_upgrades_ask_for_consent_only_where_an_engine_runs() -> None:
+    assert texts({})["docker.packages"].interrupts == ()
+    here = replace(FRESH, packages=(("docker-ce", "5:28.5.1-1~x"),))
+    assert texts({}, here)["docker.packages"].interrupts == ("docker.restart",)
+    assert texts({}, here)["docker.plugins"].interrupts == ()
+    assert texts({}, here)["docker.service"].interrupts == ()
+
+
+def test_packages_that_are_here_are_not_upgraded() -> None:
+    machine = node("finished")
+    machine.set_state(Key("package", "containerd.io"), Package("1.6.0"))
+    plan = plan_of(PAGE, {}, machine, CONTEXT)
+    assert "docker.packages" not in [item.step.id for item in plan.pending()], shown(plan)
