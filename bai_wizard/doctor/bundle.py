@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bai_wizard.core.errors import PreflightError
-from bai_wizard.core.finding import Evidence, Finding
+from bai_wizard.core.finding import Finding
 from bai_wizard.doctor.collect import BUNDLE_VERSION
 from bai_wizard.doctor.mask import registered_in
 from bai_wizard.doctor.secrets import find
+from bai_wizard.doctor.text import WORDS
 
 # What a bundle of ours never exceeds; a larger one is not ours.
 MOST_FILES = 200
@@ -111,12 +112,12 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def _finding(item: Mapping[str, Any]) -> Finding:
+    """Through the form of the wire, without the remedy: a bundle names its steps, it does not carry them."""
     plain = {
         name: str(item.get(name, ""))
         for name in ("id", "title", "page", "cause", "guidance", "risk", "owner", "suppressed_by", "ignored")
     }
-    evidence = tuple(Evidence(**{key: str(value) for key, value in each.items()}) for each in item["evidence"])
-    results = ("problem", "warning", "cannot-tell", "ok", "not-applicable", "crashed")
-    if item["result"] not in results:
+    evidence = [{key: str(value) for key, value in each.items()} for each in item["evidence"]]
+    if item["result"] not in WORDS:
         raise ValueError(item["result"])
-    return Finding(result=item["result"], evidence=evidence, **plain)
+    return Finding.from_wire({**plain, "result": item["result"], "evidence": evidence, "remedy": []})

@@ -45,7 +45,7 @@ def texts_of(path: Path) -> list[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.append(node.value)
         elif isinstance(node, ast.JoinedStr):
-            found.append("".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values))
+            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values))
         elif isinstance(node, ast.Tuple | ast.List):
             words = [
                 item.value for item in node.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)
