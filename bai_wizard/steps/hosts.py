@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import ClassVar
 
-from bai_wizard.core.blocks import BlockDamaged, Markers, drop_block, find_blocks, outside, put_block
+from bai_wizard.core.blocks import BlockDamaged, Markers, find_blocks, outside, put_block
 from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Step, Unchanged, register
@@ -25,7 +25,7 @@ MARKERS = Markers(
 @register
 @dataclass(frozen=True, kw_only=True)
 class HostsBlock(Step):
-    """Gives names to addresses in the marked block; without aliases the block is taken out.
+    """Gives names to addresses in the marked block.
 
     `host` is this node's name and `own_ip` the alias address that is its own. With both given, the node's names
     are moved from its loopback lines to that address in the block, so that services which look their own name up
@@ -56,8 +56,6 @@ class HostsBlock(Step):
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
         text = read_text(view, self.path) or ""
-        if not text and not self.aliases:
-            return
         try:
             yield rewrite(view, self.path, self.text_after(text))
         except BlockDamaged as error:
@@ -65,8 +63,6 @@ class HostsBlock(Step):
 
     def text_after(self, text: str) -> str:
         """The file's new text. Raises BlockDamaged, and StepBlocked where a line outside contradicts ours."""
-        if not self.aliases:
-            return drop_block(text, MARKERS)
         aliases = self._with_own_names(text)
         if self.own_ip:
             text = self._off_loopback(text)

@@ -22,7 +22,12 @@ DROP_IN_TEXT = "# Written by bai-wizard: /etc/hosts holds the aliases of Backend
 
 
 def steps(settings: AliasesSettings, facts: AliasesFacts, context: Context) -> tuple[Step, ...]:
-    """cloud-init first, so that a power cut in between never leaves aliases that the next boot removes."""
+    """cloud-init first, so that a power cut in between never leaves aliases that the next boot removes.
+
+    Without hosts nothing is done: a block that somebody made by hand is not to vanish because of an empty table.
+    """
+    if not settings.hosts:
+        return ()
     aliases = tuple(Alias(host.ip, host.names, _comment(host)) for host in settings.hosts)
     own_ip = own_alias(aliases, facts.host, facts.addresses) if settings.own_name == "move" else ""
     block = HostsBlock(id="aliases.hosts", aliases=aliases, host=facts.host, own_ip=own_ip)
@@ -47,7 +52,7 @@ def own_alias(aliases: tuple[Alias, ...], host: str, addresses: Fact[tuple[str, 
 
 def keep_from_cloud_init(aliases: tuple[Alias, ...], cloud: Fact[CloudHosts], *, moves: bool) -> tuple[Step, ...]:
     """What keeps cloud-init from undoing the block, or our move of the own name, at the next boot."""
-    if not isinstance(cloud, Known) or not aliases:
+    if not isinstance(cloud, Known):
         return ()
     if cloud.value.value == "localhost" and not moves:
         return ()

@@ -51,10 +51,6 @@ def test_a_second_block_is_taken_out() -> None:
     assert step(*MANUAL).text_after(MANUAL_BLOCK + UBUNTU + MANUAL_BLOCK) == MANUAL_BLOCK + UBUNTU
 
 
-def test_without_aliases_the_block_goes() -> None:
-    assert step().text_after(UBUNTU + MANUAL_BLOCK) == UBUNTU
-
-
 def test_moving_the_own_name_takes_it_off_loopback_and_keeps_the_full_name_resolvable() -> None:
     text = step(Alias("10.20.30.20", ("gpu01", "bai-a01")), own_ip="10.20.30.20").text_after(UBUNTU)
     assert "\n# 127.0.1.1 gpu01.corp gpu01\n" in text

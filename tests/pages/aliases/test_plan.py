@@ -9,7 +9,7 @@ from bai_wizard.core.state import Entry, Key, State
 from bai_wizard.core.step import Blocked, Unchanged
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.aliases.page import PAGE
-from tests.pages.aliases.test_hosts_file import UBUNTU
+from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK, UBUNTU
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 
 TABLE: dict[str, Any] = {
@@ -140,5 +140,6 @@ def test_a_later_drop_in_or_a_disabled_cloud_init(tmp_path: Path) -> None:
     assert len(plan_of(PAGE, TABLE, off).steps) == 1
 
 
-def test_no_hosts_file_and_no_aliases_makes_none() -> None:
+def test_an_empty_table_makes_no_file_and_leaves_a_block_made_by_hand() -> None:
     assert plan_of(PAGE, {}, SimulatedMachine({})).is_empty()
+    assert plan_of(PAGE, {}, node(hosts=UBUNTU + MANUAL_BLOCK)).is_empty()
