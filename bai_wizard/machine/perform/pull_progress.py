@@ -125,10 +125,11 @@ class PullProgress:
         self._samples.append((now, fetched))
         while len(self._samples) > 2 and now - self._samples[0][0] > RATE_SECONDS:
             self._samples.popleft()
-        open_images = [image.words() for image in images if image.layers and not image.finished]
-        text = "; ".join(open_images) or "complete"
+        under_way = [image.words() for image in images if image.layers and not image.finished]
+        is_complete = all(image.finished for image in images)
+        text = "complete" if is_complete else "; ".join(under_way) or "waiting for the registry"
         rate = self._rate()
-        if rate > 0:
+        if rate > 0 and not is_complete:
             text += f"; {megabytes(int(rate))}/s"
             if total > fetched:
                 text += f", {duration((total - fetched) / rate)} left"

@@ -1,0 +1,190 @@
+"""Pulls over an engine that is played: what it says, what is told of it, when trying again is worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.primitives import PullImages
+from bai_wizard.core.state import Image
+from bai_wizard.machine.perform import images
+from bai_wizard.machine.perform.pull_progress import ImageProgress, PullProgress, duration, megabytes
+from bai_wizard.machine.registry_causes import cause_of, plain
+
+SAID = [
+    ("failed to register layer: write /x: no space left on device", "no-space", False),
+    ('Get "https://r/v2/": x509: certificate signed by unknown authority', "certificate", False),
+    ("x509: certificate has expired or is not yet valid: current time 2020", "clock", False),
+    ("http: server gave HTTP response to HTTPS client", "certificate", False),
+    ("no matching manifest for linux/arm64/v8 in the manifest list entries", "platform", False),
+    ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "rate-limit", True),
+    ("manifest for r/a:1 not found: manifest unknown: manifest unknown", "not-found", False),
+    ("pull access denied for a, repository does not exist or may require 'docker login'", "denied", False),
+    ('Head "https://r/v2/a/manifests/1": no basic auth credentials', "denied", False),
+    ("dial tcp: lookup cr.backend.ai: no such host", "unreachable", False),
+    ("read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer", "cut", True),
+    ("unexpected EOF", "cut", True),
+    ("filesystem layer verification failed for digest sha256:1", "cut", True),
+    ("net/http: TLS handshake timeout", "unreachable", True),
+    ("dial tcp 10.0.0.2:443: connect: connection refused", "unreachable", True),
+    ("received unexpected HTTP status: 503 Service Unavailable", "other", True),
+    ("something new", "other", False),
+]
+
+
+@pytest.mark.parametrize("said, sort, again", SAID, ids=[said[:25] for said, _, _ in SAID])
+def test_causes(said: str, sort: str, again: bool) -> None:
+    assert (cause_of(said).sort, cause_of(said).again) == (sort, again)
+    assert said in plain("r/a:1", said)
+
+
+class PlayedEngine:
+    """Answers each pull with the next list of items, an exception among them raised; keeps what it was asked."""
+
+    def __init__(self, *pulls: list[Any]) -> None:
+        self.pulls = list(pulls)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.here: dict[str, Image] = {}
+
+    def pull(self, name: str, **options: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append((name, options))
+        for item in self.pulls.pop(0):
+            if isinstance(item, Exception):
+                raise item
+            yield item
+        self.here[f"{name}:{options['tag']}"] = Image("sha256:1")
+
+    def inspect_image(self, reference: str) -> dict[str, Any]:
+        return {"Id": "sha256:" + "1" * 64, "Architecture": "amd64", "Size": 5_000_000, "Config": {"Labels": LABELS}}
+
+    def image(self, reference: str) -> Image | None:
+        return self.here.get(reference)
+
+
+LABELS = {"ai.backend.role": "COMPUTE", "maintainer": "x", "ai.backend.resource.min.cpu": "1"}
+LAYER = [
+    {"status": "Pulling from a", "id": "1"},
+    {"status": "Pulling fs layer", "progressDetail": {}, "id": "l1"},
+    {"status": "Downloading", "progressDetail": {"current": 500, "total": 1000}, "id": "l1"},
+]
+END = [
+    {"status": "Download complete", "progressDetail": {}, "id": "l1"},
+    {"status": "Extracting", "progressDetail": {"current": 1000, "total": 1000}, "id": "l1"},
+    {"status": "Pull complete", "progressDetail": {}, "id": "l1"},
+    {"status": "Digest: sha256:2"},
+]
+CUT = {"error": "unexpected EOF", "errorDetail": {"message": "unexpected EOF"}}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Any]]:
+    """What is logged: text, done, total. Nobody waits between tries."""
+    monkeypatch.setattr(images, "LONGEST_WAIT", 0.0)
+    return []
+
+
+def pull(
+    engine: PlayedEngine, told: list[tuple[str, Any, Any]], monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> None:
+    monkeypatch.setattr(images, "open_sdk", lambda *_: engine)
+    primitive = PullImages(references=("r.corp/a:1",), platform="linux/amd64", **more)
+    log: Any = lambda text, done=None, total=None, **_: told.append((text, done, total))  # noqa: E731
+    images.pull_images(engine, primitive, log)  # type: ignore[arg-type]
+
+
+def test_it_ends_complete_and_is_described(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine([*LAYER, *END])
+    pull(engine, told, monkeypatch, sizes=(1000,))
+    assert engine.asked[0][0] == "r.corp/a"
+    assert engine.asked[0][1]["tag"] == "1"
+    assert ("complete", 1000, 1000) in told
+    assert "role=COMPUTE" in told[-1][0]
+
+
+def test_cuts_are_tried_again_for_as_long_as_bytes_come(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    growing = [
+        [{"status": "Downloading", "progressDetail": {"current": number * 10, "total": 1000}, "id": "l1"}, CUT]
+        for number in range(1, 30)
+    ]
+    engine = PlayedEngine(*growing, END)
+    pull(engine, told, monkeypatch)
+    assert len(engine.asked) == 30, "more tries than are made without any progress"
+
+
+def test_tries_without_progress_come_to_an_end(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine(*[[CUT]] * 50)
+    with pytest.raises(StepFailed, match="broke off again and again"):
+        pull(engine, told, monkeypatch)
+    assert len(engine.asked) == images.TRIES
+
+
+def test_an_error_that_stays_is_not_tried_again(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine([{"error": "manifest unknown", "errorDetail": {"message": "manifest unknown"}}])
+    with pytest.raises(StepFailed, match="check name and tag"):
+        pull(engine, told, monkeypatch)
+    assert len(engine.asked) == 1
+
+
+def test_a_daemon_that_goes_away_while_it_pulls(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from requests.exceptions import ChunkedEncodingError
+
+    engine = PlayedEngine([*LAYER, ChunkedEncodingError("IncompleteRead")], [*LAYER, *END])
+    pull(engine, told, monkeypatch)
+    assert len(engine.asked) == 2
+
+
+def test_an_image_that_is_here_is_not_asked_for(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine()
+    engine.here["r.corp/a:1"] = Image("sha256:1")
+    pull(engine, told, monkeypatch)
+    assert engine.asked == []
+
+
+def test_another_architecture_is_a_failure(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine([*LAYER, *END])
+    monkeypatch.setattr(engine, "inspect_image", lambda _: {"Id": "sha256:1", "Architecture": "arm64"})
+    with pytest.raises(StepFailed, match="what came is for arm64"):
+        pull(engine, told, monkeypatch)
+
+
+def test_one_image_adds_up_its_layers() -> None:
+    image = ImageProgress("r/a:1", expected=3000)
+    assert image.total == 3000
+    for item in LAYER:
+        image.take(item)
+    assert (image.fetched, image.total) == (500, 3000)
+    image.take({"status": "Retrying in 5 seconds", "progressDetail": {}, "id": "l1"})
+    assert image.fetched == 0
+    for item in END:
+        image.take(item)
+    image.take({"status": "Already exists", "progressDetail": {}, "id": "l2"})
+    assert image.total == 1000, "what is here already is not waited for"
+    assert image.words() == "a:1 2 of 2 layers"
+
+
+def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    said: list[str] = []
+    log: Any = lambda text, **_: said.append(text)  # noqa: E731
+    progress = PullProgress(log, {"r/a:1": 100_000_000})
+    for number in range(1, 9):
+        clock[0] += 1
+        detail = {"current": number * 10_000_000, "total": 100_000_000}
+        progress.take("r/a:1", {"status": "Downloading", "progressDetail": detail, "id": "l1"})
+    assert said[-1] == "a:1 0 of 1 layers; 10 MB/s, 2 s left"
+    assert len(said) == 8
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.4, "0 s"), (89, "89 s"), (100, "2 min"), (3599, "1 h 0 min"), (4800, "1 h 20 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sizes() -> None:
+    assert [megabytes(size) for size in (1_500_000, 912_000_000, 1_440_000_000)] == ["1.5 MB", "912 MB", "1.4 GB"]
