@@ -65,18 +65,18 @@ class PlayedEngine:
 
 
 LABELS = {"ai.backend.role": "COMPUTE", "maintainer": "x", "ai.backend.resource.min.cpu": "1"}
-LAYER = [
+LAYER: list[dict[str, Any]] = [
     {"status": "Pulling from a", "id": "1"},
     {"status": "Pulling fs layer", "progressDetail": {}, "id": "l1"},
     {"status": "Downloading", "progressDetail": {"current": 500, "total": 1000}, "id": "l1"},
 ]
-END = [
+END: list[dict[str, Any]] = [
     {"status": "Download complete", "progressDetail": {}, "id": "l1"},
     {"status": "Extracting", "progressDetail": {"current": 1000, "total": 1000}, "id": "l1"},
     {"status": "Pull complete", "progressDetail": {}, "id": "l1"},
     {"status": "Digest: sha256:2"},
 ]
-CUT = {"error": "unexpected EOF", "errorDetail": {"message": "unexpected EOF"}}
+CUT: dict[str, Any] = {"error": "unexpected EOF", "errorDetail": {"message": "unexpected EOF"}}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def played(answers: Answers, *, login: str = "", token: bool = False) -> Iterato
         def do_GET(self) -> None:
             sent = self.headers.get("Authorization", "")
             asked.append((self.path, sent))
-            host = f"127.0.0.1:{self.server.server_address[1]}"
+            host = self.headers["Host"]
             right = "Basic " + b64encode(login.encode()).decode()
             if token and self.path.startswith("/token"):
                 body = json.dumps({"token": "abc"}).encode()
