@@ -13,7 +13,7 @@ from bai_wizard.core.state import Entry, Key, Package, State, Sysctl, Unit
 from bai_wizard.doctor.children import look
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.docker import check_daemon
-from bai_wizard.pages.docker.check_daemon import DAEMON_JSON
+from bai_wizard.steps.docker_config import DAEMON_JSON
 
 ROUTE = (
     "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n"
