@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bai_wizard.wizard.draft import Draft
 
 
-def run(arguments: argparse.Namespace) -> ExitCode:
+def run(arguments: argparse.Namespace) -> int:
     """Decides about the terminal first, for importing Textual on a bad one is too late."""
     console = decide(
         os.environ,
@@ -41,14 +41,14 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return _on_screen(desk, draft, console, arguments)
 
 
-def _on_screen(desk: Desk, draft: Draft, console: Console, arguments: argparse.Namespace) -> ExitCode:
+def _on_screen(desk: Desk, draft: Draft, console: Console, arguments: argparse.Namespace) -> int:
     os.environ.update(console.environment)
     from bai_wizard.tui.app import WizardApp
 
     app = WizardApp(desk, draft, console=console, words=arguments.words)
     code = app.run(mouse=not console.serial)
-    # A crash leaves no code behind.
-    return ExitCode(code) if code is not None else ExitCode(app.return_code or ExitCode.BUG)
+    # A crash leaves no code behind, a signal its own.
+    return code if code is not None else app.return_code or ExitCode.BUG
 
 
 def _desk(arguments: argparse.Namespace) -> Desk:

@@ -68,7 +68,7 @@ class Runs:
         page = current.id.partition(".")[0] if current is not None else ""
         if page != surveyor.running_page:
             surveyor.running_page = page
-            surveyor.moved.publish("")
+            surveyor.tell()
         if not self._is_told and not watcher.is_running and picture is not None:
             self._is_told = True
             surveyor.recheck()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # How long after the last key a new plan is begun, in seconds.
 DEBOUNCE = 0.25
+# What moves within so many seconds is drawn at once; a slow line has less patience for small changes.
+PAUSE = 0.03
+SERIAL_PAUSE = 0.8
 
 
 class Surveyor:
@@ -40,18 +43,31 @@ class Surveyor:
         self._planning = False
         self._plan_again = False
         self._timer: Timer | None = None
+        self._moved: set[str] = set()
+        self._telling: Timer | None = None
 
     def begin(self) -> None:
         """Looks at every page at once; each answers when it can."""
         for page in ORDER:
             self._look(page)
 
+    def tell(self, page: str = "") -> None:
+        """Tells that something moved, together with whatever else moves within a moment."""
+        self._moved.add(page)
+        if self._telling is None:
+            pause = SERIAL_PAUSE if self.app.console_kind.serial else PAUSE
+            self._telling = self.app.set_timer(pause, self._publish)
+
+    def _publish(self) -> None:
+        moved, self._moved, self._telling = self._moved, set(), None
+        self.moved.publish(moved.pop() if len(moved) == 1 else "")
+
     def edited(self) -> None:
         """Somebody changed the draft: plan again when the keys have come to rest."""
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.app.set_timer(DEBOUNCE, self.refresh)
-        self.moved.publish("")
+        self.tell("")
 
     def refresh(self) -> None:
         """Plans with what is known, and looks again where the settings are not those of the last look."""
@@ -65,7 +81,7 @@ class Surveyor:
         """Forgets what was found, at one page or everywhere, and looks again."""
         for name in (page,) if page else ORDER:
             self._look(name)
-        self.moved.publish(page)
+        self.tell(page)
 
     @property
     def is_busy(self) -> bool:
@@ -112,7 +128,7 @@ class Surveyor:
         if page in self._look_again:
             self._look_again.discard(page)
             self._look(page)
-        self.moved.publish(page)
+        self.tell(page)
         self._make_plan()
 
     def _make_plan(self) -> None:
@@ -131,4 +147,4 @@ class Surveyor:
         if self._plan_again:
             self._plan_again = False
             self._make_plan()
-        self.moved.publish("")
+        self.tell("")

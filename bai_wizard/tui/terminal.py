@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -25,6 +27,29 @@ class AsciiFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]
+
+
+class AttributesOnly(LineFilter):
+    """No colours at all, not even the default ones: what has no attribute costs no bytes beside its text."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [Segment(text, style and attributes_of(style), control) for text, style, control in segments]
+
+
+@lru_cache(256)
+def attributes_of(style: Style) -> Style | None:
+    """The style without colours; None where nothing is left."""
+    if not (style.bold or style.reverse or style.underline or style.dim or style.strike or style.italic):
+        return None
+    return Style(
+        bold=style.bold,
+        reverse=style.reverse,
+        underline=style.underline,
+        dim=style.dim,
+        strike=style.strike,
+        italic=style.italic,
+        meta=style.meta or None,
+    )
 
 
 class CursorDriver(LinuxDriver):
@@ -64,8 +89,8 @@ class TerminalMixin:
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters, and ours. Without colours means attributes only: Textual's own way is shades of grey."""
         filters: list[LineFilter] = [*super().get_line_filters()]  # type: ignore[misc]
-        if self.no_color:
-            filters = [each for each in filters if not isinstance(each, Monochrome | NoColor)] + [NoColor()]
+        if self.no_color or self.console_kind.serial:
+            filters = [*(each for each in filters if not isinstance(each, Monochrome | NoColor)), AttributesOnly()]
         return [*filters, AsciiFilter()] if self.console_kind.ascii else filters
 
     def listen_to_signals(self) -> None:

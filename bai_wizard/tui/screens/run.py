@@ -53,7 +53,9 @@ class RunScreen(WizardScreen[None]):
     def begin(self) -> None:
         wizard(self).watcher.moved.subscribe(self, self._moved)
         self._moved([])
-        self.query_one(Steps).focus()
+        actions = self.query_one(Actions)
+        actions.choose("back")
+        actions.focus()
 
     def _moved(self, _lines: list[LogLine]) -> None:
         watcher = wizard(self).watcher

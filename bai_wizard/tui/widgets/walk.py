@@ -37,6 +37,7 @@ class Walk(Widget, can_focus=True):
     at: reactive[int] = reactive(0)
     # Whether the line under the cursor is marked while the focus is elsewhere.
     marks_always = False
+    _height = -1
 
     class Taken(Message):
         """Somebody took the line `at`."""
@@ -96,8 +97,11 @@ class Walk(Widget, can_focus=True):
 
     def changed(self) -> None:
         """Draws the lines anew; call it when `lines` gives others."""
-        self.at = max(0, min(self.at, len(self.lines()) - 1))
-        self.refresh(layout=True)
+        height = len(self.lines())
+        self.at = max(0, min(self.at, height - 1))
+        # A new layout draws the whole screen anew: only where the height asks for it.
+        self.refresh(layout=height != self._height)
+        self._height = height
 
     def action_walk(self, by: int) -> None:
         """Moves the cursor; beyond the ends, to the next field."""

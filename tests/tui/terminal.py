@@ -1,0 +1,129 @@
+"""A real terminal for tests: a child on a pseudo-terminal, its screen kept by a terminal emulator."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import pyte
+
+PATIENCE = 40.0
+KEYS = {
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "right": "\x1b[C",
+    "left": "\x1b[D",
+    "home": "\x1b[H",
+    "end": "\x1b[F",
+    "enter": "\r",
+    "escape": "\x1b",
+    "tab": "\t",
+    "space": " ",
+    "backspace": "\x7f",
+    "ctrl+c": "\x03",
+}
+
+
+class Terminal:
+    """A command on a terminal of its own. `recorded` are the bytes with the seconds at which they came."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        size: tuple[int, int] = (80, 24),
+        environment: Mapping[str, str] | None = None,
+        directory: str = ".",
+    ) -> None:
+        self.size = size
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.ByteStream(self.screen)
+        self.recorded: list[tuple[float, bytes]] = []
+        self.status: int | None = None
+        self._begun = time.monotonic()
+        variables = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        variables.update(environment or {})
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(directory)
+            os.execvpe(argv[0], list(argv), variables)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+
+    def read(self, seconds: float = 0.05) -> bool:
+        """Takes what has come within this time; False when the child has closed its side."""
+        ready, _, _ = select.select([self._fd], [], [], seconds)
+        if not ready:
+            return True
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:
+            return False
+        self.recorded.append((time.monotonic() - self._begun, data))
+        # A private answer of terminals that pyte does not know, and would show as text.
+        self._stream.feed(data.replace(b"\x1b[?2026$p", b"").replace(b"\x1b[?2048$p", b""))
+        return bool(data)
+
+    def text(self) -> str:
+        """What stands on the screen."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def until(self, seen: str | Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Waits for a text on the screen, or for a condition."""
+        deadline = time.monotonic() + patience
+        while not (seen in self.text() if isinstance(seen, str) else seen()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never came: {seen}\n{self.text()}")
+            if not self.read():
+                if isinstance(seen, str) and seen in self.text():
+                    return
+                raise AssertionError(f"ended before it came: {seen}\n{self.text()}")
+
+    def press(self, *keys: str) -> None:
+        """Sends keys, or plain text."""
+        for key in keys:
+            os.write(self._fd, KEYS.get(key, key).encode())
+            # A lone Esc is told from a sequence by what follows within a moment.
+            self.read(0.15 if key == "escape" else 0.03)
+
+    def end(self, number: int | None = None) -> int:
+        """Waits for the child, after a signal if one is given; returns its status as a shell would."""
+        if self.status is not None:
+            return self.status
+        if number is not None:
+            os.kill(self.pid, number)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                while self.read(0.0) and select.select([self._fd], [], [], 0)[0]:
+                    pass
+                code = os.waitstatus_to_exitcode(status)
+                self.status = code if code >= 0 else 128 - code
+                return self.status
+            self.read(0.05)
+        self.kill()
+        raise AssertionError(f"never ended\n{self.text()}")
+
+    def kill(self) -> None:
+        """Ends the child at once, as when a connection is lost."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.status = 128 + signal.SIGKILL
+        os.close(self._fd)
+
+    def raw(self) -> bytes:
+        """Everything that was written to the terminal."""
+        return b"".join(data for _, data in self.recorded)
+
+    def modes(self) -> list[int]:
+        """The terminal's settings, as termios has them."""
+        attributes = termios.tcgetattr(self._fd)
+        return [int(value) for value in attributes[:4]]
