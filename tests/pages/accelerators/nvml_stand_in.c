@@ -1,4 +1,5 @@
-/* A stand-in for NVIDIA's management library: what pynvml calls, answered as STAND_IN says. No driver behind it. */
+/* A stand-in for NVIDIA's management library: what pynvml calls, answered as STAND_IN says. No driver behind it.
+   Without STAND_IN it is one GPU, and the driver is loaded where the kernel says so. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,12 @@ typedef struct { unsigned long long total, free, used; } Memory;
 typedef struct { unsigned version; unsigned char cluster[16]; int status; unsigned clique, state, health; } Fabric;
 
 static int is(const char *word) { const char *now = getenv("STAND_IN"); return now && !strcmp(now, word); }
+static int alone(void) { return is("one") || !getenv("STAND_IN"); }
 static long index_of(void *gpu) { return (long)gpu - 1; }
 
 int nvmlInitWithFlags(unsigned flags) {
     if (is("mismatch")) return 18;
-    if (is("not-loaded")) return 9;
+    if (is("not-loaded") || (!getenv("STAND_IN") && access("/sys/module/nvidia/version", F_OK))) return 9;
     if (is("hang")) for (;;) pause();
     if (is("crash")) abort();
     return 0;
@@ -22,7 +24,7 @@ int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int code) { return code == 18 ? "Driver/library version mismatch" : "Driver Not Loaded"; }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size, "580.95.05"); return 0; }
 int nvmlSystemGetCudaDriverVersion(int *number) { *number = 13000; return 0; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = is("one") ? 1 : 8; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = alone() ? 1 : 8; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) {
     if (is("lost") && index == 3) return 15;
     *gpu = (void *)((long)index + 1);
@@ -40,7 +42,7 @@ int nvmlDeviceGetUUID(void *gpu, char *text, unsigned size) {
 }
 int nvmlDeviceGetMemoryInfo(void *gpu, Memory *memory) { memory->total = 85520809984ULL; return 0; }
 int nvmlDeviceGetMigMode(void *gpu, unsigned *now, unsigned *then) {
-    if (is("one")) return 3;
+    if (alone()) return 3;
     *now = is("mig");
     *then = is("mig") || is("mig-pending");
     return 0;
@@ -51,7 +53,7 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void *gpu, unsigned index, void **slice)
     *slice = (void *)(1001 + index_of(gpu) * 7 + index);
     return 0;
 }
-int nvmlDeviceGetEccMode(void *gpu, int *now, int *then) { if (is("one")) return 3; *now = *then = 1; return 0; }
+int nvmlDeviceGetEccMode(void *gpu, int *now, int *then) { if (alone()) return 3; *now = *then = 1; return 0; }
 int nvmlDeviceGetTotalEccErrors(void *gpu, int kind, int counter, unsigned long long *count) {
     *count = is("ecc") && index_of(gpu) == 2 ? 4 : 0;
     return 0;
@@ -63,7 +65,7 @@ int nvmlDeviceGetRemappedRows(void *gpu, unsigned *right, unsigned *wrong, unsig
     return 0;
 }
 int nvmlDeviceGetGpuFabricInfoV(void *gpu, Fabric *info) {
-    if (is("one")) return 3;
+    if (alone()) return 3;
     info->status = 0;
     info->state = is("fabric") ? 1 : 3;
     return 0;

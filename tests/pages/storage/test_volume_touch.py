@@ -28,8 +28,9 @@ def test_looking_tells_ids_mode_and_whose_files_are_there(tmp_path: Path) -> Non
 
 @ROOT_ONLY
 def test_writing_is_done_with_the_users_ids_and_leaves_nothing(tmp_path: Path) -> None:
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(0o755)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.name.startswith(("test_", "pytest-", "popen-")):
+            path.chmod(0o755)  # pytest keeps its directories to root; the account has to get through
     share = tmp_path / "share"
     share.mkdir()
     refused = touch(LocalMachine(), "write", str(share), "1100", "1100")
