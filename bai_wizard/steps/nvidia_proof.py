@@ -11,8 +11,9 @@ from bai_wizard.core.primitives import MakeDirectory, Primitive, RunCommand, Wri
 from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
 
-# Survives the reboot that may lie between setting up and proving.
-MARK = "/var/lib/bai-wizard/gpu-proof"
+# Survives the reboot that may lie between setting up and proving. Not in the wizard's own directory, which the first
+# run makes between its plan and its first step.
+MARK = "/var/lib/misc/bai-wizard-gpu-proof"
 WANTED = "wanted\n"
 
 

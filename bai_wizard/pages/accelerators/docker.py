@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from bai_wizard.core.step import Step
 from bai_wizard.pages.accelerators import catalogue
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts
+from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
 from bai_wizard.steps.docker_config import DAEMON_JSON, DockerConfig
 from bai_wizard.steps.docker_service import DockerService
 from bai_wizard.steps.nvidia_proof import ProofWanted
 
 if TYPE_CHECKING:
     from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
-
-# dockerd looks for it once, when it starts (moby, daemon/devices_nvidia_linux.go).
-HOOK = "/usr/bin/nvidia-container-runtime-hook"
 
 
 def wanted(settings: AcceleratorsSettings, facts: AcceleratorsFacts) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from bai_wizard.machine.nvml import Gpu, Nvml
 from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.pages.accelerators.check.cuda import satisfied
 from bai_wizard.pages.accelerators.checks import CHECKS
-from bai_wizard.pages.accelerators.docker import HOOK
 from bai_wizard.pages.accelerators.vendors.nvidia.kernels import SECURE_BOOT
+from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.nvidia_driver import MODULE, PERSISTENCED
 from bai_wizard.steps.nvidia_load import FABRIC_MANAGER

@@ -11,7 +11,7 @@ import pytest
 from bai_wizard.core.context import Context
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.plan import Plan
-from bai_wizard.core.primitives import InstallPackages, Primitive, RunCommand
+from bai_wizard.core.primitives import InstallPackages, Primitive, RestartUnit, RunCommand
 from bai_wizard.core.state import Key, Library, Package, State, Unit
 from bai_wizard.core.step import Blocked, Pending, Verdict
 from bai_wizard.engine.run.result import Result
@@ -20,6 +20,7 @@ from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.machine.simulated_acts import Offer
 from bai_wizard.pages.accelerators.page import PAGE
 from bai_wizard.pages.accelerators.vendors.nvidia.kernels import SECURE_BOOT
+from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.nvidia_driver import MODULE, PERSISTENCED, PERSISTENCED_FILE
 from bai_wizard.steps.nvidia_load import FABRIC_MANAGER
@@ -436,3 +437,14 @@ def test_a_container_gets_no_driver() -> None:
 
 def test_without_its_table_nvidia_is_only_shown() -> None:
     assert plan_of(PAGE, {}, node("l4-bare")).steps == ()
+
+
+def test_the_restart_after_the_toolkit_is_planned_as_it_comes(tmp_path: Path) -> None:
+    """The hook is a file of packages: a plan that did not expect it would be refused as changed since review."""
+    brings = ((Key("file", HOOK), file("")),)
+    found = {**offers(), TOOLKIT[0]: Offer("1.18.0-1", brings=brings)}
+    states = {**healthy("l4-bare"), Key("unit", "docker.service"): Unit("enabled", "active", 100.0)}
+    machine = node("l4-bare", states, offers=found)
+    assert applied(machine, tmp_path, {"nvidia": {"cuda_toolkit": "none"}}).code() == 0
+    (restart,) = performed(machine, RestartUnit)
+    assert HOOK in restart.reason

@@ -11,10 +11,10 @@ from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
 from bai_wizard.pages.accelerators.check.look import AGAIN, PAGE, nvidia_check
-from bai_wizard.pages.accelerators.docker import HOOK
 from bai_wizard.pages.accelerators.facts import Card
 from bai_wizard.pages.accelerators.vendors.nvidia import data
 from bai_wizard.pages.accelerators.vendors.nvidia.facts import NvidiaFacts
+from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.apt import NoPackages
 from bai_wizard.steps.docker_config import DAEMON_JSON, DockerConfig

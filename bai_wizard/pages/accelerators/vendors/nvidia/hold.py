@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bai_wizard.core.step import Step
 from bai_wizard.pages.accelerators.vendors.nvidia import data
+from bai_wizard.pages.accelerators.vendors.nvidia.driver import installed_branch
 from bai_wizard.pages.accelerators.vendors.nvidia.fabric import PACKAGES
 from bai_wizard.pages.accelerators.vendors.nvidia.work import DRIVER, TOOLKIT, Work
 from bai_wizard.steps.held import Held
 from bai_wizard.steps.nvidia_fabric import NvidiaFabric
 
 ID = "accelerators.hold"
+FLAVOURS: tuple[data.Flavour, ...] = ("server-open", "server")
 DRIVERS = ("nvidia-", "libnvidia-", "linux-modules-nvidia-")
 
 
@@ -30,14 +32,27 @@ def hold(work: Work, fabric: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _installed(work: Work) -> tuple[str, ...]:
+    """What an installation of the driver that is here would hold; of an unknown kind of packages, all of them."""
+    there = {name for name, _ in work.facts.packages}
+    managers = sorted(name for name in there if name.startswith(PACKAGES))
+    branch = installed_branch(work.facts)
+    if work.source and branch:
+        for flavour in FLAVOURS:
+            names = data.names(work.source, branch, flavour)
+            if set(names.user) <= there:
+                return tuple(name for name in (*_names(work, names), *managers) if name in there)
     return tuple(name for name, _ in work.facts.packages if name.startswith((*DRIVERS, *PACKAGES)))
 
 
 def _coming(work: Work) -> tuple[str, ...]:
-    names, kernels = work.names, work.facts.kernels
-    assert names is not None
+    assert work.names is not None
+    return _names(work, work.names)
+
+
+def _names(work: Work, names: data.PackageNames) -> tuple[str, ...]:
+    kernels = work.facts.kernels
     modules = [names.prebuilt.format(kernel=kernel) for kernel in (*kernels.all, *kernels.metas) if names.prebuilt]
-    return (*names.user, names.version_of, *names.dkms, *modules)
+    return (*names.user, *names.dkms, *modules)
 
 
 def _kernels(work: Work) -> tuple[str, ...]:

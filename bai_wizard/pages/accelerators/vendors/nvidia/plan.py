@@ -15,7 +15,7 @@ from bai_wizard.pages.accelerators.vendors.nvidia.driver import Install, Keep, R
 from bai_wizard.pages.accelerators.vendors.nvidia.facts import NvidiaFacts
 from bai_wizard.pages.accelerators.vendors.nvidia.hold import hold
 from bai_wizard.pages.accelerators.vendors.nvidia.sources import addresses_of, cuda_source, files_of, toolkit_source
-from bai_wizard.pages.accelerators.vendors.nvidia.work import DRIVER, LOAD, TOOLKIT, Work
+from bai_wizard.pages.accelerators.vendors.nvidia.work import DRIVER, HOOK, LOAD, TOOLKIT, Work
 from bai_wizard.steps.apt import NoPackages, PackageLists, Packages
 from bai_wizard.steps.cuda_runtime import CudaRuntime
 from bai_wizard.steps.nouveau_off import NouveauOff
@@ -31,7 +31,7 @@ from bai_wizard.steps.refusal import Refusal
 if TYPE_CHECKING:
     from bai_wizard.pages.accelerators.settings import NvidiaSettings
 
-TOOLKIT_BRINGS = ("unit:nvidia-cdi-refresh.path", "unit:nvidia-cdi-refresh.service")
+TOOLKIT_BRINGS = (f"file:{HOOK}", "unit:nvidia-cdi-refresh.path", "unit:nvidia-cdi-refresh.service")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DRIVER = "accelerators.driver"
 LOAD = "accelerators.load"
 TOOLKIT = "accelerators.toolkit"
+# dockerd looks for it once, when it starts (moby, daemon/devices_nvidia_linux.go).
+HOOK = "/usr/bin/nvidia-container-runtime-hook"
 
 
 @dataclass(frozen=True)

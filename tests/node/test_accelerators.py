@@ -1,0 +1,128 @@
+"""The road to a GPU in a container, on a node with a card of the test's making: nouveau, packages, reboot, proof."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.node.apt_repository import served
+from tests.node.conftest import NodeFactory
+from tests.node.container import ContainerNode
+from tests.node.docker_answers import apply, daemon_json, done, gateway, planned, put
+from tests.node.nvidia_hardware import (
+    VERSION,
+    FlatRepository,
+    boot_without_nouveau,
+    driver_packages,
+    missing_compiler,
+    plug_in,
+    toolkit_packages,
+)
+
+KNOWN = "/opt/bai-wizard/bai_wizard/data/accelerators.toml"
+NVIDIAS_OWN = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
+DISTRIBUTION = "/etc/apt/sources.list.d/distribution.sources"
+MODULE = "/sys/module/nvidia/version"
+EXCLUSION = "/etc/modprobe.d/bai-wizard-nouveau.conf"
+MARK = "/var/lib/misc/bai-wizard-gpu-proof"
+AN_IMAGE = """set -e
+mkdir -p /tmp/image/etc && echo ID=ubuntu >/tmp/image/etc/os-release
+tar -C /tmp/image -c . | docker import - ubuntu:24.04 >/dev/null
+"""
+
+
+@pytest.fixture
+def gpu_node(node_factory: NodeFactory, tmp_path: Path) -> Iterator[ContainerNode]:
+    """A node with Docker, an L4 that nouveau holds, and both repositories at hand."""
+    if missing_compiler():
+        pytest.skip(f"not installed: {missing_compiler()}")
+    node = node_factory("trixie-docker")
+    node.run(["systemctl", "start", "docker"], check=True)
+    node.run(["sh", "-c", AN_IMAGE], check=True)
+    release = plug_in(node)
+    distribution = FlatRepository(tmp_path / "distribution", driver_packages(tmp_path / "compiled", release))
+    nvidias = FlatRepository(tmp_path / "nvidia", toolkit_packages())
+    with ExitStack() as stack:
+        port, other = (stack.enter_context(served(one.root)) for one in (distribution, nvidias))
+        node.write("/root/nvidia.asc", nvidias.key)
+        node.write(KNOWN, node.read(KNOWN).decode().replace(NVIDIAS_OWN, nvidias.fingerprint))
+        node.write("/etc/apt/keyrings/distribution.asc", distribution.key)
+        here = gateway(node)
+        source = f"Types: deb\nURIs: http://{here}:{port}\nSuites: /\nSigned-By: /etc/apt/keyrings/distribution.asc\n"
+        node.write(DISTRIBUTION, source)
+        node.run(["apt-get", "-q", "update"], check=True, timeout=120)
+        answers = f'[accelerators.nvidia]\napt_url = "http://{here}:{other}"\nkey_file = "/root/nvidia.asc"\n'
+        put(node, answers)
+        yield node
+
+
+def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode) -> None:
+    """Code 5 at the reboot, then `resume` ends at a container that lists the GPU; a second plan is empty."""
+    node = gpu_node
+    shown = done(planned(node), 7)
+    for what in ("nvidia-headless-no-dkms-580-server-open", "blacklist nouveau", "nvidia-container-runtime"):
+        assert what in shown, shown
+    said = done(apply(node), 5)
+    assert "nouveau holds the GPU" in said
+    assert "blacklist nouveau" in node.read(EXCLUSION).decode()
+    assert daemon_json(node)["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
+    assert not node.exists(MODULE)
+    assert node.read(MARK).decode() == "wanted\n"
+    boot_without_nouveau(node)
+    done(node.wizard("resume", timeout=600))
+    assert node.read(MODULE).decode().strip() == VERSION
+    assert node.read(MARK).decode() == "proven with ubuntu:24.04\n"
+    listed = node.run(["docker", "run", "--rm", "--runtime", "nvidia", "--entrypoint", "nvidia-smi", "ubuntu:24.04"])
+    assert listed.out == "GPU 0: NVIDIA L4 (UUID: GPU-0)\n", listed.err
+    held = node.run(["apt-mark", "showhold"], check=True).out.split()
+    assert {"libnvidia-compute-580-server", "nvidia-container-toolkit", "libnvidia-container1"} <= set(held)
+    started = node.run(["systemctl", "show", "--property=ExecStart,ActiveState", "nvidia-persistenced"]).out
+    assert "ActiveState=active" in started
+    assert " --persistence-mode" in started
+    told = node.wizard("detect", "--json").out
+    assert "580.95.05" in told
+    assert "libcudart.so.12 (12.0)" in told
+    done(planned(node), 0)
+
+
+def test_undo_takes_back_what_is_not_a_package(gpu_node: ContainerNode) -> None:
+    """Files, holds and Docker's configuration are as before; what stays is told."""
+    node = gpu_node
+    before = node.snapshot(["/etc"])
+    done(apply(node), 5)
+    boot_without_nouveau(node)
+    done(node.wizard("resume", timeout=600))
+    said = done(node.wizard("undo", timeout=600))
+    assert "packages stay installed" in said
+    assert node.run(["apt-mark", "showhold"], check=True).out == ""
+    assert "nvidia" not in node.run(["docker", "info", "--format", "{{.Runtimes}}"]).out
+    after = node.snapshot(["/etc"])
+    # What packages, and the account's own files, leave in /etc is theirs.
+    theirs = ("/etc/ld.so.cache", "/etc/systemd/system/multi-user.target.wants")
+    changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+    assert {path for path in changed if not path.startswith(theirs)} == set()
+
+
+def test_a_driver_that_is_there_is_only_completed(gpu_node: ContainerNode) -> None:
+    """A vendor's loaded driver stays; only the container's side is set up."""
+    node = gpu_node
+    boot_without_nouveau(node)
+    node.run(
+        ["apt-get", "install", "-q", "-y", "libnvidia-compute-580-server", "nvidia-utils-580-server"], check=True
+    )
+    node.run(["modprobe", "nvidia"], check=True)
+    node.write("/usr/bin/nvidia-uninstall", "#!/bin/sh\n", 0o755)
+    shown = done(planned(node), 7)
+    assert "nvidia-headless" not in shown
+    done(apply(node))
+    assert node.read(MARK).decode() == "proven with ubuntu:24.04\n"
+    assert not node.exists(EXCLUSION)
+    done(planned(node), 0)
+
+
+def test_the_doctor_on_the_way(gpu_node: ContainerNode) -> None:
+    """nouveau is the cause, and the missing module is put down to it."""
+    found = gpu_node.wizard("doctor", "--only", "nvidia-nouveau,nvidia-module-missing")
+    assert found.rc == 4
+    assert "nouveau holds" in found.out
