@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from bai_wizard import pages, texts
 from bai_wizard.machine.demo import demo_machine
@@ -25,7 +26,7 @@ from tests.tui.sitting import Sitting
 PLACE = Path(__file__).parents[2] / "screenshots"
 FONT = "DejaVu Sans Mono, NanumGothicCoding, NanumGothic, monospace"
 # What the screenshots' operator wants: everything that a GPU node needs, and two volumes.
-ANSWERS = {
+ANSWERS: dict[str, dict[str, Any]] = {
     "node": {"roles": ["compute"], "backend_ai": "26.4"},
     "account": {"sudo": "nopasswd"},
     "aliases": {
