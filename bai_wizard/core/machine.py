@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,15 @@ class Hardware:
     disks: tuple[Disk, ...]
 
 
+def _never() -> bool:
+    return False
+
+
 class Machine(NodeView):
     """A node that can be read and changed. Which one you got decides what «dry run» means; there is no flag."""
+
+    # Long work that loses nothing when it is cut (pulls of images) asks this between its parts. Set by the executor.
+    should_stop: Callable[[], bool] = staticmethod(_never)
 
     @property
     @abstractmethod

@@ -108,6 +108,32 @@ def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: Containe
     assert all(weather.sent[digest] <= len(image.layers[0].data) for digest in complete)
 
 
+def test_a_stop_in_the_middle_and_a_resume_that_fetches_nothing_twice(
+    node: ContainerNode, registry: Registry
+) -> None:
+    image = make_image([1_000_000] * 8, seed=5)
+    registry.push("stable/long", "1", image)
+    weather = Weather(rate=1_500_000)
+    with bad_network(registry.port, weather) as port:
+        host = f"{gateway(node)}:{port}"
+        put(node, *tables(f"{host}/stable/long:1", insecure=host))
+        node.run(
+            ["sh", "-c", "bai-wizard --headless /root/answers.toml >/root/out 2>&1; echo $? >/root/code"], detach=True
+        )
+        node.wait_for(lambda: sum(weather.sent.values()) > 3_500_000, 120, "a part of the image")
+        pid = json.loads(node.read("/run/bai-wizard/current.json"))["pid"]
+        node.kill(pid, "TERM")
+        node.wait_for(lambda: node.exists("/root/code"), 60, "the end of the run")
+        assert node.read("/root/code").strip() == b"130", node.read("/root/out").decode()[-2000:]
+        assert ids(node) == {}
+        weather.rate = 0
+        done(node.wizard("resume"))
+        assert ids(node)[f"{host}/stable/long:1"] == image.config.digest
+    whole = sum(len(layer.data) for layer in image.layers)
+    # Three layers come at once, and what the stop broke is begun anew.
+    assert sum(weather.sent.values()) <= whole + 3 * len(image.layers[0].data)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry: Registry, status: int) -> None:
     registry.push("stable/busy", "1", make_image([1000]))

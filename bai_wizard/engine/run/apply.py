@@ -50,7 +50,7 @@ class Carrier:
             if result.outcome == "changed" and isinstance(planned.verdict, Pending):
                 lasting += planned.verdict.lasting
             if result.outcome == "failed" and not planned.step.optional:
-                stopped = "failed"
+                stopped = "interrupted" if self.should_stop() else "failed"
         return Result(tuple(results), stopped, tuple(dict.fromkeys(lasting)))
 
     def _left_out(self, planned: PlannedStep, stopped: str) -> StepResult:

@@ -36,6 +36,7 @@ def execute(
         plan = run.plan()
         if plan.digest() != digest or run.about["digest"] != digest:
             raise PreflightError(f"run {run.id}: the plan on disk is not the one that was confirmed")
+        machine.should_stop = should_stop
         narrator = Narrator(run.events, run.id)
         journal = journal_of(run)
         narrator.tell("run", f"{run.kind} begins", data={"pending": len(plan.pending()), "kind": run.kind})

@@ -38,21 +38,21 @@ def pull_images(machine: LocalMachine, primitive: PullImages, log: Log) -> None:
     known = dict(zip(primitive.references, sizes, strict=True))
     progress = PullProgress(log, {reference: known[reference] for reference in missing})
     logins = _logins(machine, primitive)
-    stop = threading.Event()
+    given_up = threading.Event()
 
     def one(reference: str) -> None:
-        pull = Pull(reference, primitive.platform, logins.get(registry_of(reference)), progress, stop)
-        pull.until_complete()
+        login = logins.get(registry_of(reference))
+        Pull(reference, primitive.platform, login, progress, given_up, machine.should_stop).until_complete()
 
     with ThreadPoolExecutor(max_workers=max(primitive.parallel, 1), thread_name_prefix="pull") as pool:
         pending = [pool.submit(one, reference) for reference in missing]
         done, _ = wait(pending, return_when=FIRST_EXCEPTION)
         failed = next((future.exception() for future in done if future.exception()), None)
         if failed is not None:
-            # Pulls that run are not cut in the middle of a layer for another image's sake; those that wait are.
+            # Pulls that run come to their end, but are not tried again; those that wait are not begun.
             for future in pending:
                 future.cancel()
-            stop.set()
+            given_up.set()
     if failed is not None:
         raise failed
     for reference in missing:
@@ -68,13 +68,15 @@ class Pull:
         platform: str,
         login: dict[str, str] | None,
         progress: PullProgress,
-        stop: threading.Event,
+        given_up: threading.Event,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._reference = reference
         self._platform = platform
         self._login = login
         self._progress = progress
-        self._stop = stop
+        self._given_up = given_up
+        self._should_stop = should_stop
 
     def until_complete(self) -> None:
         """Raises StepFailed with the cause. Layers that are complete are kept by the engine between tries."""
@@ -88,13 +90,13 @@ class Pull:
             now = self._progress.fetched(self._reference)
             tries = 1 if now > fetched else tries + 1
             fetched = max(fetched, now)
-            if not cause.again or tries >= TRIES or self._stop.is_set():
+            if not cause.again or tries >= TRIES or self._given_up.is_set():
                 raise StepFailed(plain(self._reference, said))
             pause = min(2.0 ** (tries - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, no secret
             self._progress.say(
                 f"{self._reference}: {' '.join(said.split())[:200]}; trying again in {pause:.0f} s", warning=True
             )
-            self._stop.wait(pause)
+            self._given_up.wait(pause)
 
     def _once(self) -> str:
         """Empty when the image is complete, else what the engine said. Errors come as items of the stream."""
@@ -120,6 +122,9 @@ class Pull:
 
     def _follow(self, stream: Iterable[dict[str, Any]]) -> str:
         for item in stream:
+            if self._should_stop():
+                # The engine ends a pull whose client is gone; the layers that are complete stay.
+                raise StepFailed(f"{self._reference}: stopped as asked; a later run goes on with what is missing")
             if "error" in item:
                 return str((item.get("errorDetail") or {}).get("message") or item["error"])
             self._progress.take(self._reference, item)

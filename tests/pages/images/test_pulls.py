@@ -48,6 +48,7 @@ class PlayedEngine:
         self.pulls = list(pulls)
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.here: dict[str, Image] = {}
+        self.is_asked_to_stop = False
 
     def pull(self, name: str, **options: Any) -> Iterator[dict[str, Any]]:
         self.asked.append((name, options))
@@ -59,6 +60,9 @@ class PlayedEngine:
 
     def inspect_image(self, reference: str) -> dict[str, Any]:
         return {"Id": "sha256:" + "1" * 64, "Architecture": "amd64", "Size": 5_000_000, "Config": {"Labels": LABELS}}
+
+    def should_stop(self) -> bool:
+        return self.is_asked_to_stop
 
     def image(self, reference: str) -> Image | None:
         return self.here.get(reference)
@@ -134,6 +138,14 @@ def test_a_daemon_that_goes_away_while_it_pulls(told: list[Any], monkeypatch: py
     engine = PlayedEngine([*LAYER, ChunkedEncodingError("IncompleteRead")], [*LAYER, *END])
     pull(engine, told, monkeypatch)
     assert len(engine.asked) == 2
+
+
+def test_a_run_that_is_asked_to_stop_cuts_the_pull(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine([*LAYER, *END])
+    engine.is_asked_to_stop = True
+    with pytest.raises(StepFailed, match="goes on with what is missing"):
+        pull(engine, told, monkeypatch)
+    assert engine.here == {}
 
 
 def test_an_image_that_is_here_is_not_asked_for(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
