@@ -56,7 +56,7 @@ def _never() -> bool:
 class Machine(NodeView):
     """A node that can be read and changed. Which one you got decides what «dry run» means; there is no flag."""
 
-    # Long work that loses nothing when it is cut (pulls of images) asks this between its parts. Set by the executor.
+    # Long work of several parts (pulls of images) asks this before each part. Set by the executor.
     should_stop: Callable[[], bool] = staticmethod(_never)
 
     @property

@@ -108,27 +108,30 @@ def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: Containe
     assert all(weather.sent[digest] <= len(image.layers[0].data) for digest in complete)
 
 
-def test_a_stop_in_the_middle_and_a_resume_that_keeps_what_is_here(node: ContainerNode, registry: Registry) -> None:
-    image = make_image([1_000_000] * 8, seed=5)
-    registry.push("stable/long", "1", image)
-    weather = Weather(rate=1_500_000)
+def test_a_stop_in_the_middle_ends_with_this_image_and_resume_goes_on(
+    node: ContainerNode, registry: Registry
+) -> None:
+    """An engine forgets the layers of a pull that is cut, so what is under way comes to its end."""
+    images = {f"stable/long{number}": make_image([1_000_000] * 3, seed=number) for number in range(2)}
+    for name, image in images.items():
+        registry.push(name, "1", image)
+    weather = Weather(rate=1_000_000)
     with bad_network(registry.port, weather) as port:
         host = f"{gateway(node)}:{port}"
-        put(node, *tables(f"{host}/stable/long:1", insecure=host))
+        first, second = (f"{host}/{name}:1" for name in images)
+        put(node, *tables(first, second, insecure=host, extra="parallel = 1\n"))
         script = "bai-wizard --headless /root/answers.toml >/root/out 2>&1; echo $? >/root/code"
         node.run(["sh", "-c", script], detach=True)
-        node.wait_for(lambda: sum(weather.sent.values()) > 6_500_000, 120, "a part of the image")
-        pid = json.loads(node.read("/run/bai-wizard/current.json"))["pid"]
-        node.kill(pid, "TERM")
+        node.wait_for(lambda: sum(weather.sent.values()) > 500_000, 120, "a part of the image")
+        node.kill(json.loads(node.read("/run/bai-wizard/current.json"))["pid"], "TERM")
         node.wait_for(lambda: node.exists("/root/code"), 60, "the end of the run")
         assert node.read("/root/code").strip() == b"130", node.read("/root/out").decode()[-2000:]
-        assert ids(node) == {}
+        assert set(ids(node)) == {first}
         weather.rate = 0
         done(node.wizard("resume"))
-        assert ids(node)[f"{host}/stable/long:1"] == image.config.digest
-    # Layers that the engine had fetched and not yet unpacked it forgets; those it had unpacked it keeps.
-    once = [layer for layer in image.layers if weather.sent[layer.digest] == len(layer.data)]
-    assert len(once) >= 3
+        assert set(ids(node)) == {first, second}
+    layers = [layer for image in images.values() for layer in image.layers]
+    assert all(weather.sent[layer.digest] == len(layer.data) for layer in layers)
 
 
 @pytest.mark.parametrize("status", [429, 503])

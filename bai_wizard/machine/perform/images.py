@@ -32,7 +32,7 @@ HUB_KEY = "https://index.docker.io/v1/"
 
 
 def pull_images(machine: LocalMachine, primitive: PullImages, log: Log) -> None:
-    """Pulls what is missing. The first failure that trying again cannot help ends it; what is complete stays."""
+    """Pulls what is missing. The first failure that trying again cannot help ends it; complete images stay."""
     sizes = primitive.sizes or (0,) * len(primitive.references)
     missing = [reference for reference in primitive.references if machine.image(reference) is None]
     known = dict(zip(primitive.references, sizes, strict=True))
@@ -41,8 +41,10 @@ def pull_images(machine: LocalMachine, primitive: PullImages, log: Log) -> None:
     given_up = threading.Event()
 
     def one(reference: str) -> None:
-        login = logins.get(registry_of(reference))
-        Pull(reference, primitive.platform, login, progress, given_up, machine.should_stop).until_complete()
+        if machine.should_stop():
+            # A pull that is cut loses the layers it has unpacked (moby, distribution/xfer), so those under way end.
+            raise StepFailed(f"{reference}: not begun, for the run was asked to stop; a later run pulls it")
+        Pull(reference, primitive.platform, logins.get(registry_of(reference)), progress, given_up).until_complete()
 
     with ThreadPoolExecutor(max_workers=max(primitive.parallel, 1), thread_name_prefix="pull") as pool:
         pending = [pool.submit(one, reference) for reference in missing]
@@ -69,14 +71,12 @@ class Pull:
         login: dict[str, str] | None,
         progress: PullProgress,
         given_up: threading.Event,
-        should_stop: Callable[[], bool],
     ) -> None:
         self._reference = reference
         self._platform = platform
         self._login = login
         self._progress = progress
         self._given_up = given_up
-        self._should_stop = should_stop
 
     def until_complete(self) -> None:
         """Raises StepFailed with the cause. Layers that are complete are kept by the engine between tries."""
@@ -122,9 +122,6 @@ class Pull:
 
     def _follow(self, stream: Iterable[dict[str, Any]]) -> str:
         for item in stream:
-            if self._should_stop():
-                # The engine ends a pull whose client is gone; the layers that are complete stay.
-                raise StepFailed(f"{self._reference}: stopped as asked; a later run goes on with what is missing")
             if "error" in item:
                 return str((item.get("errorDetail") or {}).get("message") or item["error"])
             self._progress.take(self._reference, item)

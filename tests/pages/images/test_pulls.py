@@ -140,12 +140,14 @@ def test_a_daemon_that_goes_away_while_it_pulls(told: list[Any], monkeypatch: py
     assert len(engine.asked) == 2
 
 
-def test_a_run_that_is_asked_to_stop_cuts_the_pull(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_asked_to_stop_begins_no_further_image(
+    told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = PlayedEngine([*LAYER, *END])
     engine.is_asked_to_stop = True
-    with pytest.raises(StepFailed, match="goes on with what is missing"):
+    with pytest.raises(StepFailed, match="a later run pulls it"):
         pull(engine, told, monkeypatch)
-    assert engine.here == {}
+    assert engine.asked == []
 
 
 def test_an_image_that_is_here_is_not_asked_for(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
