@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -72,6 +73,8 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
 
     def on_mount(self) -> None:
         self.listen_to_signals()
+        # What was imported stays: a collection that walks through all of it holds the screen up for 60 ms.
+        self.call_after_refresh(gc.freeze)
         self.surveyor.begin()
         self.runs.begin()
 

@@ -91,7 +91,12 @@ async def sitting(
         async with app.run_test(size=size) as pilot:
             yield Sitting(app, pilot)
             app.watcher.leave()
-        await asyncio.sleep(0)
+        run = app.watcher.run
+        if desk is None and run is not None:
+            # The run writes into the directory that is about to be removed.
+            app.desk.stop(run)
+            while app.desk.is_alive(run):
+                await asyncio.sleep(0.01)
 
 
 def good_draft() -> Draft:
