@@ -8,6 +8,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.machine import Machine
 
 DEVICES = "/sys/bus/pci/devices"
+DRIVERS = "/sys/bus/pci/drivers"
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,22 @@ def scan(machine: Machine) -> tuple[PciDevice, ...]:
     found = []
     for address in machine.names(DEVICES):
         text = machine.kernel_text(f"{DEVICES}/{address}/uevent")
-        if text is not None:
+        if text is None:
+            text = _without_uevent(machine, address)
+        if text:
             found.append(parse_uevent(address, text))
     return tuple(found)
+
+
+def _without_uevent(machine: Machine, address: str) -> str:
+    """The same from the device's other files, for copies of /sys that only have those; empty for no device."""
+    names = ("vendor", "device", "class")
+    vendor, device, kind = (machine.kernel_text(f"{DEVICES}/{address}/{name}") or "" for name in names)
+    if not vendor:
+        return ""
+    held = [driver for driver in machine.names(DRIVERS) if address in machine.names(f"{DRIVERS}/{driver}")]
+    lines = [f"DRIVER={driver}" for driver in held[:1]]
+    return "\n".join([*lines, f"PCI_CLASS={kind}", f"PCI_ID={vendor.removeprefix('0x')}:{device.removeprefix('0x')}"])
 
 
 def parse_uevent(address: str, text: str) -> PciDevice:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import dirname
 from typing import ClassVar
 
 from bai_wizard.core.errors import RebootNeeded, StepBlocked, StepFailed
 from bai_wizard.core.primitives import Primitive, ReloadUnits, RunCommand, SetUnit
 from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
+from bai_wizard.steps.parents import missing_parent
 from bai_wizard.steps.write_file import DropIn
 
 RESERVED = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
@@ -46,13 +48,21 @@ class HugePages(Step):
         return f"{self.count} huge pages of 1 GiB, {self.why}"
 
     def scope(self) -> tuple[str, ...]:
-        return (f"file:{BOOT}", f"file:{MOUNT_FILE}", f"file:{RESERVED}", f"unit:{MOUNT}", "restart:systemd")
+        return (
+            f"file:{BOOT}",
+            f"file:{dirname(BOOT)}",
+            f"file:{MOUNT_FILE}",
+            f"file:{RESERVED}",
+            f"unit:{MOUNT}",
+            "restart:systemd",
+        )
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
         there = view.text(RESERVED)
         if there is None:
             raise StepBlocked("this processor, or this kernel, has no huge pages of 1 GiB")
         text = f"# Written by bai-wizard: {self.why}.\nw {RESERVED} - - - - {self.count}\n"
+        yield from missing_parent(view, BOOT)
         yield from DropIn(id=self.id, path=BOOT, text=text, why=self.why).primitives(view)
         if int(there) < self.count:
             yield RunCommand(

@@ -153,3 +153,11 @@ def test_every_vendor_of_the_data_file_is_complete() -> None:
         assert vendor.page.startswith("https://"), vendor.key
         assert vendor.wheels, vendor.key
         assert vendor.slots, vendor.key
+
+
+def test_a_copy_of_sys_without_uevent_tells_the_same() -> None:
+    one = f"{DEVICES}/0000:17:00.0"
+    kernel = {f"{one}/vendor": "0x10de", f"{one}/device": "0x27b8", f"{one}/class": "0x030200"}
+    held = {"/sys/bus/pci/drivers/nvidia/0000:17:00.0": "", "/sys/bus/pci/drivers/ast/new_id": ""}
+    assert rows(node("none", kernel=kernel))["NVIDIA"] == "1 × L4 (no driver)"
+    assert rows(node("none", kernel={**kernel, **held}))["NVIDIA"] == "1 × L4 (nvidia)"
