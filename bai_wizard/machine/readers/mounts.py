@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import threading
 from dataclasses import dataclass
 
 from bai_wizard.core.state import Mount
@@ -96,12 +97,15 @@ class RemoteMounts:
         self._file = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 - open for as long as the process
         self._changes = select.poll()
         self._changes.register(self._file, select.POLLPRI)
+        # Pages are probed side by side, and a poll object refuses two at once.
+        self._lock = threading.Lock()
         self._points = self._read()
 
     def cross(self, path: str) -> bool:
         """True when a path lies on or below such a mount."""
-        if self._changes.poll(0):
-            self._points = self._read()
+        with self._lock:
+            if self._changes.poll(0):
+                self._points = self._read()
         return any(is_below(path, point) for point in self._points)
 
     def _read(self) -> tuple[str, ...]:
