@@ -24,6 +24,8 @@ DROP_INS = "/etc/systemd/system/docker.service.d"
 PROXY = f"{DROP_INS}/bai-wizard-proxy.conf"
 MOUNT = f"{DROP_INS}/bai-wizard-mount.conf"
 CERTS = "/etc/docker/certs.d"
+# Of each layer; the engine waits five seconds longer before each.
+DOWNLOAD_ATTEMPTS = 20
 # Never through a proxy: this node itself, and what Docker gives to containers.
 LOCAL = ("localhost", "127.0.0.0/8", "::1")
 
@@ -37,7 +39,7 @@ def config_step(settings: DockerSettings, facts: DockerFacts, context: Context) 
     return DockerConfig(
         id="docker.config",
         wanted=json.dumps(wanted, sort_keys=True),
-        defaults=_defaults(settings),
+        defaults=_defaults(settings, facts),
         replace=("default-address-pools",),
     )
 
@@ -60,11 +62,18 @@ def _wanted(settings: DockerSettings, facts: DockerFacts, context: Context) -> d
     return wanted
 
 
-def _defaults(settings: DockerSettings) -> tuple[Default, ...]:
-    """Rotation as it is without a word in the answers gives way to anything that is written in the file."""
-    if settings.log != type(settings.log)():
-        return ()
-    return (Default(("log-driver", "log-opts"), json.dumps(_log(settings), sort_keys=True)),)
+def _defaults(settings: DockerSettings, facts: DockerFacts) -> tuple[Default, ...]:
+    """Rotation as it is without a word in the answers gives way to anything that is written in the file.
+
+    After so many failed tries an engine drops the whole pull with all layers that it has unpacked; its own five are
+    few for images of many gigabytes. Not worth a restart where an engine runs already.
+    """
+    found = []
+    if settings.log == type(settings.log)():
+        found.append(Default(("log-driver", "log-opts"), json.dumps(_log(settings), sort_keys=True)))
+    if facts.is_fresh:
+        found.append(Default(("max-download-attempts",), json.dumps({"max-download-attempts": DOWNLOAD_ATTEMPTS})))
+    return tuple(found)
 
 
 def _log(settings: DockerSettings) -> dict[str, Any]:
