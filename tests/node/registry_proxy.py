@@ -21,13 +21,14 @@ class Weather:
 
     `cuts` are byte counts (modulo what is left of the blob) after which its connection is reset, used up one by one.
     `refusals` is how many more requests for blobs get `refusal` (an HTTP status). `rate` is bytes a second over all
-    connections, 0 without limit.
+    connections, 0 without limit. `latency` is seconds that every answer takes to begin.
     """
 
     cuts: list[int] = field(default_factory=list)
     refusals: int = 0
     refusal: int = 429
     rate: int = 0
+    latency: float = 0.0
     sent: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -72,6 +73,7 @@ def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
             path = urlsplit(self.path).path
             blob = path.rpartition("/blobs/")[2] if "/blobs/sha256:" in path else ""
             weather.requests[blob or path] += 1
+            time.sleep(weather.latency)
             if blob and with_body and weather.is_refused():
                 self._refuse()
                 return
