@@ -526,3 +526,26 @@ def test_packages_of_the_fixture_are_of_one_version() -> None:
     """Else half of the counterparts above would prove nothing."""
     assert all(package.count("580") == 1 for package in NVIDIA_PACKAGES)
     assert VERSION.startswith(DRIVER)
+
+
+def test_a_gpu_that_is_given_to_a_virtual_machine_is_not_lost() -> None:
+    passed = {"/sys/bus/pci/devices/0000:17:00.0/uevent": "DRIVER=vfio-pci\nPCI_CLASS=30200\nPCI_ID=10DE:27B8"}
+    assert found("nvidia-xid79", answering(kernel=passed)).result == "ok"
+
+
+def test_a_description_of_another_drivers_libraries_is_stale_although_they_are_there() -> None:
+    spec = SPEC.replace(DRIVER, "570.86.15")
+    old = {"/dev/nvidia0": "", "/usr/lib/x86_64-linux-gnu/libcuda.so.570.86.15": ""}
+    finding = found("nvidia-cdi-stale", well(files={"/etc/cdi/nvidia.yaml": spec, **old}))
+    assert [(one.found, one.expected) for one in finding.evidence] == [("570.86.15", DRIVER)]
+
+
+def test_slices_that_are_no_more_make_a_description_stale() -> None:
+    spec = SPEC + "- name: MIG-0000-1\n"
+    machine = well(files={"/etc/cdi/nvidia.yaml": spec, **SPEC_FILES})
+    assert found("nvidia-cdi-stale", machine).evidence[0].found == "MIG-0000-1"
+
+
+def test_containers_that_systemd_does_not_manage_keep_their_gpus() -> None:
+    engine = {**container({"Runtime": "nvidia"}), "/info": {**ENGINE["/info"], "CgroupDriver": "cgroupfs"}}
+    assert found("nvidia-nvml-unknown-error", well(engine=engine, files={"/dev/char/195:0": None})).result == "ok"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.plan import Plan
 from bai_wizard.core.primitives import InstallPackages, Primitive, RestartUnit, RunCommand
@@ -311,8 +312,6 @@ def test_an_updated_driver_is_reloaded_or_waits_for_a_reboot(tmp_path: Path) -> 
     assert changed(plan, "load") == ["unload NVIDIA's old kernel modules", "load NVIDIA's kernel module"]
 
     def in_use(primitive: Primitive, moment: str) -> None:
-        from bai_wizard.core.errors import StepFailed
-
         if moment == "before" and isinstance(primitive, RunCommand) and "--remove" in primitive.argv:
             raise StepFailed("modprobe: FATAL: Module nvidia is in use.")
 
@@ -448,3 +447,39 @@ def test_the_restart_after_the_toolkit_is_planned_as_it_comes(tmp_path: Path) ->
     assert applied(machine, tmp_path, {"nvidia": {"cuda_toolkit": "none"}}).code() == 0
     (restart,) = performed(machine, RestartUnit)
     assert HOOK in restart.reason
+
+
+def test_a_module_that_the_kernel_refuses_is_a_failure_and_no_reboot(tmp_path: Path) -> None:
+    """Nothing was loaded before, so a restart would change nothing."""
+
+    def refuse(primitive: Primitive, moment: str) -> None:
+        if moment == "before" and isinstance(primitive, RunCommand) and primitive.argv[0] == "modprobe":
+            raise StepFailed("modprobe: ERROR: could not insert 'nvidia': Key was rejected by service")
+
+    machine = node("l4-bare", files=BUILT, offers=_with_cudart())
+    machine.fault = refuse
+    result = applied(machine, tmp_path)
+    assert result.code() == 4
+    assert "Key was rejected" in str(result)
+
+
+def test_prebuilt_modules_for_the_running_kernel_alone_are_not_enough() -> None:
+    """The next boot would have none: they are built for both."""
+    found = {**_dkms(), f"linux-modules-nvidia-580-server-open-{KERNEL}": Offer(VERSION)}
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": "", **BUILT}, offers=found)
+    assert "package nvidia-dkms-580-server-open" in changed(planned(machine), "driver")
+    assert f"package linux-modules-nvidia-580-server-open-{KERNEL}" not in changed(planned(machine), "driver")
+
+
+def test_modules_of_the_wrong_kind_are_replaced_although_the_driver_answers() -> None:
+    """Closed modules load on Blackwell and find no device."""
+    closed = {name.replace("-open", ""): VERSION for name in NVIDIA_PACKAGES}
+    states = {**nvml(Nvml(driver=DRIVER, cuda=(13, 0))), **installed(closed), Key("file", MODULE): file(DRIVER)}
+    plan = planned(node("b200x2", states, files=BUILT))
+    gone = changed(plan, "other-driver")
+    assert "package nvidia-headless-no-dkms-580-server" in gone
+    assert "package linux-modules-nvidia-580-server-generic" in gone
+    assert "package libnvidia-compute-580-server" not in gone, "the libraries serve both kinds"
+    assert "package nvidia-headless-no-dkms-580-server-open" in changed(plan, "driver")
+    right = {"/proc/driver/nvidia/version": "NVIDIA UNIX Open Kernel Module for x86_64  580.95.05"}
+    assert "driver" not in steps(planned(node("b200x2", states, kernel=right)))
