@@ -37,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["BAI_WIZARD_SOAK"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets of one test are not redacted in the next one of the same process."""
+    monkeypatch.setattr("bai_wizard.core.secret._registered", set())
+
+
 def pytest_report_header() -> str:
     size = "full matrices" if os.environ.get("BAI_WIZARD_SOAK") == "1" else "sampled matrices"
     return f"bai-wizard: seed {os.environ['BAI_WIZARD_SEED']} (repeat with --seed), {size}"

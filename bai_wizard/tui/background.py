@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from textual.app import App
 from textual.message import Message
+from textual.screen import Screen
+from textual.widget import Widget
 
 T = TypeVar("T")
 
@@ -44,6 +46,14 @@ def behind(app: App[Any], work: Callable[[], T], then: Callable[[Outcome[T]], No
             outcome = Outcome(work())
         except Exception as error:  # noqa: BLE001 - handed to `then`, which has to tell
             outcome = Outcome[T](error=error)
-        app.post_message(Came(lambda: then(outcome)))
+        app.post_message(Came(lambda: then(outcome) if is_there(app, then) else None))
 
     threading.Thread(target=do, daemon=True, name="bai-wizard-work").start()
+
+
+def is_there(app: App[Any], then: Callable[..., None]) -> bool:
+    """Whether whoever wanted to know is still on a screen: a screen that was left has lost its parts."""
+    owner = getattr(then, "__self__", None)
+    if isinstance(owner, Screen):
+        return owner in app.screen_stack
+    return not isinstance(owner, Widget) or owner.is_attached
