@@ -157,7 +157,7 @@ def test_an_xfs_disk_with_project_quota(vm: VirtualMachine) -> None:
     assert vm.run(["stat", "-c", "%U", "/vfroot/disk", "/vfroot/disk/version.txt"]).out == "bai\nbai\n"
     assert vm.wizard(*PLAN, timeout=120).rc == 0
     vm.reboot()
-    vm.wait_for(lambda: vm.exists("/vfroot/disk/version.txt"), 120, "the volume after the boot")
+    vm.wait_for(lambda: vm.exists("/vfroot/disk/version.txt"), 240, "the volume after the boot")
     assert vm.wizard(*PLAN, timeout=120).rc == 0
     undone = vm.wizard("undo", timeout=300)
     assert undone.rc == 0, undone.out + undone.err

@@ -85,7 +85,8 @@ def missing(machine: Machine, context: Context) -> Finding:
         "A volume is not mounted: what is written there goes to the root disk",
         evidence,
         cause="Mounting failed at boot, or came after the services. The directory exists, so nothing complained.",
-        guidance="Stop what writes there, mount it, then move what was written meanwhile into the volume by hand.",
+        guidance="Stop what writes there, mount it, then move what was written meanwhile into the volume by hand. "
+        "Where the server often comes up later than the nodes, automount = true mounts at the first use instead.",
         risk="Files written meanwhile are hidden by the mount, and may be newer than those of the volume.",
         remedy=tuple(step for share in absent if not machine.names(share.target) for step in share.remedy()),
     )

@@ -106,7 +106,7 @@ def test_one_share_for_all_types(tmp_path: Path) -> None:
         "+10.0.0.1:6789,[fd00::2]:6789:/vol /vfroot/ceph ceph _netdev,nofail,x-systemd.mount-timeout=30,name=bai"
         in text
     )
-    assert "+UUID=7c1e /vfroot/disk xfs nofail,x-systemd.device-timeout=30,pquota 0 0" in text
+    assert "+UUID=7c1e /vfroot/disk xfs nofail,pquota 0 0" in text
     assert "+ mount /vfroot/disk  xfs /dev/sdb1" in text
     assert "+ mount /vfroot/bound  fuse.vendor vendorfs[/vol]" in text
     assert "+srv:/x /vfroot/own glusterfs defaults\n" in text
