@@ -77,8 +77,8 @@ def api(machine: Machine, context: Context) -> Finding:
         "A client speaks an API that the engine refuses",
         (Evidence("journal of docker", "journalctl -u docker", said[0] if said else refused[-1], "no refusal"),),
         cause="A program is built for an older Docker, or DOCKER_API_VERSION is set somewhere.",
-        guidance="Upgrade that client, or unset DOCKER_API_VERSION. As a stop-gap,"
-        ' "min-api-version": "1.40" in daemon.json lets it in.',
+        guidance='Upgrade that client, or unset DOCKER_API_VERSION. As a stop-gap, "min-api-version": "1.40" in'
+        " daemon.json lets it in.",
         risk="The stop-gap keeps an old interface open, and needs a restart of Docker.",
     )
 
@@ -150,8 +150,8 @@ def stale(machine: Machine, context: Context) -> Finding:
         f"Sessions of {context.account} began before it was in the group docker",
         tuple(Evidence(f"process {pid}", name, "without the group docker", "with it") for pid, name in old[:5]),
         cause="Groups are read at login only; tmux, editors' servers and lingering user managers keep the old list.",
-        guidance="Log out and in again, or newgrp docker; where it lingers,"
-        f" loginctl terminate-user {context.account}. Never chmod the socket.",
+        guidance="Log out and in again, or newgrp docker; where it lingers, loginctl terminate-user"
+        f" {context.account}. Never chmod the socket.",
         risk="Ending a user's processes ends what runs in them.",
     )
 

@@ -104,8 +104,8 @@ def _abandons(settings: DockerSettings, facts: DockerFacts) -> str:
     held = "images or containers lie" if isinstance(facts.is_filled, Known) else "nobody can tell what lies"
     return (
         f"{held} in {present}, and they would vanish from sight with data-root {wanted}. Stop Docker and"
-        " containerd, copy"
-        f" {present} to {wanted} (rsync -aHAX), set data-root by hand and start Docker; or empty Docker first"
+        f" containerd, copy {present} to {wanted} (rsync -aHAX), set data-root by hand and start Docker; or empty"
+        " Docker first"
     )
 
 

@@ -61,17 +61,16 @@ def _conflicts(settings: DockerSettings, facts: DockerFacts, chosen: PackageSet)
     if facts.snap:
         reason = (
             "Docker is installed as a snap, which shares the socket with what is to come. Its images lie in"
-            " /var/snap/docker."
-            ' Save what matters, run «snap remove docker» (it keeps a snapshot), then repeat; or take source = "keep"'
+            " /var/snap/docker. Save what matters, run «snap remove docker» (it keeps a snapshot), then repeat;"
+            ' or take source = "keep"'
         )
         return (Refusal(id="docker.conflicts", title=title, reason=reason),)
     if not found:
         return ()
     if facts.kubernetes:
         reason = (
-            f"{facts.kubernetes} runs on this node and {', '.join(found)} may be its container runtime, so"
-            " they are not"
-            ' removed. Take docker.source = "keep"'
+            f"{facts.kubernetes} runs on this node and {', '.join(found)} may be its container runtime, so they"
+            ' are not removed. Take docker.source = "keep"'
         )
         return (Refusal(id="docker.conflicts", title=title, reason=reason),)
     if not settings.remove_conflicts:
@@ -79,8 +78,7 @@ def _conflicts(settings: DockerSettings, facts: DockerFacts, chosen: PackageSet)
         hit = f"; {running} running containers would stop" if running else ""
         reason = (
             f"{', '.join(found)} cannot be installed beside {chosen.engine[0]}. docker.remove_conflicts = true"
-            " removes"
-            f' them (images and volumes stay{hit}); docker.source = "keep" keeps them'
+            f' removes them (images and volumes stay{hit}); docker.source = "keep" keeps them'
         )
         return (Refusal(id="docker.conflicts", title=title, reason=reason),)
     return (

@@ -149,9 +149,8 @@ def _cramped(facts: ImagesFacts, images: tuple[Found, ...]) -> str:
         if room is not None and needed > room.free:
             return (
                 f"the images need about {needed / 1e9:.1f} GB while they are unpacked, and {room.mount}, which"
-                f" holds {root},"
-                f" has {room.free / 1e9:.1f} GB free. Make room (docker image prune removes unused layers), move"
-                " docker.data_root to a larger disk, or pull fewer images"
+                f" holds {root}, has {room.free / 1e9:.1f} GB free. Make room (docker image prune removes unused"
+                " layers), move docker.data_root to a larger disk, or pull fewer images"
             )
     return ""
 
