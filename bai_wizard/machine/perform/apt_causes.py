@@ -95,6 +95,11 @@ CAUSES: tuple[tuple[str, str], ...] = (
         "it would remove other packages, which the wizard never does unasked. Remove what is in conflict",
     ),
     (
+        r"Packages were downgraded and -y was used",
+        "an older version would take the place of a newer one, which is not done: an engine may not read the"
+        " newer one's data. Ask for the version that is here, or a newer one",
+    ),
+    (
         r"The following packages have unmet dependencies:(?P<what>(?:\n\s+\S.*)+)",
         "packages do not fit together: {what}. Packages from another source or on hold are in the way"
         " («apt-mark showhold»)",

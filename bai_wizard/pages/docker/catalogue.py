@@ -80,16 +80,6 @@ def key() -> str:
     return files("bai_wizard.data").joinpath("keys/docker.asc").read_text(encoding="ascii")
 
 
-def default_pools() -> tuple[str, ...]:
-    """The ranges that Docker takes networks from where it is told none."""
-    return tuple(_data()["networks"]["pools"])
-
-
-def first_network() -> str:
-    """The range of docker0 where nothing else is said."""
-    return str(_data()["networks"]["first"])
-
-
 def incompatible(release: str) -> Incompatible | None:
     """The lowest engine that Backend.AI `release` does not work with; None for one that works with all, or none."""
     number = release_number(release)

@@ -24,7 +24,6 @@ class Engine:
     version: str
     product: str = "docker"
     api: str = ""
-    min_api: str = ""
     driver: str = ""
     cgroup: str = ""
     runtimes: tuple[str, ...] = ()
@@ -33,9 +32,6 @@ class Engine:
     containers: int = 0
     running: int = 0
     rootless: bool = False
-    live_restore: bool = False
-    swarm: bool = False
-    warnings: tuple[str, ...] = ()
 
     @property
     def uses_containerd(self) -> bool:

@@ -108,7 +108,6 @@ def _engine(version: dict[str, Any], info: dict[str, Any]) -> Engine:
         version=str(version.get("Version", "")),
         product="podman" if any("podman" in name.lower() for name in components) else "docker",
         api=str(version.get("ApiVersion", "")),
-        min_api=str(version.get("MinAPIVersion", "")),
         driver=str(info.get("Driver", "")),
         cgroup=str(info.get("CgroupVersion", "")),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
@@ -117,9 +116,6 @@ def _engine(version: dict[str, Any], info: dict[str, Any]) -> Engine:
         containers=int(info.get("Containers") or 0),
         running=int(info.get("ContainersRunning") or 0),
         rootless=any("name=rootless" in option for option in security),
-        live_restore=bool(info.get("LiveRestoreEnabled")),
-        swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") not in ("", "inactive"),
-        warnings=tuple(str(line) for line in info.get("Warnings") or ()),
     )
 
 

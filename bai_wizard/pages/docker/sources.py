@@ -100,6 +100,10 @@ def _docker_source(settings: DockerSettings, facts: DockerFacts, system: System)
         text = facts.key.value if isinstance(facts.key, Known) else ""
         missing = facts.key.reason if isinstance(facts.key, Unknown) else f"{settings.key_file} is not there"
     key = AptKey(id="docker.key", path=KEYRING, text=text, fingerprint=catalogue.fingerprint(), missing=missing)
+    if system.architecture and system.architecture not in catalogue.architectures():
+        served = " and ".join(catalogue.architectures())
+        reason = f'Docker\'s repository serves {served}, this node is {system.architecture}. Take source = "distro"'
+        return (Refusal(id="docker.source", title=f"{uri} has packages for this system", reason=reason),)
     if not settings.apt_url and system.codename not in catalogue.suites(system.os):
         known = ", ".join(catalogue.suites(system.os))
         reason = (
@@ -191,7 +195,7 @@ def _install(settings: DockerSettings, facts: DockerFacts, context: Context, cho
         id="docker.packages",
         names=chosen.engine,
         versions=versions,
-        why="the engine",
+        why=f"the engine; {chosen.note}" if chosen.note else "the engine",
         brings=BRINGS,
         interrupts=interrupts,
     )

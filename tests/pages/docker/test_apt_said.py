@@ -69,6 +69,7 @@ SAID = [
         " correct problems, you have held broken packages.",
         "do not fit together: containerd.io : Conflicts: containerd.",
     ),
+    ("E: Packages were downgraded and -y was used without --allow-downgrades.", "an older version would take"),
     ("E: Unable to locate package docker-ce", "offers docker-ce."),
     ("E: Version '5:1.*' for 'docker-ce' was not found", "offers version 5:1.* of docker-ce"),
     ("E: Sub-process /usr/bin/dpkg returned an error code (1)", "a package's own script failed"),

@@ -140,6 +140,8 @@ def test_source_by_system_and_mirror() -> None:
     debian = replace(FRESH, system=Known(System("debian", "Debian 13", "trixie", "arm64")))
     assert "linux/debian" in texts({}, debian)["docker.source"].uri
     assert "Architectures: arm64" in texts({}, debian)["docker.source"].text()
+    other = replace(FRESH, system=Known(System("debian", "Debian 13", "trixie", "riscv64")))
+    assert "serves amd64 and arm64" in texts({}, other)["docker.source"].reason
     mirror = texts({"apt_url": "https://mirror.corp/docker/"})["docker.source"]
     assert mirror.uri == "https://mirror.corp/docker"
     odd = replace(FRESH, system=Known(System("ubuntu", "Mint", "wilma", "amd64")))
