@@ -24,9 +24,9 @@ _NOBODY = re.compile(r"(?:127\.|0\.0\.0\.0|255\.|169\.254\.|224\.)")
 # Public servers that everybody uses; knowing which one failed is the point of a bundle.
 PUBLIC = frozenset(
     (
-        "archive.ubuntu.com", "security.ubuntu.com", "ports.ubuntu.com", "deb.debian.org", "security.debian.org",
-        "download.docker.com", "registry-1.docker.io", "auth.docker.io", "docker.io", "cr.backend.ai", "pypi.org",
-        "files.pythonhosted.org", "github.com", "nvidia.github.io", "developer.download.nvidia.com",
+        "archive.ubuntu.com", "security.ubuntu.com", "ports.ubuntu.com",
+        "download.docker.com", "registry-1.docker.io", "auth.docker.io", "docker.io", "cr.backend.ai",
+        "github.com", "nvidia.github.io", "developer.download.nvidia.com",
         "localhost", "ghcr.io", "quay.io",
     )
 )  # fmt: skip
