@@ -41,12 +41,14 @@ class NvidiaSettings(SettingsPart):
         choices={"distribution": "the distribution's packages", "nvidia": "NVIDIA's apt repository"},
     )
     apt_url: WebUrl = field(
-        "", label="Repository", help="Address of NVIDIA's apt repository or of its mirror. Empty: NVIDIA's own."
+        "",
+        label="Repository",
+        help="Address of a mirror of NVIDIA's apt packages, all in one flat repository. Empty: NVIDIA's own.",
     )
     key_file: PathOrEmpty = field(
         "",
         label="Key file",
-        help="The repository's signing key as a local file; else it is fetched. Its fingerprint is always verified.",
+        help="The signing key as a local file; else it is known or fetched. Its fingerprint is compared.",
     )
     cuda_toolkit: Literal["runtime", "full", "none"] = field(
         "runtime",
@@ -64,7 +66,7 @@ class NvidiaSettings(SettingsPart):
     cdi: bool = field(
         False,
         label="CDI",
-        help="Writes a specification for the Container Device Interface instead of using the runtime.",
+        help="Also describes the GPUs for the Container Device Interface. The runtime stays, for the agent needs it.",
     )
     fabric_manager: Literal["auto", "yes", "no"] = field(
         "auto",
