@@ -14,6 +14,8 @@ from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.geometry import Offset
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
 
 from bai_wizard.wizard.console import Console
 from bai_wizard.wizard.glyphs import to_ascii
@@ -61,6 +63,14 @@ class CursorDriver(LinuxDriver):
         self.flush()
 
 
+def _place_of(widget: Widget) -> Offset:
+    """Where on the screen a widget's own cursor is."""
+    if isinstance(widget, Input | TextArea):
+        return widget.cursor_screen_offset
+    inside: Offset = getattr(widget, "cursor_in_widget", Offset(0, 0))
+    return widget.content_region.offset + inside
+
+
 class TerminalMixin:
     """What the application adds for the terminal's sake."""
 
@@ -73,14 +83,16 @@ class TerminalMixin:
     def cursor_position(self) -> Offset:
         """Where the terminal's cursor goes after each frame: into the focused widget, on its selected row."""
         widget = self.focused
-        if widget is None or not widget.is_attached:
-            return self._cursor
-        if hasattr(widget, "cursor_screen_offset"):
-            offset: Offset = widget.cursor_screen_offset
-            return offset
-        inside: Offset = getattr(widget, "cursor_in_widget", Offset(0, 0))
-        place: Offset = widget.content_region.offset + inside
-        return place
+        if widget is not None and widget.is_attached:
+            place = _place_of(widget)
+            # Until the screen has scrolled to it, a widget below the fold has a place that is not its own.
+            if all(
+                place in above.region
+                for above in widget.ancestors
+                if isinstance(above, Widget) and above.is_scrollable
+            ):
+                self._cursor = place
+        return self._cursor
 
     @cursor_position.setter
     def cursor_position(self, value: Offset) -> None:

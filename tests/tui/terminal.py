@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pyte
 
 PATIENCE = 40.0
+MOMENT = 3.0
+SILENCE = 0.2
 KEYS = {
     "up": "\x1b[A",
     "down": "\x1b[B",
@@ -92,6 +94,22 @@ class Terminal:
             # A lone Esc is told from a sequence by what follows within a moment.
             self.read(0.15 if key == "escape" else 0.03)
 
+    def step(self, key: str) -> None:
+        """Presses a key and waits until it has moved the cursor or changed the screen, a moment at most."""
+
+        def state() -> tuple[int, int, str]:
+            return self.screen.cursor.x, self.screen.cursor.y, self.text()
+
+        before, deadline = state(), time.monotonic() + MOMENT
+        self.press(key)
+        while state() == before and time.monotonic() < deadline:
+            self.read()
+        # A picture comes in pieces, and the cursor goes where it is drawn: only silence ends it.
+        came = -1
+        while came != len(self.recorded):
+            came = len(self.recorded)
+            self.read(SILENCE)
+
     def end(self, number: int | None = None) -> int:
         """Waits for the child, after a signal if one is given; returns its status as a shell would."""
         if self.status is not None:
@@ -117,7 +135,9 @@ class Terminal:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.status = 128 + signal.SIGKILL
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def raw(self) -> bytes:
         """Everything that was written to the terminal."""

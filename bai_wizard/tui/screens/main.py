@@ -141,24 +141,28 @@ class MainScreen(WizardScreen[None]):
         await self.run_action(event.key)
 
     @on(Walk.Taken, "Changes")
-    def _change_taken(self) -> None:
-        self.action_diff()
+    async def _change_taken(self) -> None:
+        await self.action_diff()
 
-    def action_apply_page(self) -> None:
+    async def action_apply_page(self) -> None:
         """Reviews, then applies, the page that is open."""
+        await self._open_walked()
         wizard(self).review((self.page,))
 
-    def action_skip(self) -> None:
+    async def action_skip(self) -> None:
         """Leaves the page's matter alone, or takes it up again."""
+        await self._open_walked()
         wizard(self).surveyor.draft.skipped ^= {self.page}
         wizard(self).surveyor.edited()
 
-    def action_recheck(self) -> None:
+    async def action_recheck(self) -> None:
         """Looks at the node again."""
+        await self._open_walked()
         wizard(self).surveyor.recheck(self.page)
 
-    def action_diff(self) -> None:
+    async def action_diff(self) -> None:
         """Shows every change of the page as a diff, beginning with the one under the cursor."""
+        await self._open_walked()
         from bai_wizard.tui.screens.diff import DiffScreen
 
         steps: tuple[PlannedStep, ...] = wizard(self).surveyor.steps(self.page)

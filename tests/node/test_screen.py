@@ -1,0 +1,120 @@
+"""The full screen on a real node: filled in, applied, the terminal lost in the middle, attached again, taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.node.container import ContainerNode
+from tests.node.snapshot import difference
+from tests.tui.terminal import Terminal
+
+ANSWERS = """\
+version = 1
+[node]
+roles = ["compute"]
+backend_ai = "26.4"
+[account]
+sudo = "nopasswd"
+[tuning]
+[aliases]
+own_name = "keep"
+hosts = [ { ip = "10.20.30.10", names = ["bai-m1"] } ]
+[storage]
+"""
+
+
+@contextmanager
+def screen(node: ContainerNode, *words: str, user: str = "root") -> Iterator[Terminal]:
+    """The wizard on a terminal of the node, as over ssh."""
+    terminal = ["exec", "-it", "-u", user, "-e", "TERM=xterm-256color", "-e", "LC_ALL=C.UTF-8"]
+    one = Terminal(["docker", *terminal, node.hostname, "bai-wizard", *words], environment=node.docker.environment)
+    try:
+        yield one
+    finally:
+        one.kill()
+
+
+def add_a_volume(one: Terminal) -> None:
+    """From the rail: the storage page, a row, its name."""
+    one.press("home", *["down"] * 6)
+    one.until("Volumes under /vfroot")
+    one.press("right")
+    one.until("Volumes")
+    one.press("enter")
+    one.until("Take it")
+    # Past the eight types, to the name.
+    for _ in range(8):
+        one.step("down")
+    one.press("local")
+    one.until("Name              local")
+    to_line(one, "[ Take it ]")
+    one.press("enter")
+    one.until(lambda: "Take it" not in one.text())
+    one.press("escape")
+
+
+def to_line(one: Terminal, text: str) -> None:
+    """Goes down until the cursor stands on the line that says so."""
+    for _ in range(60):
+        if text in one.screen.display[one.screen.cursor.y]:
+            return
+        one.step("down")
+    raise AssertionError(f"the cursor never came to {text}\n{one.text()}")
+
+
+def run_ids(node: ContainerNode) -> list[str]:
+    """The runs that the node knows of."""
+    lines = node.wizard("runs", "--json").out.splitlines()
+    return [str(json.loads(line)["run"]) for line in lines]
+
+
+def test_the_terminal_is_lost_in_the_middle(node: ContainerNode) -> None:
+    node.write("/root/answers.toml", ANSWERS)
+    before = node.snapshot()
+    with screen(node, "--answers", "/root/answers.toml") as one:
+        one.until("to do")
+        add_a_volume(one)
+        one.until("6 Storage         2 to do")
+        one.press("A")
+        one.until("steps on node-")
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("Run 20")
+        one.until("done")
+    with screen(node) as other:
+        # Attached to what goes on, or, on a fast machine, told how it ended.
+        other.until(lambda: "Run 20" in other.text() or "to do" in other.text())
+        if "Run 20" in other.text():
+            other.until("Done: everything")
+            other.press("escape")
+    assert "uid=1100(bai) gid=1100(bai)" in node.run(["id", "bai"], check=True).out
+    assert node.run(["stat", "-c", "%U", "/vfroot/local"], check=True).out.strip() == "bai"
+    (run,) = run_ids(node)
+    with screen(node) as third:
+        third.until("to do")
+        third.press("home", *["down"] * 11, "enter")
+        third.until(run)
+        third.press("enter")
+        third.until("Take it back")
+        third.press("end", "enter")
+        third.until("would be taken back")
+        third.press("left", "enter")
+        third.until("Taken back")
+    assert not difference(before, node.snapshot())
+
+
+def test_without_root_everything_but_applying(node: ContainerNode) -> None:
+    node.run(["useradd", "-m", "worker"], check=True)
+    with screen(node, user="worker") as one:
+        one.until("to do")
+        one.press("home", *["down"] * 3, "a")
+        one.until("steps on node-")
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("This needs root")
+        one.press("escape")
+        one.until(lambda: "This needs root" not in one.text())
+        one.press("q")
+        assert one.end() == 0
