@@ -87,7 +87,7 @@ class TerminalMixin:
             place = _place_of(widget)
             # Until the screen has scrolled to it, a widget below the fold has a place that is not its own.
             if all(
-                place in above.region
+                above.region.contains_point(place)
                 for above in widget.ancestors
                 if isinstance(above, Widget) and above.is_scrollable
             ):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.cache import cache_directory, locked
@@ -129,9 +130,16 @@ def make_key(home: Path, who: str) -> tuple[str, str]:
 
 
 def gpg(home: Path, *words: str) -> str:
-    """gpg in a key ring of its own, asking nobody."""
-    argv = ["gpg", "--homedir", str(home), "--batch", "--yes", "--pinentry-mode", "loopback", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    """gpg in a key ring of its own, asking nobody.
+
+    By a short name of it: the agent's socket lies there, and a socket's path ends at 108 bytes.
+    """
+    with TemporaryDirectory(prefix="gpg-") as directory:
+        short = Path(directory, "home")
+        short.symlink_to(home.absolute())
+        argv = ["gpg", "--homedir", str(short), "--batch", "--yes", "--pinentry-mode", "loopback", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        subprocess.run(["gpgconf", "--homedir", str(short), "--kill", "gpg-agent"], check=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -154,6 +154,17 @@ def test_data_root_and_mount_guard_on_a_fresh_node(node_factory: NodeFactory) ->
     done(planned(node), 0)
 
 
+def test_debian_12_without_a_compose_plugin(node_factory: NodeFactory) -> None:
+    """Engine 20.10: no `dockerd --validate`, and compose is version 1 there."""
+    node = node_factory("bookworm")
+    put(node, DISTRO)
+    said = done(apply(node))
+    assert "Debian 12 has no compose plugin" in said
+    run_a_container(node)
+    assert is_running(node)
+    done(planned(node), 0)
+
+
 def test_data_root_that_has_to_be_a_mount_and_is_none(node: ContainerNode) -> None:
     put(node, DISTRO + 'data_root = "/data/docker"\ndata_root_must_be_mount = true\n')
     assert "system disk" in done(apply(node), 3)

@@ -179,7 +179,7 @@ def test_a_registry_with_a_password_and_an_authority_of_its_own(
             login += ', username = "bob", password = { file = "/root/registry.password" }'
         put(
             node,
-            KEEP + f'registry_ca = {{ "{registry.host}" = "/root/ca.crt" }}\n',
+            KEEP,
             f'[images]\nstarter = "none"\npull = ["{reference}"]\nregistries = [ {{ {login} }} ]\n',
         )
         said = done(apply(node), 0 if password == "right" else 3)

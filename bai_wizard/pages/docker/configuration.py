@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from posixpath import dirname
 from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Absent, Known, Unknown
+from bai_wizard.core.facts import Absent, Known, Unknown, value_or
 from bai_wizard.core.step import Step
 from bai_wizard.pages.docker import catalogue
 from bai_wizard.pages.docker.facts import DockerFacts
 from bai_wizard.pages.docker.networks import overlaps
-from bai_wizard.steps.directory import Directory
 from bai_wizard.steps.docker_config import Default, DockerConfig
 from bai_wizard.steps.refusal import Refusal
+from bai_wizard.steps.registry_ca import RegistryAuthority, why_missing
 from bai_wizard.steps.write_file import DropIn
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 DROP_INS = "/etc/systemd/system/docker.service.d"
 PROXY = f"{DROP_INS}/bai-wizard-proxy.conf"
 MOUNT = f"{DROP_INS}/bai-wizard-mount.conf"
-CERTS = "/etc/docker/certs.d"
 # Of each layer; the engine waits five seconds longer before each.
 DOWNLOAD_ATTEMPTS = 20
 # Never through a proxy: this node itself, and what Docker gives to containers.
@@ -172,17 +170,12 @@ def _quoted(text: str) -> str:
 
 def registry_authorities(facts: DockerFacts) -> tuple[Step, ...]:
     """certs.d is read at every pull, so nothing is restarted for it."""
-    found: list[Step] = []
-    for host, text in facts.registry_ca:
-        id = f"docker.registry-ca.{host}"
-        path = f"{CERTS}/{host}/ca.crt"
-        if isinstance(text, Known) and "-----BEGIN CERTIFICATE-----" in text.value:
-            found.append(Directory(id=f"{id}.directory", path=dirname(path)))
-            found.append(
-                DropIn(id=id, path=path, text=text.value, why=f"the authority that signed {host}'s certificate")
-            )
-            continue
-        fault = text.reason if isinstance(text, Unknown) else "it is not there"
-        fault = "it holds no certificate (PEM)" if isinstance(text, Known) else fault
-        found.append(Refusal(id=id, title=f"{path} holds the authority of {host}", reason=f"its file: {fault}"))
-    return tuple(found)
+    return tuple(
+        RegistryAuthority(
+            id=f"docker.registry-ca.{host}",
+            host=host,
+            text=value_or(text, ""),
+            missing=why_missing(text),
+        )
+        for host, text in facts.registry_ca
+    )

@@ -56,7 +56,7 @@ class ImagesFacts:
     """`architecture` is dpkg's name, empty where unknown. `archives` are (path, what it holds) pairs.
 
     `data_root` is where the engine keeps its data; layers lie in `content_root` as well where containerd's store is
-    used. `driver` is the version of NVIDIA's driver that is loaded.
+    used. `driver` is the version of NVIDIA's driver that is loaded. `authorities` are the certificates by registry.
     """
 
     architecture: str
@@ -67,6 +67,7 @@ class ImagesFacts:
     content_root: str = "/var/lib/containerd"
     rooms: tuple[Room, ...] = ()
     driver: Fact[str] = field(default_factory=Absent)
+    authorities: tuple[tuple[str, Fact[str]], ...] = ()
 
     @property
     def platform(self) -> str:

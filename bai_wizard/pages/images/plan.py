@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.facts import Absent, Fact, Known, Unknown, value_or
 from bai_wizard.core.primitives import Login
 from bai_wizard.core.step import Step
 from bai_wizard.core.view import NodeView
@@ -15,6 +15,7 @@ from bai_wizard.pages.images.daemon import config, data_root_of
 from bai_wizard.pages.images.facts import Archive, Found, ImagesFacts
 from bai_wizard.steps.image import LoadedImages, NamedImage, Pull, PulledImages
 from bai_wizard.steps.refusal import Refusal
+from bai_wizard.steps.registry_ca import RegistryAuthority, why_missing
 
 if TYPE_CHECKING:
     from bai_wizard.pages.images.settings import ImagesSettings
@@ -38,6 +39,12 @@ def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tup
 
     A starter that a registry has not is left out, and said.
     """
+    authorities = tuple(
+        RegistryAuthority(
+            id=f"images.registry-ca.{host}", host=host, text=value_or(text, ""), missing=why_missing(text)
+        )
+        for host, text in facts.authorities
+    )
     loads = tuple(
         _load(number, path, archive, facts) for number, (path, archive) in enumerate(facts.archives, start=1)
     )
@@ -47,8 +54,13 @@ def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tup
     pulled = tuple(found for found in facts.images if found.standing in ("here", "offered", "unknown"))
     cramped = _cramped(facts, pulled)
     if cramped:
-        return (*loads, *refused, Refusal(id="images.room", title="there is room for the images", reason=cramped))
-    return (*loads, *refused, *_pull(settings, facts, pulled), *_names(settings, pulled))
+        return (
+            *authorities,
+            *loads,
+            *refused,
+            Refusal(id="images.room", title="there is room for the images", reason=cramped),
+        )
+    return (*authorities, *loads, *refused, *_pull(settings, facts, pulled), *_names(settings, pulled))
 
 
 def _pull(settings: ImagesSettings, facts: ImagesFacts, images: tuple[Found, ...]) -> tuple[Step, ...]:

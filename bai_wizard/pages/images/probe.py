@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell, WizardError
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.facts import Absent, Fact, Known, Unknown, value_or
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.secret import Secret, resolve
 from bai_wizard.pages.images import catalogue
@@ -44,6 +44,7 @@ def probe(machine: Machine, settings: ImagesSettings, context: Context) -> Image
         uses_containerd=uses_containerd,
         rooms=_rooms(machine),
         driver=_driver(machine),
+        authorities=tuple((one.host, _file(machine, one.ca_file)) for one in settings.registries if one.ca_file),
     )
 
 
@@ -191,7 +192,12 @@ def _architecture(machine: Machine) -> str:
 
 
 def _text(machine: Machine, path: str) -> str:
+    return value_or(_file(machine, path), "")
+
+
+def _file(machine: Machine, path: str) -> Fact[str]:
     try:
-        return machine.text(path) or ""
-    except CannotTell:
-        return ""
+        text = machine.text(path)
+    except CannotTell as error:
+        return Unknown(str(error))
+    return Absent() if text is None else Known(text)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.facts import Absent, Known, Unknown
 from bai_wizard.core.plan import Plan
 from bai_wizard.core.state import Account, Entry, Key, Package
 from bai_wizard.core.step import Blocked, Pending
@@ -246,8 +246,10 @@ def test_registry_authority_has_to_be_a_certificate() -> None:
 
     pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
     assert made(Known(pem)).path == "/etc/docker/certs.d/harbor.corp:443/ca.crt"
-    assert "no certificate" in made(Known("hello")).reason
-    assert "permission" in made(Unknown("permission denied")).reason
+    assert made(Known(pem)).inspect(node()).kind == "pending"
+    assert "no certificate" in made(Known("hello")).inspect(node()).reason
+    assert "permission" in made(Unknown("permission denied")).inspect(node()).reason
+    assert "not there" in made(Absent()).inspect(node()).reason
 
 
 def test_a_lost_restart_is_seen_again(tmp_path: Path) -> None:
