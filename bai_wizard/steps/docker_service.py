@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.primitives import RemovePath, RestartUnit, WriteFile
-from bai_wizard.core.step import Interrupt, Node, register
+from bai_wizard.core.step import Interrupt, Node, Unchanged, register
+from bai_wizard.core.view import NodeView
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.service import Service
 
@@ -20,6 +21,7 @@ class DockerService(Service):
     old one back, so that the containers run again.
 
     `before` is the text from before the plan, empty where there was no file; None where there is no going back.
+    `warned` is what people should know of the engine; it is told with the plan and changes nothing.
     """
 
     kind: ClassVar[str] = "docker-service"
@@ -27,9 +29,14 @@ class DockerService(Service):
     interrupts: tuple[Interrupt, ...] = ("docker.restart",)
     before: str | None = None
     config: str = DAEMON_JSON
+    warned: str = ""
 
     def describe(self) -> str:
-        return f"{self.unit} runs with its files as they are now"
+        told = f"; please check: {self.warned}" if self.warned else ""
+        return f"{self.unit} runs with its files as they are now{told}"
+
+    def note(self, view: NodeView) -> Unchanged:
+        return Unchanged(f"please check: {self.warned}" if self.warned else "")
 
     def apply(self, node: Node) -> None:
         """Raises StepFailed with the daemon's reason, after putting the old daemon.json back where there was one."""

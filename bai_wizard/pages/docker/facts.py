@@ -44,7 +44,8 @@ class DockerFacts:
     """`packages` are installed packages with their versions. `networks` are the node's own, Docker's left out.
 
     `data_root` is where the data lie now, `is_filled` whether anything lies there. `data_root_mount` is the mount
-    point that holds the wished-for data root, the root file system not counting. `key` is the text of key_file;
+    point that holds the wished-for data root, the root file system not counting. `free` are the bytes that are free
+    where the data lie, and where containerd's do if images are in its store. `key` is the text of key_file;
     `registry_ca` the certificates by registry. `kubernetes` names what else manages containerd on this node.
     """
 
@@ -57,6 +58,7 @@ class DockerFacts:
     data_root: str = "/var/lib/docker"
     is_filled: Fact[bool] = field(default_factory=Absent)
     data_root_mount: Fact[str] = field(default_factory=Absent)
+    free: tuple[tuple[str, Fact[int]], ...] = ()
     networks: Fact[tuple[str, ...]] = field(default_factory=Absent)
     key: Fact[str] = field(default_factory=Absent)
     registry_ca: tuple[tuple[str, Fact[str]], ...] = ()

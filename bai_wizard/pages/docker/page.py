@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.page import Page
 from bai_wizard.pages.docker.facts import DockerFacts
 from bai_wizard.pages.docker.plan import steps
@@ -33,10 +33,17 @@ def now(facts: DockerFacts) -> tuple[tuple[str, str], ...]:
     return (
         ("Docker", f"{engine.version} (API {engine.api})"),
         ("Images", f"{engine.images} in {engine.data_root} ({engine.driver})"),
+        *((f"Free below {path}", _room(free)) for path, free in facts.free),
         ("Containers", f"{engine.containers}, {engine.running} running"),
         ("Runtimes", ", ".join(engine.runtimes)),
         ("cgroup", f"version {engine.cgroup}"),
     )
+
+
+def _room(free: Fact[int]) -> str:
+    if isinstance(free, Known):
+        return f"{free.value / 1e9:.1f} GB"
+    return f"cannot tell: {free.reason}" if isinstance(free, Unknown) else "cannot tell"
 
 
 PAGE = Page(

@@ -9,7 +9,7 @@ from bai_wizard.core.facts import Known, Unknown, value_or
 from bai_wizard.core.step import Step
 from bai_wizard.pages.docker.configuration import DROP_INS, config_step, drop_ins, registry_authorities
 from bai_wizard.pages.docker.facts import DockerFacts
-from bai_wizard.pages.docker.sources import package_steps
+from bai_wizard.pages.docker.sources import known_fault, package_steps
 from bai_wizard.steps.directory import Directory
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.docker_service import DockerService
@@ -36,7 +36,8 @@ def steps(settings: DockerSettings, facts: DockerFacts, context: Context) -> tup
     packages = package_steps(settings, facts, context)
     ordered = (*configuration, *packages) if facts.is_fresh else (*packages, *configuration)
     reads = (DAEMON_JSON, *(drop.path for drop in drops))
-    return (*ordered, *_services(facts, reads), _users(settings, context))
+    warned = known_fault(settings, facts, context)
+    return (*ordered, *_services(facts, reads, warned), _users(settings, context))
 
 
 def _refusals(facts: DockerFacts) -> tuple[Step, ...]:
@@ -62,13 +63,13 @@ def _refusals(facts: DockerFacts) -> tuple[Step, ...]:
     return ()
 
 
-def _services(facts: DockerFacts, reads: tuple[str, ...]) -> tuple[Step, ...]:
+def _services(facts: DockerFacts, reads: tuple[str, ...], warned: str) -> tuple[Step, ...]:
     """Enabled and running first, which hits nobody; then, if a file is newer than the daemon, the restart."""
     # A fresh engine is not to begin with other directories and stores than were asked for.
     before = None if facts.is_fresh or isinstance(facts.daemon_json, Unknown) else value_or(facts.daemon_json, "")
     return (
         Service(id="docker.socket", unit="docker.socket"),
-        DockerService(id="docker.service", before=before, interrupts=()),
+        DockerService(id="docker.service", before=before, interrupts=(), warned=warned),
         DockerService(id="docker.restart", before=before, reads=reads, enabled=None, active=None),
     )
 

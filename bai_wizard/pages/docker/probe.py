@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The first is what the second, which people know, is a link to.
 OS_RELEASE = ("/usr/lib/os-release", "/etc/os-release")
 DATA_ROOT = "/var/lib/docker"
+# Where the layers lie with containerd's store, whatever data-root says.
+CONTAINERD_ROOT = "/var/lib/containerd"
 SNAP = "/var/lib/snapd/snaps"
 # uname's name of the architecture → dpkg's.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -44,6 +46,7 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
         daemon_json=config,
         data_root=data_root,
         is_filled=_is_filled(machine, engine, data_root),
+        free=tuple((path, _free(machine, path)) for path in _places(engine, data_root)),
         data_root_mount=mount_above(machine, settings.data_root) if settings.data_root else Absent(),
         networks=own_networks(machine),
         key=_text(machine, settings.key_file) if settings.key_file else Absent(),
@@ -143,6 +146,18 @@ def _is_filled(machine: Machine, engine: Fact[Engine], data_root: str) -> Fact[b
                 for name in machine.names(f"{data_root.rstrip('/')}/{directory}")
             )
         )
+    except CannotTell as error:
+        return Unknown(str(error))
+
+
+def _places(engine: Fact[Engine], data_root: str) -> tuple[str, ...]:
+    uses_containerd = isinstance(engine, Known) and engine.value.uses_containerd
+    return (data_root, CONTAINERD_ROOT) if uses_containerd else (data_root,)
+
+
+def _free(machine: Machine, path: str) -> Fact[int]:
+    try:
+        return Known(machine.free_bytes(path))
     except CannotTell as error:
         return Unknown(str(error))
 

@@ -13,6 +13,7 @@ from bai_wizard.pages.docker.facts import DockerFacts, System
 from bai_wizard.steps.apt import NoPackages, PackageLists, Packages
 from bai_wizard.steps.apt_pin import AptPin, major_pattern
 from bai_wizard.steps.apt_source import AptKey, AptSource
+from bai_wizard.steps.docker_config import engine_major
 from bai_wizard.steps.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -34,11 +35,20 @@ def package_steps(settings: DockerSettings, facts: DockerFacts, context: Context
     chosen = catalogue.docker_ce() if settings.source == "docker-ce" else catalogue.distro(system.codename)
     return (
         *_conflicts(settings, facts, chosen),
-        *(_docker_source(settings, facts, system) if settings.source == "docker-ce" else ()),
-        *_lists(settings, chosen, system),
+        *_repository(settings, facts, context, chosen, system),
         *_pin(settings, facts, context, chosen),
         *_install(settings, facts, context, chosen),
     )
+
+
+def _repository(
+    settings: DockerSettings, facts: DockerFacts, context: Context, chosen: PackageSet, system: System
+) -> tuple[Step, ...]:
+    """The source and its lists. With a bundle the packages come from there, and no repository is named."""
+    if context.bundle:
+        return ()
+    source = _docker_source(settings, facts, system) if settings.source == "docker-ce" else ()
+    return (*source, *_lists(settings, chosen, system))
 
 
 def _keep(facts: DockerFacts, context: Context, settings: DockerSettings) -> tuple[Step, ...]:
@@ -175,6 +185,22 @@ def _why_hold(context: Context) -> str:
     if limit is None:
         return "the engine's major version is changed on purpose only, after a look at what Backend.AI supports"
     return f"with Docker {limit.engine} and Backend.AI before {limit.fixed_in} {limit.what} ({limit.source})"
+
+
+def known_fault(settings: DockerSettings, facts: DockerFacts, context: Context) -> str:
+    """What is known against the engine that is here, or is asked for by version, with this release of Backend.AI."""
+    limit = catalogue.incompatible(context.backend_ai)
+    if limit is None:
+        return ""
+    here = facts.engine.value.version if isinstance(facts.engine, Known) else ""
+    here = here or next((found for name in ("docker-ce", "docker.io") if (found := facts.version_of(name))), "")
+    engine = engine_major(settings.version or here)
+    if engine < limit.engine:
+        return ""
+    return (
+        f"with Docker {engine} and Backend.AI {context.backend_ai} {limit.what} ({limit.source}); docker.version ="
+        f' "{limit.engine - 1}" on a node without containers, or Backend.AI {limit.fixed_in}, goes without that'
+    )
 
 
 def _versioned(chosen: PackageSet) -> tuple[str, ...]:

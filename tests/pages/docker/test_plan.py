@@ -22,6 +22,7 @@ from bai_wizard.pages.docker.page import PAGE
 from bai_wizard.pages.docker.plan import steps
 from bai_wizard.pages.docker.settings import DockerSettings
 from bai_wizard.pages.docker.sources import wanted_version
+from tests.pages.docker.nodes import node as with_engine
 from tests.pages.storage.cycle import plan_of, run, shown, undo
 
 CONTEXT = Context(host="gpu01", backend_ai="26.4")
@@ -117,6 +118,26 @@ def test_pin_keeps_the_major_version_and_says_why() -> None:
     newer = replace(FRESH, packages=(("docker-ce", "5:29.1.2-1~x"), ("docker-ce-cli", "5:29.1.2-1~x")))
     assert texts({}, newer)["docker.pin"].version == "5:29.*", "what runs is never taken back"
     assert texts({}, newer)["docker.packages"].versions == ("", "", "")
+
+
+def test_an_engine_with_a_known_fault_is_told_and_left() -> None:
+    ours = texts({})["docker.service"]
+    assert "please check" not in ours.describe()
+    here = replace(FRESH, packages=(("docker-ce", "5:29.1.2-1~x"),))
+    for made in (texts({}, here), texts({"source": "keep"}, here), texts({"version": "29"})):
+        told = made["docker.service"].describe()
+        assert "backend.ai#14264" in told
+        assert 'docker.version = "28"' in told
+    newer = replace(CONTEXT, backend_ai="26.9")
+    assert "please check" not in texts({}, here, newer)["docker.service"].describe()
+
+
+def test_what_is_shown_of_a_running_engine() -> None:
+    told = dict(PAGE.now(PAGE.probe(with_engine(), settings(), CONTEXT)))
+    assert told["Free below /var/lib/docker"].endswith(" GB")
+    assert "Free below /var/lib/containerd" not in told
+    told = dict(PAGE.now(PAGE.probe(with_engine(info={"Driver": "overlayfs"}), settings(), CONTEXT)))
+    assert told["Free below /var/lib/containerd"].endswith(" GB"), "layers lie there, whatever data-root says"
 
 
 @pytest.mark.parametrize(
