@@ -105,16 +105,30 @@ def test_unreadable_daemon_json_is_told_by_place_and_left(with_docker: Container
 
 
 def test_a_daemon_that_does_not_come_back_gets_the_old_file_again(with_docker: ContainerNode) -> None:
-    """What `dockerd --validate` does not see: a pool that is too small is refused at the start only."""
+    """What `dockerd --validate` does not see: a data directory that cannot be made shows at the start only."""
     node = with_docker
     node.write("/etc/docker/daemon.json", '{"debug": true}\n')
     node.run(["systemctl", "restart", "docker"], check=True)
-    put(node, KEEP + 'registry_mirrors = ["http://127.0.0.1:1/path?query"]\n')
+    put(node, KEEP + 'data_root = "/proc/sys/docker"\n')
     said = done(apply(node), 4)
-    assert "is back as it was" in said or "refuses the new content" in said
+    assert "/etc/docker/daemon.json is back as it was and Docker runs with it" in said
+    assert "/proc/sys/docker" in said.partition("is back as it was")[0].rpartition("does not start")[2], said
     assert node.read("/etc/docker/daemon.json").decode() == '{"debug": true}\n'
     assert node.run(["docker", "version"]).rc == 0
     put(node, KEEP)
+    done(apply(node))
+
+
+def test_what_the_daemon_refuses_is_never_put_in_place(with_docker: ContainerNode) -> None:
+    """A key that Docker does not know, written since it started: it would not come back from any restart."""
+    node = with_docker
+    node.write("/etc/docker/daemon.json", '{"log-rotation": true}\n')
+    put(node, KEEP)
+    said = done(apply(node), 4)
+    assert "refuses the new content" in said
+    assert "log-rotation" in said
+    assert node.read("/etc/docker/daemon.json").decode() == '{"log-rotation": true}\n'
+    node.write("/etc/docker/daemon.json", "{}\n")
     done(apply(node))
 
 

@@ -67,6 +67,9 @@ def test_images_come_at_once_are_verified_and_only_they_go(node: ContainerNode, 
     for reference, image in zip(references, [*images, both], strict=True):
         assert found[reference] == image.config.digest
     assert done(planned(node), 0)
+    again = registry.push("stable/again", "1", images[0])
+    put(node, *tables(again, insecure=registry.host))
+    assert "its content is here already under another name" in done(planned(node), 7)
     node.run(["docker", "create", "--name", "user", references[0], "/hello"], check=True)
     undone = node.wizard("undo")
     assert undone.rc == 4
@@ -198,13 +201,21 @@ def test_a_registry_with_a_password_and_an_authority_of_its_own(
 
 def test_an_authority_that_nobody_named(node: ContainerNode, tmp_path: Path) -> None:
     address = gateway(node)
-    _, certificate, key = make_authority(tmp_path, [address])
+    ca, certificate, key = make_authority(tmp_path, [address])
     with running_registry(tmp_path, address, tls=(certificate, key)) as registry:
         reference = registry.push("stable/tls", "1", make_image([1000]))
         put(node, KEEP, f'[images]\nstarter = "none"\npull = ["{reference}"]\n')
         assert "certificate is not trusted" in done(planned(node), 7)
         said = done(apply(node), 4)
         assert "docker.registry_ca" in said
+        node.write("/root/ca.crt", ca.read_bytes())
+        put(
+            node,
+            KEEP + f'registry_ca = {{ "{registry.host}" = "/root/ca.crt" }}\n',
+            f'[images]\nstarter = "none"\npull = ["{reference}"]\n',
+        )
+        done(apply(node))
+        assert reference in ids(node)
 
 
 def test_no_room_is_told_beforehand_and_while_it_happens(node_factory: NodeFactory, tmp_path: Path) -> None:
@@ -215,6 +226,15 @@ def test_no_room_is_told_beforehand_and_while_it_happens(node_factory: NodeFacto
         reference = registry.push("stable/large", "1", make_image([9_000_000] * 3))
         put(node, *tables(reference, insecure=registry.host))
         assert "/small, which holds /small/docker" in done(apply(node), 3)
+        # Nobody can tell beforehand how large a layer of noughts is unpacked.
+        hollow = make_image([1000], files={"noughts": bytes(40_000_000)})
+        reference = registry.push("stable/hollow", "1", hollow)
+        put(node, *tables(reference, insecure=registry.host))
+        assert "the disk is full: make room below Docker's data directory" in done(apply(node), 4)
+        assert ids(node) == {}
+        node.run(["mount", "-o", "remount,size=96m", "/small"], check=True)
+        done(apply(node))
+        assert ids(node)[reference] == hollow.config.digest
 
 
 def test_an_archive_for_a_node_without_registry(node: ContainerNode, tmp_path: Path) -> None:

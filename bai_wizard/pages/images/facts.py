@@ -22,13 +22,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of one wanted image. `size` is compressed bytes, 0 where unknown; `reason` goes with the rest."""
+    """What is known of one wanted image. `size` is compressed bytes to fetch, 0 where unknown or nothing.
+
+    `ids` are the names that an engine may have the same content under: of its configuration, of its manifest.
+    """
 
     wanted: Wanted
     standing: Standing
     size: int = 0
     reason: str = ""
     platforms: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ def _remark(found: Found, facts: ImagesFacts) -> str:
     told = []
     if found.standing == "unknown":
         told.append(f"size unknown: {found.reason}")
+    elif found.reason:
+        told.append(found.reason)
     elif found.size:
         told.append(f"{found.size / 1e6:.0f} MB compressed")
     cuda = _cuda(found, facts.driver)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
@@ -81,7 +82,7 @@ def _standings(
         access = access_of(machine, settings, context)
         with ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="registry") as pool:
             for found in pool.map(lambda image: look_up(image, platform, access), missing):
-                standings[found.wanted] = found
+                standings[found.wanted] = _told_by_content(machine, found)
     return tuple(standings[image] for image in images)
 
 
@@ -109,7 +110,17 @@ def look_up(image: Wanted, platform: str, access: Access) -> Found:
             reason=f"it exists for {told}, this node is {platform}",
             platforms=offer.platforms,
         )
-    return Found(image, "offered", offer.size, platforms=offer.platforms)
+    ids = tuple(id for id in (offer.image_id, offer.digest) if id)
+    return Found(image, "offered", offer.size, platforms=offer.platforms, ids=ids)
+
+
+def _told_by_content(machine: Machine, found: Found) -> Found:
+    """An image whose content is here under another name, or none, costs neither room nor time."""
+    try:
+        here = any(machine.image(id) is not None for id in found.ids)
+    except CannotTell:
+        here = False
+    return replace(found, size=0, reason="its content is here already under another name") if here else found
 
 
 def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> Access:
