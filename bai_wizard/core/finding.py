@@ -11,6 +11,9 @@ from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
 
 Result = Literal["ok", "problem", "warning", "cannot-tell", "not-applicable", "crashed"]
+# What a check costs. cheap: it reads files, or asks a small program; dear: a heavy program or the network, so it gets
+# a child of its own; shared: what the first one of its page has looked up serves the others, so they wait for it.
+Cost = Literal["cheap", "dear", "shared"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Check:
     """A named, read-only check.
 
     `needs` are ids of checks that must not have found a problem, else this one is suppressed with the reason.
-    `deadline` is seconds. `root_cause` checks run first. `look` returns one Finding or several.
+    `deadline` is seconds. What a `root_cause` check finds is told first. `look` returns one Finding or several.
     """
 
     id: str
@@ -89,3 +92,4 @@ class Check:
     root_cause: bool = False
     needs_root: bool = False
     owner: str = "bai-wizard"
+    cost: Cost = "cheap"

@@ -1,14 +1,14 @@
-"""One examination: root causes first, their dependents suppressed with the reason, the rest in parallel."""
+"""One examination: every check looked at, its findings demoted where the answers say so, root causes told first."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
-from bai_wizard.doctor.children import look_all
+from bai_wizard.doctor.schedule import look_all
 from bai_wizard.exits import ExitCode
 from bai_wizard.pages import ORDER, load
 
@@ -35,13 +35,8 @@ def examine(
     `ignored` maps ids to reasons: such a check still runs, its finding is demoted and says why.
     """
     wanted = tuple(checks)
-    roots = tuple(check for check in wanted if check.root_cause)
-    found = list(look_all(roots, machine, context))
-    sick = {finding.id for finding in found if finding.result == "problem"}
-    rest = [check for check in wanted if not check.root_cause]
-    found += [_suppressed(check, sick) for check in rest if sick.intersection(check.needs)]
-    found += look_all([check for check in rest if not sick.intersection(check.needs)], machine, context)
-    return _sorted([_demoted(finding, ignored or {}) for finding in found])
+    found = look_all(wanted, machine, context)
+    return _sorted([_demoted(finding, ignored or {}) for finding in found], wanted)
 
 
 def exit_code(findings: Iterable[Finding]) -> ExitCode:
@@ -52,14 +47,6 @@ def exit_code(findings: Iterable[Finding]) -> ExitCode:
     return ExitCode.OPTIONAL_FAILED if "warning" in results or "crashed" in results else ExitCode.OK
 
 
-def _suppressed(check: Check, sick: Collection[str]) -> Finding:
-    cause = next(name for name in check.needs if name in sick)
-    told = f"not checked: {cause} comes first"
-    return Finding(
-        check.id, "not-applicable", check.title, check.page, cause=told, suppressed_by=cause, owner=check.owner
-    )
-
-
 def _demoted(finding: Finding, ignored: Mapping[str, str]) -> Finding:
     reason = ignored.get(finding.id, "")
     return replace(finding, ignored=reason) if reason and finding.result in ("problem", "warning") else finding
@@ -68,5 +55,11 @@ def _demoted(finding: Finding, ignored: Mapping[str, str]) -> Finding:
 _ORDER = ("problem", "crashed", "warning", "cannot-tell", "ok", "not-applicable")
 
 
-def _sorted(findings: list[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: (bool(finding.ignored), _ORDER.index(finding.result)))
+def _sorted(findings: list[Finding], checks: Sequence[Check]) -> list[Finding]:
+    """What explains other findings comes first among its equals, then the order of the pages."""
+    places = {check.id: (not check.root_cause, place) for place, check in enumerate(checks)}
+    last = (True, len(places))
+    return sorted(
+        findings,
+        key=lambda finding: (bool(finding.ignored), _ORDER.index(finding.result), places.get(finding.id, last)),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Check, Evidence, Finding
+from bai_wizard.core.finding import Check, Cost, Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
 
@@ -28,9 +28,10 @@ class Subject:
         deadline: float = 3.0,
         root_cause: bool = False,
         needs_root: bool = False,
+        cost: Cost = "cheap",
     ) -> Check:
         """The check that looks at this subject."""
-        return Check(self.id, self.page, self.title, look, needs, deadline, root_cause, needs_root, self.owner)
+        return Check(self.id, self.page, self.title, look, needs, deadline, root_cause, needs_root, self.owner, cost)
 
     def ok(self, *evidence: Evidence) -> Finding:
         """All is well."""

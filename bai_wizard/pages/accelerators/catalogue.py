@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from bai_wizard.data import read_toml
 from bai_wizard.machine.pci import PciDevice
 
 
@@ -92,6 +92,5 @@ def _vendor(key: str, table: dict[str, Any]) -> Vendor:
 @cache
 def data() -> dict[str, Any]:
     """The data file as it is."""
-    import tomllib
 
-    return tomllib.loads(files("bai_wizard.data").joinpath("accelerators.toml").read_text(encoding="utf-8"))
+    return read_toml("accelerators.toml")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from bai_wizard.data import read_toml
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def fingerprint() -> str:
 
 def key() -> str:
     """Docker's key as it comes with the wizard, so that nothing has to be fetched for it."""
+    from importlib.resources import files
+
     return files("bai_wizard.data").joinpath("keys/docker.asc").read_text(encoding="ascii")
 
 
@@ -99,6 +102,5 @@ def release_number(release: str) -> tuple[int, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib
 
-    return tomllib.loads(files("bai_wizard.data").joinpath("docker.toml").read_text(encoding="utf-8"))
+    return read_toml("docker.toml")

@@ -189,7 +189,7 @@ CHECKS = (
     check(COMPOSE_TWICE, compose_twice),
     check(RELEASE, release, needs=("docker-not-running",)),
     check(API, api, needs=("docker-not-running",), deadline=5.0),
-    check(COMPOSE, compose),
+    check(COMPOSE, compose, cost="dear"),
     check(SHADOWED, shadowed),
     check(MEMBER, member),
     check(STALE, stale),

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from bai_wizard.data import read_toml
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,5 @@ def _starters() -> tuple[Starter, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    import tomllib
 
-    return tomllib.loads(files("bai_wizard.data").joinpath("images.toml").read_text(encoding="utf-8"))
+    return read_toml("images.toml")

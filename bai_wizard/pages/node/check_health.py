@@ -190,7 +190,7 @@ def entropy(machine: Machine, context: Context) -> Finding:
 CHECKS = (
     RELEASE.check(supported),
     CLOCK.check(clock, root_cause=True),
-    DNS.check(dns, root_cause=True, deadline=12.0),
+    DNS.check(dns, root_cause=True, deadline=12.0, cost="dear"),
     ROOM.check(room, root_cause=True),
     INODES.check(inodes, root_cause=True),
     BOOT.check(boot),

@@ -254,8 +254,8 @@ def _version(release: str) -> list[tuple[int, str]]:
 
 
 CHECKS = (
-    CLOCKS.check(clocks),
-    FIREWALL.check(firewall, needs_root=True),
+    CLOCKS.check(clocks, cost="dear"),
+    FIREWALL.check(firewall, needs_root=True, cost="dear"),
     CGROUPS.check(cgroups),
     UPGRADES.check(unattended),
     HOSTNAME.check(hostname, needs_root=True),

@@ -156,8 +156,8 @@ def _option(options: str, *names: str) -> str:
 
 
 CHECKS = (
-    UNREACHABLE.check(unreachable, deadline=15.0),
-    DENIED.check(denied, needs=("nfs-server-unreachable",), deadline=40.0, needs_root=True),
+    UNREACHABLE.check(unreachable, deadline=15.0, cost="dear"),
+    DENIED.check(denied, needs=("nfs-server-unreachable",), deadline=40.0, needs_root=True, cost="dear"),
     VERSION.check(version),
     HELPER.check(helper),
     STATD.check(statd, deadline=6.0),

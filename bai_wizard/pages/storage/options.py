@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from bai_wizard.data import read_toml
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Type:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads(files("bai_wizard.data").joinpath("storage.toml").read_text(encoding="utf-8"))
+    return read_toml("storage.toml")
 
 
 @cache

@@ -206,6 +206,6 @@ CHECKS = (
     nvidia_check(NO_VENDOR, no_vendor, NO_DRIVER.id),
     nvidia_check(UNKNOWN, unknown),
     nvidia_check(LEGACY, legacy),
-    nvidia_check(LOST, lost, "nvidia-module-missing"),
+    nvidia_check(LOST, lost, "nvidia-module-missing", cost="dear"),
     nvidia_check(GROUPS, groups),
 )

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.finding import Check, Finding
+from bai_wizard.core.finding import Check, Cost, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts, Card, VendorFacts
 from bai_wizard.pages.accelerators.probe import probe
@@ -47,7 +47,9 @@ def _settings() -> AcceleratorsSettings:
     return AcceleratorsSettings()
 
 
-def nvidia_check(subject: Subject, look: Nvidia, *needs: str, needs_root: bool = False) -> Check:
+def nvidia_check(
+    subject: Subject, look: Nvidia, *needs: str, needs_root: bool = False, cost: Cost = "shared"
+) -> Check:
     """A check that applies where there are NVIDIA GPUs."""
 
     def begin(machine: Machine, context: Context) -> Finding:
@@ -59,7 +61,7 @@ def nvidia_check(subject: Subject, look: Nvidia, *needs: str, needs_root: bool =
             return subject.not_applicable("no NVIDIA GPU in this node")
         return look(machine, context, facts.nvidia, cards)
 
-    return subject.check(begin, needs=needs, deadline=DEADLINE, needs_root=needs_root)
+    return subject.check(begin, needs=needs, deadline=DEADLINE, needs_root=needs_root, cost=cost)
 
 
 def vendor_check(subject: Subject, vendor: str, name: str, look: Other, *needs: str) -> Check:
@@ -74,7 +76,7 @@ def vendor_check(subject: Subject, vendor: str, name: str, look: Other, *needs: 
             return subject.not_applicable(f"no {name} in this node")
         return look(machine, context, found, facts.of(vendor))
 
-    return subject.check(begin, needs=needs, deadline=DEADLINE)
+    return subject.check(begin, needs=needs, deadline=DEADLINE, cost="shared")
 
 
 def loaded(facts: NvidiaFacts) -> str:

@@ -225,7 +225,7 @@ def pages(machine: Machine, context: Context, vendor: VendorFacts, cards: tuple[
 
 
 def _checks() -> Iterator[Check]:
-    yield LACKING.check(lacking, deadline=DEADLINE)  # type: ignore[arg-type]  # several findings, as Check allows
+    yield LACKING.check(lacking, deadline=DEADLINE, cost="shared")  # type: ignore[arg-type]  # several findings, as Check allows
     yield vendor_check(KFD, "amd", "AMD accelerator", kfd)
     yield vendor_check(KFD_RIGHT, "amd", "AMD accelerator", kfd_right)
     yield vendor_check(GAUDI_VERSION, "gaudi", "Gaudi card", gaudi_version)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 from bai_wizard.pages.accelerators.catalogue import data
@@ -130,6 +129,8 @@ def cuda_of(branch: str) -> str:
 def toolkit_repository(url: str = "") -> Repository:
     """Where the container toolkit comes from; `url` is a mirror's address."""
     table = _table()["repository"]["toolkit"]
+    from importlib.resources import files
+
     text = files("bai_wizard.data").joinpath("keys/nvidia-container-toolkit.asc").read_text(encoding="ascii")
     return Repository(url or str(table["url"]), str(table["fingerprint"]), text)
 
