@@ -21,7 +21,6 @@ RUNS = "/var/lib/bai-wizard/runs"
 SMALL_ROOT = 64 * GIB
 CLOCKS = Subject("node.two-clocks", PAGE, "One time daemon keeps the clock", owner="site")
 FIREWALL = Subject("node.ports", PAGE, "The firewall lets the ports of this node's roles in", owner="site")
-CGROUPS = Subject("node.cgroups", PAGE, "Control groups are of version 2", owner="site")
 UPGRADES = Subject("node.unattended", PAGE, "Nothing updates Docker or drivers by itself", owner="site")
 HOSTNAME = Subject("node.hostname", PAGE, "The host name is the one that the agent was registered with", owner="site")
 DISKS = Subject("node.disk-layout", PAGE, "Images and system have room beside each other", owner="site")
@@ -115,20 +114,6 @@ def _covered(interval: Interval, rules: list[Interval]) -> bool:
 def _shown(interval: Interval) -> str:
     first, last = interval
     return str(first) if first == last else f"{first}-{last}"
-
-
-def cgroups(machine: Machine, context: Context) -> Finding:
-    """Version 1 is going away, and was often chosen to keep GPUs in containers."""
-    if machine.in_container():
-        return CGROUPS.not_applicable("a container has its host's control groups")
-    if machine.kernel_text("/sys/fs/cgroup/cgroup.controllers") is not None:
-        return CGROUPS.ok()
-    return CGROUPS.warning(
-        "Control groups are of the old version",
-        (Evidence("cgroup.controllers", "/sys/fs/cgroup", "not there", "version 2"),),
-        cause="The kernel's command line asks for it: systemd.unified_cgroup_hierarchy=0.",
-        guidance="Take it out of GRUB_CMDLINE_LINUX, update-grub, reboot. Give GPUs by CDI first.",
-    )
 
 
 def unattended(machine: Machine, context: Context) -> Finding:
@@ -256,7 +241,6 @@ def _version(release: str) -> list[tuple[int, str]]:
 CHECKS = (
     CLOCKS.check(clocks, cost="dear"),
     FIREWALL.check(firewall, needs_root=True, cost="dear"),
-    CGROUPS.check(cgroups),
     UPGRADES.check(unattended),
     HOSTNAME.check(hostname, needs_root=True),
     DISKS.check(disks),

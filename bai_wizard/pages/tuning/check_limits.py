@@ -193,6 +193,9 @@ def services(machine: Machine, context: Context) -> Finding:
         raise CannotTell(f"/proc/{pid}/limits says nothing of open files")
     if limits[1] >= CONTAINER_FILES:
         return SERVICES.ok()
+    most = parse_kernel(machine.kernel_text("/proc/1/limits")).get("nofile", (inf, inf))[1]
+    if machine.in_container() and limits[1] >= most:
+        return SERVICES.not_applicable(f"this node is a container, whose host allows it {shown(most)} open files")
     step = ServiceLimits(
         id="tuning.service.docker",
         unit="docker.service",

@@ -89,6 +89,25 @@ CASES: dict[str, tuple[SimulatedMachine, dict[str, str]]] = {
         ),
         {"locale-broken": "warning"},
     ),
+    "a place of the language that is a link": (
+        node(
+            {
+                Key("file", "/etc/default/locale"): Entry("link", 0, 0, 0o777, target="../locale.conf"),
+                Key("file", "/etc/locale.conf"): file("LANG=C.UTF-8\n"),
+            }
+        ),
+        {},
+    ),
+    "a language that is not there, by way of the link": (
+        node(
+            {
+                Key("file", "/etc/default/locale"): Entry("link", 0, 0, 0o777, target="../locale.conf"),
+                Key("file", "/etc/locale.conf"): file("LANG=ko_KR.UTF-8\n"),
+            },
+            {("locale", "-a"): Completed(0, "C\n", "")},
+        ),
+        {"locale-broken": "warning"},
+    ),
     "a port is taken": (
         node(looks={SS: Completed(0, 'LISTEN 0 5 0.0.0.0:6001 0.0.0.0:* users:(("Xorg",pid=1,fd=3))\n', "")}),
         {"port-in-use": "warning"},

@@ -36,11 +36,9 @@ def run_of(host: str) -> tuple[Key, State]:
 UPGRADES = {Key("package", "unattended-upgrades"): Package("2.9")}
 DRIVER = {"/sys/module/nvidia/version": "580.1"}
 KERNELS = dict([file("/boot/vmlinuz-6.8.0-9-generic"), file("/boot/vmlinuz-6.8.0-45-generic")])
-V2 = {"/sys/fs/cgroup/cgroup.controllers": "cpu memory"}
 WRONG: dict[str, Given] = {
     "node.two-clocks": (dict([unit("chrony", 1.0), unit("systemd-timesyncd", 2.0)]), {}, {}),
     "node.ports": ({}, {("ufw", "status"): UFW + "22/tcp  ALLOW  Anywhere\n"}, {}),
-    "node.cgroups": ({}, {}, {}),
     "node.unattended": (UPGRADES, {("apt-config",): PERIODIC, ("dpkg-query",): "install nvidia-driver-580\n"}, {}),
     "node.hostname": (dict([file("/etc/hostname", "gpu01\n"), run_of("old")]), {}, {}),
     "node.disk-layout": (dict([file("/var/x")]), {("df",): "h\n/ 20000000000 5\n/ 20000000000 5\n"}, {}),
@@ -49,7 +47,6 @@ WRONG: dict[str, Given] = {
 RIGHT: dict[str, Given] = {
     "node.two-clocks": (dict([unit("chrony", 1.0), unit("chronyd", 1.0)]), {}, {}),
     "node.ports": ({}, {("ufw", "status"): UFW + COMPUTE}, {}),
-    "node.cgroups": ({}, {}, V2),
     "node.unattended": (UPGRADES, {("apt-config",): PERIODIC, ("dpkg-query",): "hold nvidia-driver-580\n"}, {}),
     "node.hostname": (dict([file("/etc/hostname", "gpu01.corp\n"), run_of("gpu01")]), {}, {}),
     "node.disk-layout": (dict([file("/var/x")]), {("df",): "h\n/ 900000000000 5\n/ 900000000000 5\n"}, {}),
