@@ -54,10 +54,15 @@ class MountPoint(Step):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Guard(Step):
-    """Makes the empty, unmounted mount point immutable. While something is mounted over it nobody can see it."""
+    """Makes the empty, unmounted mount point immutable. While something is mounted over it nobody can see it.
+
+    `lacking` is a file system without that attribute that the mount point lies on: then there is no guard, and it is
+    told.
+    """
 
     kind: ClassVar[str] = "guard"
     path: str
+    lacking: str = ""
 
     def describe(self) -> str:
         return f"nobody can write into {self.path}/ while nothing is mounted there"
@@ -66,8 +71,13 @@ class Guard(Step):
         return (f"immutable:{self.path}",)
 
     def note(self, view: NodeView) -> Unchanged:
+        if self.lacking:
+            return Unchanged(
+                f"no guard: {self.lacking}, which {self.path} lies on, has no immutable attribute. While nothing is "
+                "mounted, data would go there; the doctor's check storage-not-mounted sees that"
+            )
         return Unchanged("mounted: the guard under it cannot be seen now" if view.mount(self.path) else "")
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
-        if view.mount(self.path) is None and not view.names(self.path):
+        if not self.lacking and view.mount(self.path) is None and not view.names(self.path):
             yield SetImmutable(self.path)

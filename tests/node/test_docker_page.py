@@ -35,9 +35,23 @@ def test_fresh_node_to_docker_for_the_account_then_nothing_then_undone(node: Con
     assert node.run(["docker", "version"]).rc == 0
 
 
-def test_progress_of_apt_is_told(node: ContainerNode) -> None:
+def test_progress_of_apt_is_told_and_a_stop_lets_it_finish(node: ContainerNode) -> None:
     put(node, DISTRO)
-    events = [json.loads(line) for line in done(apply(node, "--json")).splitlines() if line.startswith("{")]
+    script = "bai-wizard --headless /root/answers.toml --json >/root/out 2>&1; echo $? >/root/code"
+    node.run(["sh", "-c", script], detach=True)
+    node.wait_for(lambda: b"Unpacking" in node.read("/root/out"), 120, "the first package")
+    node.kill(json.loads(node.read("/run/bai-wizard/current.json"))["pid"], "TERM")
+    node.wait_for(lambda: node.exists("/root/code"), 120, "the end of the run")
+    out = node.read("/root/out").decode()
+    assert node.read("/root/code").strip() == b"130", out[-2000:]
+    assert node.run(["dpkg", "--audit"]).out == ""
+    assert node.run(["dpkg-query", "--show", "docker.io"]).rc == 0, "dpkg is never cut off"
+    assert node.run(["id", "-nG", "bai"], check=True).out.split() == ["bai", "sudo"], (
+        "what came after it was not begun"
+    )
+    done(node.wizard("resume"))
+    assert "docker" in node.run(["id", "-nG", "bai"], check=True).out
+    events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     steps = [event for event in events if event.get("step") == "docker.packages" and event.get("total") == 100]
     told = [event["done"] for event in steps]
     assert told == sorted(told)

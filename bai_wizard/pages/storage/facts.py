@@ -17,7 +17,8 @@ class VolumeFacts:
     `refused` says why its source cannot be mounted on this node as things are; empty where nothing speaks against
     it or nobody can tell. `unknown_hosts` are names of servers that the resolver does not know yet. `device` is a
     stable name (`UUID=…`) of a block device; empty where there is none.
-    `client` is true where the program that mounts this type is on the node.
+    `client` is true where the program that mounts this type is on the node. `beneath` is the type of the file system
+    that the mount point itself lies on; empty where nobody can tell.
     """
 
     name: str
@@ -30,6 +31,7 @@ class VolumeFacts:
     unknown_hosts: tuple[str, ...] = ()
     device: str = ""
     client: bool = True
+    beneath: str = ""
 
     @property
     def silent(self) -> str:
@@ -45,12 +47,14 @@ class StorageFacts:
     """The volumes in the order of the answers.
 
     `fstab_is_sound` is true where findmnt finds no error in the lines that stand now: only then can it judge ours.
-    `container` is (uid, gid) of containers as an existing agent.toml says.
+    `container` is (uid, gid) of containers as an existing agent.toml says. `left` are paths in the wizard's block of
+    fstab that the answers do not name.
     """
 
     volumes: tuple[VolumeFacts, ...] = ()
     fstab_is_sound: bool = False
     container: Fact[tuple[int, int]] = field(default_factory=Absent)
+    left: tuple[str, ...] = ()
 
     def volume(self, name: str) -> VolumeFacts | None:
         """The facts of one volume."""

@@ -39,6 +39,12 @@ def type_of(name: str) -> Type:
     return Type(**lists)
 
 
+def has_no_attributes(fstype: str) -> bool:
+    """True for a file system that `chattr` cannot make a directory of immutable."""
+    words: list[str] = _data()["common"]["without_attributes"]
+    return fstype in words or fstype.startswith("fuse")
+
+
 def vendors() -> tuple[str, ...]:
     """The vendors whose options are known."""
     return tuple(_data()["vendor"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bai_wizard.core.context import Context
 from bai_wizard.core.step import Step
 from bai_wizard.pages.storage.facts import StorageFacts
+from bai_wizard.steps.left_volume import LeftVolume
 
 if TYPE_CHECKING:
     from bai_wizard.pages.storage.settings import StorageSettings
@@ -19,6 +20,7 @@ def steps(settings: StorageSettings, facts: StorageFacts, context: Context) -> t
     for volume in settings.volumes:
         kind = import_module(f"bai_wizard.pages.storage.kinds.{volume.type}")
         found += kind.steps(volume, facts, context)
+    found += [LeftVolume(id=f"storage.left.{number}", path=path) for number, path in enumerate(facts.left, start=1)]
     return tuple(found)
 
 

@@ -27,11 +27,42 @@ def probe(machine: Machine, settings: StorageSettings, context: Context) -> Stor
     volumes = tuple(_volume(machine, volume, settings) for volume in settings.volumes)
     by_wizard = [volume for volume in volumes if volume.type not in ("local", "existing")]
     new = any(isinstance(volume.mount, Absent) for volume in by_wizard)
+    left = _left(machine, settings)
     if not new:
-        return StorageFacts(volumes)
+        return StorageFacts(volumes, left=left)
     from bai_wizard.pages.storage.agent import container_ids
 
-    return StorageFacts(volumes, _fstab_is_sound(machine), container_ids(machine, context))
+    return StorageFacts(volumes, _fstab_is_sound(machine), container_ids(machine, context), left)
+
+
+def _left(machine: Machine, settings: StorageSettings) -> tuple[str, ...]:
+    """What an earlier run put into fstab for a volume that the answers had then."""
+    from bai_wizard.core.blocks import BlockDamaged
+    from bai_wizard.steps.fstab import FSTAB, own_entries
+
+    try:
+        entry = machine.entry(FSTAB)
+        text = (entry.content or b"").decode("utf-8", "surrogateescape") if entry else ""
+        listed = own_entries(text)
+    except (CannotTell, BlockDamaged):
+        return ()  # the steps that write to fstab say what is wrong with it
+    named = {volume.target for volume in settings.volumes}
+    return tuple(line.target for line in listed if line.target not in named)
+
+
+def _beneath(machine: Machine, path: str) -> str:
+    """The type of the file system that holds a mount point."""
+    above = path.rpartition("/")[0]
+    try:
+        while above:
+            found = machine.mount(above)
+            if found is not None:
+                return found.fstype
+            above = above.rpartition("/")[0]
+        root = machine.mount("/")
+    except CannotTell:
+        return ""
+    return root.fstype if root else ""
 
 
 def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
@@ -61,6 +92,7 @@ def _with_source(machine: Machine, volume: Any, settings: StorageSettings, facts
         unknown_hosts=unknown,
         device=device.value if isinstance(device, Known) else "",
         client=not isinstance(client, Absent),
+        beneath=_beneath(machine, volume.target) if new and volume.guard else "",
     )
 
 

@@ -190,6 +190,27 @@ def test_what_the_share_holds_is_not_guessed_before_it_is_mounted() -> None:
         assert verdict.known_after == "storage.vol1.mount"
 
 
+def test_no_guard_where_the_root_disk_cannot_give_one(tmp_path: Path) -> None:
+    machine = node(states={Key("mount", "/"): Mount("rpool/ROOT/ubuntu", "zfs", "rw")})
+    plan = plan_of(PAGE, table(NFS), machine)
+    assert "no guard: zfs, which /vfroot/vol1 lies on" in shown(plan)
+    _run, result = run(machine, plan, tmp_path)
+    assert result.code() == 0, "a file system that is as it is is no failure"
+    assert not machine.immutable("/vfroot/vol1")
+    assert plan_of(PAGE, table(NFS), machine).is_empty()
+
+
+def test_a_volume_that_the_answers_do_not_name_any_more_stays_and_is_told(tmp_path: Path) -> None:
+    machine = node()
+    other = {"name": "vol2", "type": "nfs", "source": "10.20.30.50:/export/vol2"}
+    assert run(machine, plan_of(PAGE, table(NFS, other), machine), tmp_path)[1].code() == 0
+    plan = plan_of(PAGE, table(NFS), machine)
+    assert plan.is_empty()
+    assert "/vfroot/vol2 stands in the wizard's block of /etc/fstab and not in the answers" in shown(plan)
+    assert machine.mount("/vfroot/vol2") is not None
+    assert "wizard's block" not in shown(plan_of(PAGE, table(NFS, other), machine))
+
+
 def test_automount_starts_the_automount_point_first(tmp_path: Path) -> None:
     plan = plan_of(PAGE, table({**NFS, "automount": True}), node())
     text = shown(plan)

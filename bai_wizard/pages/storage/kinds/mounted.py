@@ -10,7 +10,7 @@ from bai_wizard.core.facts import Known
 from bai_wizard.core.step import Step
 from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.pages.storage.kinds.top import step_id, top_steps
-from bai_wizard.pages.storage.options import judge, merged, split, type_of
+from bai_wizard.pages.storage.options import has_no_attributes, judge, merged, split, type_of
 from bai_wizard.steps.fstab import parse_line
 from bai_wizard.steps.guard import Guard, MountPoint
 from bai_wizard.steps.mount import MountVolume
@@ -49,7 +49,9 @@ def mounted_steps(
         refused = f"nobody knows the address of {names}: correct the name, or add it to [aliases] or to DNS"
     if judged.refused:
         refused = f"options of volume {volume.name}: {'; '.join(judged.refused)}"
-    guard = (Guard(id=step_id(volume, "guard"), path=volume.target, optional=True),) if volume.guard else ()
+    beneath = known.beneath if known else ""
+    lacking = beneath if has_no_attributes(beneath) else ""
+    guard = Guard(id=step_id(volume, "guard"), path=volume.target, lacking=lacking, optional=True)
     mount = MountVolume(
         id=step_id(volume, "mount"),
         source=share.source,
@@ -65,7 +67,7 @@ def mounted_steps(
         validator="findmnt" if facts.fstab_is_sound else "",
     )
     point = MountPoint(id=step_id(volume, "point"), path=volume.target, cover=not volume.guard)
-    return (point, *guard, mount, *top_steps(volume, facts, context))
+    return (point, *((guard,) if volume.guard else ()), mount, *top_steps(volume, facts, context))
 
 
 def helper_of(volume: object) -> str:
