@@ -67,6 +67,9 @@ def _add_headless(top: argparse.ArgumentParser) -> None:
     headless.add_argument("--only", metavar="P,P", default="", help="only these pages")
     headless.add_argument("--skip", metavar="P,P", default="", help="all but these pages")
     headless.add_argument("--bundle", metavar="DIR", default="", help="take everything from this bundle")
+    headless.add_argument(
+        "--bundle-digest", metavar="SHA256", default="", help="refuse a bundle whose manifest has another one"
+    )
     headless.add_argument("--json", action="store_true", help="JSON lines, one event each")
     headless.add_argument("--report", metavar="FILE", help="write a handover report (.md or .json)")
     headless.add_argument(
@@ -99,6 +102,12 @@ def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     made["bundle"].add_argument("-o", "--output", metavar="DIR", required=True, help="where the bundle is made")
     made["bundle"].add_argument(
         "--host", action="append", default=[], metavar="HOST", help="for this node (for [[override]]); repeatable"
+    )
+    made["bundle"].add_argument(
+        "--like", metavar="DIR", default="", help="the nodes' etc/os-release, etc/apt and var/lib/dpkg/status"
+    )
+    made["bundle"].add_argument(
+        "--wizard", metavar="FILE", default="", help="the wizard's archive, where this one was installed otherwise"
     )
     made["compare"].add_argument("reports", metavar="REPORT", nargs="+", help="files made by --report N.json")
     made["compare"].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")

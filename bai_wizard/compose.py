@@ -95,12 +95,18 @@ def table_of(page: str) -> str:
 
 def works(machine: Machine, wish: Wish) -> list[PageWork]:
     """Each page that applies, probed, in the wizard's order."""
+    machine.packages_from = packages_of(wish.context.bundle)
     found = []
     for name in wish.pages:
         page: Page = load(name)
         settings = wish.settings[table_of(name)]
         found.append(PageWork(page, settings, page.probe(machine, settings, wish.context)))
     return found
+
+
+def packages_of(bundle: str) -> str:
+    """Where the packages of a bundle lie; empty without one."""
+    return f"{bundle}/packages" if bundle else ""
 
 
 def plan(machine: Machine, wish: Wish) -> Plan:

@@ -35,4 +35,5 @@ def context(answers: Answers, *, applied: tuple[str, ...] | None = None, demo: b
         ca_certificates=network.ca_certificates if network else default.ca_certificates,
         applied=answers.applied if applied is None else applied,
         demo=demo,
+        bundle=str(getattr(answers.tables.get("sources"), "bundle", "")),
     )

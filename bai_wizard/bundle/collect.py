@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bai_wizard import __version__
+from bai_wizard.bundle.images import collect_images, to_pull
+from bai_wizard.bundle.itself import collect_itself
 from bai_wizard.bundle.manifest import Manifest, held_in, sha256_of
+from bai_wizard.bundle.needs import Lack, not_served
+from bai_wizard.bundle.packages import collect_packages
+from bai_wizard.bundle.system import likeness
+from bai_wizard.bundle.wanted import wanted_packages
 from bai_wizard.compose import Wish
 from bai_wizard.core.errors import StepFailed
+from bai_wizard.pages.docker.probe import ARCHITECTURES
 from bai_wizard.pages.images.settings import ImagesSettings
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.plan import BASICS, services
@@ -21,52 +26,54 @@ from bai_wizard.pages.python.sources import environment, package_sources, proxy_
 from bai_wizard.pages.python.wanted import choose_python
 
 Say = Callable[[str], None]
-PARTS = ("python", "wheels", "images")
+PARTS = ("python", "wheels", "packages", "images", "wizard")
 # Seconds for all packages with what they depend on, over a slow line.
 WHEELS = 1800.0
 # Wheels that run on every supported distribution: glibc of Debian 12 and what is older.
 GLIBC = ("2_36", "2_34", "2_31", "2_28", "2_17")
-# Pages that take from outside and that a bundle does not serve yet.
-NOT_COLLECTED = {
-    "docker": "the packages of the container engine: give [docker] apt_url and key_file of a mirror inside",
-    "accelerators": "the packages of driver and toolkit: give the page's apt_url and key_file of a mirror inside",
-}
 
 
-def collect(wishes: tuple[Wish, ...], directory: Path, say: Say) -> Manifest:
-    """Brings all that these wishes need into the directory and writes its manifest. Raises WizardError."""
+def collect(wishes: tuple[Wish, ...], directory: Path, say: Say, *, like: str = "", wizard: str = "") -> Manifest:
+    """Brings all that these wishes need into the directory and writes its manifest. Raises WizardError.
+
+    `like` is a directory with the files of a system like the nodes' (see `likeness`), `wizard` the wizard's archive.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "manifest.json").unlink(missing_ok=True)
-    lacks: list[tuple[str, str]] = []
+    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    lacks: list[Lack] = []
     for wish in wishes:
-        python = wish.settings.get("python")
-        if "python" in wish.pages and isinstance(python, PythonSettings):
-            lacks += _python(python, wish, directory, say)
-        images = wish.settings.get("images")
+        lacks += not_served(wish)
+        python, images = wish.settings.get("python"), wish.settings.get("images")
+        if "python" in wish.pages and isinstance(python, PythonSettings) and python.method == "standalone":
+            _python(python, wish, directory, say)
         if "images" in wish.pages and isinstance(images, ImagesSettings):
-            lacks += _images(images, directory, say)
-        lacks += [
-            (page, what) for page, what in NOT_COLLECTED.items() if page in wish.pages and _from_outside(wish, page)
-        ]
+            wanted = to_pull(images, wish.context, architecture)
+            found = collect_images(images, wanted, directory, f"linux/{architecture}", say)
+            lacks += [("images", what) for what in found]
+    system = _packages(wishes, directory, say, like)
+    without = collect_itself(wizard, directory, say)
+    lacks += [("wizard", without)] if without else []
     say("hashing what is there")
-    manifest = Manifest(platform.machine(), __version__, held_in(directory, PARTS), tuple(dict.fromkeys(lacks)))
+    files = held_in(directory, PARTS)
+    manifest = Manifest(platform.machine(), __version__, files, tuple(dict.fromkeys(lacks)), system)
     manifest.write(directory)
     return manifest
 
 
-def _from_outside(wish: Wish, page: str) -> bool:
-    """True where the page's packages come from no mirror that the answers name."""
-    settings = wish.settings[page]
-    if page == "docker":
-        return getattr(settings, "source", "") == "docker-ce" and not getattr(settings, "apt_url", "")
-    return True
+def _packages(wishes: tuple[Wish, ...], directory: Path, say: Say, like: str) -> str:
+    """The code name of the system whose packages were brought; empty where the answers need none."""
+    if not any(page in wish.pages for wish in wishes for page in ("docker", "storage")):
+        return ""
+    resembled = likeness(like)
+    wanted = tuple(dict.fromkeys(each for wish in wishes for each in wanted_packages(wish, resembled.system)))
+    collect_packages(wanted, directory, resembled, say)
+    return resembled.system.codename if wanted else ""
 
 
-def _python(settings: PythonSettings, wish: Wish, directory: Path, say: Say) -> list[tuple[str, str]]:
+def _python(settings: PythonSettings, wish: Wish, directory: Path, say: Say) -> None:
     from bai_wizard.machine.download import Source, fetch
 
-    if settings.method != "standalone":
-        return [("python", 'pyenv builds from sources that it fetches itself; choose method = "standalone"')]
     facts = PythonFacts(arch=platform.machine())
     build = choose_python(settings, facts, wish.context).build
     assert build is not None, "on a node without any interpreter a build is chosen, or NoBuild raised"
@@ -79,7 +86,6 @@ def _python(settings: PythonSettings, wish: Wish, directory: Path, say: Say) -> 
         say(f"fetching {url}")
         fetch(Source(url, build.sha256, proxy_for(url, wish.context)), str(target))
     _wheels(settings, wish, facts, build.version, directory / "wheels", say)
-    return []
 
 
 def _wheels(settings: PythonSettings, wish: Wish, facts: PythonFacts, version: str, place: Path, say: Say) -> None:
@@ -104,35 +110,3 @@ def _wheels(settings: PythonSettings, wish: Wish, facts: PythonFacts, version: s
     )  # fmt: skip
     if done.code != 0:
         raise StepFailed(f"the wheels could not be collected: {(done.err or done.out).strip()[-2000:]}")
-
-
-def _images(settings: ImagesSettings, directory: Path, say: Say) -> list[tuple[str, str]]:
-    """Archives that the answers name are copied; what would be pulled is told."""
-    place = directory / "images"
-    for archive in settings.archives:
-        place.mkdir(exist_ok=True)
-        target = place / archive_name(archive.file, archive.sha256)
-        if not target.exists():
-            say(f"copying {archive.file}")
-            _copy(Path(archive.file), target)
-        if sha256_of(target) != archive.sha256:
-            target.unlink()
-            raise StepFailed(f"{archive.file} does not have the sha256 that the answers say")
-    pulled = [*settings.pull, *([f"the starter set ({settings.starter})"] if settings.starter != "none" else [])]
-    if not pulled:
-        return []
-    return [("images", f"{', '.join(pulled)}: save them with `docker save` and list the files in [images] archives")]
-
-
-def archive_name(file: str, sha256: str) -> str:
-    """What an archive is called in the bundle: two of the same name have two hashes."""
-    return f"{sha256[:12]}-{os.path.basename(file)}"
-
-
-def _copy(origin: Path, target: Path) -> None:
-    partial = target.with_name(target.name + ".part")
-    try:
-        shutil.copyfile(origin, partial)
-    except OSError as error:
-        raise StepFailed(f"{origin} cannot be copied into the bundle: {error.strerror}") from error
-    partial.rename(target)

@@ -25,12 +25,16 @@ class Held:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`lacks` are sentences by page: what the answers need and the bundle does not bring."""
+    """`lacks` are sentences by page: what the answers need and the bundle does not bring.
+
+    `system` is the code name of the release that its packages are for; empty without packages.
+    """
 
     arch: str
     wizard: str
     files: tuple[Held, ...]
     lacks: tuple[tuple[str, str], ...] = ()
+    system: str = ""
 
     def write(self, directory: Path) -> None:
         """Writes manifest.json, and SHA256SUMS for `sha256sum --check`; the manifest last, for it says «complete»."""
@@ -40,6 +44,7 @@ class Manifest:
             "version": VERSION,
             "arch": self.arch,
             "wizard": self.wizard,
+            "system": self.system,
             "files": [{"path": held.path, "sha256": held.sha256, "size": held.size} for held in self.files],
             "lacks": [{"page": page, "what": what} for page, what in self.lacks],
         }
@@ -54,13 +59,21 @@ def read_manifest(directory: Path) -> Manifest:
             raise PreflightError(f"{directory} is a bundle of version {body['version']}; this wizard reads {VERSION}")
         files = tuple(Held(item["path"], item["sha256"], item["size"]) for item in body["files"])
         lacks = tuple((item["page"], item["what"]) for item in body["lacks"])
-        return Manifest(body["arch"], body["wizard"], files, lacks)
+        return Manifest(body["arch"], body["wizard"], files, lacks, body["system"])
     except FileNotFoundError:
         raise PreflightError(
             f"{directory} is no complete bundle: it has no {NAME}; make it with: bai-wizard bundle ANSWERS -o DIR"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PreflightError(f"{directory / NAME} cannot be read as a manifest: {error}") from error
+
+
+def digest_of(directory: Path) -> str:
+    """The sha256 of the manifest itself, which vouches for every file. Raises PreflightError without a manifest."""
+    try:
+        return sha256_of(directory / NAME)
+    except OSError as error:
+        raise PreflightError(f"{directory / NAME} cannot be read: {error.strerror}") from error
 
 
 def damaged(directory: Path, manifest: Manifest, *, hashes: bool) -> tuple[str, ...]:

@@ -27,6 +27,10 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         machine = compose.local_machine(arguments.root)
         load_all()
         machine.load_all()
+        if run.kind != "undo":
+            from bai_wizard.bundle.verify import verify
+
+            machine.packages_from = compose.packages_of(verify(run.settings()))
         return execute(places, run, arguments.digest, machine, should_stop=stop).code()
     except PreflightError as error:
         _tell_end(run, str(error), ExitCode.PREFLIGHT)

@@ -13,7 +13,8 @@ class Context:
     """Values of other tables, applied or not, and the node's own name.
 
     `account` is the operation account. `answers` maps table names to the plain values as written, for pages
-    that are declared to look at another's wish (tuning at docker's, checks at storage's).
+    that are declared to look at another's wish (tuning at docker's, checks at storage's). `bundle` is the directory
+    that everything comes from on a node without a way out.
     """
 
     host: str = ""
@@ -29,3 +30,4 @@ class Context:
     ca_certificates: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
     demo: bool = False
+    bundle: str = ""

@@ -58,6 +58,8 @@ class Machine(NodeView):
 
     # Long work of several parts (pulls of images) asks this before each part. Set by the executor.
     should_stop: Callable[[], bool] = staticmethod(_never)
+    # A directory of packages (a bundle's) that is then the only source of packages; empty: the node's own sources.
+    packages_from: str = ""
 
     @property
     @abstractmethod

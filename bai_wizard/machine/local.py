@@ -6,14 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, Hardware, Machine
-from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import Account, Flag, Group, Key, State, Unit
-from bai_wizard.core.step import Interrupt
 from bai_wizard.machine.deadline import within
 from bai_wizard.machine.files import Files
 from bai_wizard.machine.identity import Identity, identity_of_name
@@ -21,6 +19,10 @@ from bai_wizard.machine.readers.accounts import AccountFiles
 from bai_wizard.machine.readers.kernel import read_sysctl
 from bai_wizard.machine.readers.mounts import mount_at, read_mountinfo
 from bai_wizard.machine.readers.packages import PackageDatabase, parse_policy
+
+if TYPE_CHECKING:
+    from bai_wizard.core.primitives import Primitive
+    from bai_wizard.core.step import Interrupt
 
 # Characters that a reading command may answer with; more is cut, and nothing that we ask says so much.
 LONGEST_ANSWER = 16 << 20
@@ -107,6 +109,9 @@ class LocalMachine(Machine):
         return self.databases.groups()
 
     def candidate(self, package: str) -> str | None:
+        if self.packages_from:
+            found: str | None = late("bundled", "newest")(self.packages_from, package)
+            return found
         options = ["-o", f"Dir={self.prefix}"] if self.prefix else []
         completed = self._run(["apt-cache", *options, "policy", "--", package], 20.0)
         if completed.code != 0:

@@ -1,22 +1,32 @@
-"""The python page on a node whose network is cut, from a bundle made outside, to convergence."""
+"""A node without network, pip and Python, from a bundle made outside: every page that makes sense there."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cache import cache_directory, locked
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 from tests.node.docker import Docker
-from tests.node.pythons import CATALOGUE, newest
-from tests.node.test_archive import SENT
+from tests.node.images import with_packages
+from tests.node.pythons import newest
+from tests.node.suites import SUITES
+from tests.node.test_archive import bring
+from tests.node.tree import base_tree
+from tests.tools.stand_in import stand_in_archive
 
 pytestmark = [
     pytest.mark.needs_node,
     pytest.mark.skipif(pbs_mirror.obstacle() is not None, reason=str(pbs_mirror.obstacle())),
 ]
+IMAGE = "tests.example/tool:1"
 ANSWERS = """
 version = 1
 [node]
@@ -24,56 +34,139 @@ roles = ["compute"]
 [account]
 username = "bai"
 sudo = "no"
+[docker]
+source = "distro"
 [tuning]
 [python]
 version = "{version}"
 mirror = "file://{mirror}"
+[aliases]
+own_name = "keep"
+hosts = [ {{ ip = "10.20.30.10", names = ["bai-m1"] }} ]
+[storage]
+volumes = [ {{ name = "local", type = "local" }} ]
 [images]
-apply = false
-[sources]
-bundle = "/srv/bundle"
+starter = "none"
+archives = [ {{ file = "{image}", sha256 = "{sha256}" }} ]
 """
+# The only way out leads into a pair of interfaces that nobody listens on: what is sent there wanted to leave.
+WAY_OUT = """
+ip link add out0 type veth peer name out1
+for each in out0 out1; do sysctl -qw net.ipv6.conf.$each.disable_ipv6=1; ip link set $each up; done
+ip address add 192.0.2.1/24 dev out0
+ip route add default via 192.0.2.254 dev out0
+echo nameserver 192.0.2.53 > /etc/resolv.conf
+"""
+LEFT = "/sys/class/net/out0/statistics/tx_packets"
+# What the connected machine is told of the nodes' system.
+LIKE = ("./etc/os-release", "./usr/lib/os-release", "./etc/apt", "./usr/share/keyrings", "./var/lib/dpkg/status")
 
 
 @pytest.fixture
-def cut_off(docker_engine: Docker, node_images: object) -> Iterator[ContainerNode]:
-    """A node with the wizard and with loopback alone."""
-    assert callable(node_images)
-    node = ContainerNode(docker_engine, node_images("trixie"), network="none")
-    yield node
-    node.close()
+def cut_off(docker_engine: Docker) -> Iterator[ContainerNode]:
+    """A Debian 13 node without Python whose network leads nowhere."""
+    node = ContainerNode(docker_engine, with_packages(docker_engine, SUITES["trixie"], ""), network="none")
+    try:
+        node.run(["sh", "-ec", f"rm -rf /usr/bin/python3* /usr/lib/python3*\n{WAY_OUT}"], check=True)
+        yield node
+    finally:
+        node.close()
+
+
+def left(node: ContainerNode) -> int:
+    """How many packets wanted to leave."""
+    return int(node.read(LEFT))
+
+
+def image_archive(directory: Path) -> Path:
+    """An image of one file, as `docker save` writes it."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("tool"))
+    content = layer.getvalue()
+    id = hashlib.sha256(content).hexdigest()
+    config = (
+        f'{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["sha256:{id}"]}}}}'.encode()
+    )
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = f'[{{"Config":"{name}","RepoTags":["{IMAGE}"],"Layers":["layer.tar"]}}]'.encode()
+    target = directory / "tool.tar"
+    with tarfile.open(target, "w") as tar:
+        for member, data in ((name, config), ("layer.tar", content), ("manifest.json", manifest)):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return target
+
+
+def collected(answers: Path, directory: Path) -> Path:
+    """The bundle, made here for Debian 13. Packages and lists are kept between runs: a collection is resumed."""
+    from bai_wizard.cli import main
+
+    like = directory / "like"
+    like.mkdir()
+    subprocess.run(["tar", "-C", str(like), "-xf", str(base_tree(SUITES["trixie"])), *LIKE], check=True)
+    bundle = cache_directory() / "bundle"
+    bundle.mkdir(exist_ok=True)
+    words = ["bundle", str(answers), "-o", str(bundle), "--like", str(like), "--wizard", str(stand_in_archive())]
+    assert main(words) == 0
+    return bundle
+
+
+def install(node: ContainerNode) -> None:
+    """The wizard out of the bundle."""
+    script = "tar -C /root -xzf /srv/bundle/wizard/*.tar.gz && sh /root/bai-wizard-*/install.sh"
+    node.run(["sh", "-ec", script], check=True, timeout=120)
 
 
 def test_a_cut_off_node_converges_from_a_bundle(
     cut_off: ContainerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bai_wizard.cli import main
+    from bai_wizard.bundle.manifest import digest_of
     from bai_wizard.pages.python import catalogue
 
     build = newest()
     text = pbs_mirror.catalogue(build)
     monkeypatch.setattr(catalogue, "builds", lambda: catalogue.parse(text))
+    image = image_archive(tmp_path)
     answers = tmp_path / "answers.toml"
-    answers.write_text(ANSWERS.format(version=build.version, mirror=build.file.parent.parent))
-    bundle = tmp_path / "bundle"
-    assert main(["bundle", str(answers), "-o", str(bundle)]) == 0
-
-    cut_off.docker("cp", f"{bundle}", f"{cut_off.hostname}:/srv/bundle")
-    cut_off.run(["chmod", "-R", "go+rX", "/srv"], check=True)
-    cut_off.write(CATALOGUE, text)
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+    mirror = build.file.parent.parent
+    answers.write_text(ANSWERS.format(version=build.version, mirror=mirror, image=image, sha256=sha256))
+    with locked("bundle"):
+        bundle = collected(answers, tmp_path)
+        digest = digest_of(bundle)
+        cut_off.run(["mkdir", "/srv/bundle"], check=True)
+        for part in ("manifest.json", "SHA256SUMS", "packages", "python", "wheels", "images", "wizard"):
+            cut_off.docker("cp", f"{bundle}/{part}", f"{cut_off.hostname}:/srv/bundle/{part}")
+    install(cut_off)
+    place = "/opt/bai-wizard/current/python/lib/python3*/site-packages/bai_wizard/data/python-catalogue.json"
+    cut_off.write(cut_off.run(["sh", "-c", f"echo {place}"], check=True).out.strip(), text)
     cut_off.write("/root/answers.toml", answers.read_bytes(), 0o600)
-    before = cut_off.run(["sh", "-c", SENT]).out
-    applied = cut_off.wizard("--headless", "/root/answers.toml")
+
+    source = ("--bundle", "/srv/bundle", "--bundle-digest", digest)
+    other = cut_off.wizard("--headless", "/root/answers.toml", "--bundle", "/srv/bundle", "--bundle-digest", "0" * 64)
+    assert (other.rc, "not the one that was expected" in other.err) == (3, True)
+    applied = cut_off.wizard("--headless", "/root/answers.toml", *source)
     assert applied.rc == 0, applied.out + applied.err
-    again = cut_off.wizard("--headless", "/root/answers.toml", "--plan", "--detailed-exitcode")
+    again = cut_off.wizard("--headless", "/root/answers.toml", *source, "--plan", "--detailed-exitcode")
     assert again.rc == 0, again.out + again.err
     version = cut_off.run(["/home/bai/agent/.venv/bin/python", "--version"], user="bai", check=True).out
     assert version.strip() == f"Python {build.version}"
-    assert cut_off.run(["sh", "-c", SENT]).out == before, "packets were sent on another interface than loopback"
+    assert cut_off.run(["docker", "image", "inspect", IMAGE], user="bai").rc == 0
+    assert cut_off.run(["test", "-d", "/vfroot/local"]).rc == 0
+    assert not cut_off.exists("/etc/apt/sources.list.d/docker.sources")
+    assert left(cut_off) == 0, "something tried to leave"
+    cut_off.run(["ping", "-c1", "-W1", "198.51.100.1"])
+    assert left(cut_off) > 0, "the counter counts nothing"
 
 
-def test_a_bundle_that_lost_a_file_is_refused_before_anything(cut_off: ContainerNode, tmp_path: Path) -> None:
-    cut_off.write("/root/answers.toml", ANSWERS.format(version="3.13.7", mirror="/nowhere"), 0o600)
+def test_a_bundle_that_is_none_is_refused_before_anything(cut_off: ContainerNode) -> None:
+    bring(cut_off, stand_in_archive())
+    cut_off.run(["sh", "-ec", "mkdir -p /srv/bundle/wizard; mv /root/*.tar.gz /srv/bundle/wizard"], check=True)
+    install(cut_off)
+    text = ANSWERS.format(version="3.13.7", mirror="/nowhere", image="/nowhere", sha256="0" * 64)
+    cut_off.write("/root/answers.toml", text + '[sources]\nbundle = "/srv/bundle"\n', 0o600)
     done = cut_off.wizard("--headless", "/root/answers.toml")
     assert done.rc == 3, done.out + done.err
     assert "no complete bundle" in done.err

@@ -13,6 +13,7 @@ from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives import HoldPackages, InstallPackages, RefreshPackages, RemovePackages
+from bai_wizard.machine.bundled import only_source
 from bai_wizard.machine.perform.apt_causes import complaints, plain_failure
 from bai_wizard.machine.perform.apt_lock import wait_for_locks
 from bai_wizard.machine.perform.apt_status import read_status
@@ -48,7 +49,12 @@ def install_packages(machine: LocalMachine, primitive: InstallPackages, log: Log
     """Installs, with dependencies and without recommendations; what would remove another package is refused."""
     wanted = [f"{name}={version}" if version else name for name, version in primitive.wanted().items()]
     argv = ["install", "--no-install-recommends", "--no-remove", "--", *wanted]
-    _apt(machine, argv, f"installing {' '.join(primitive.names)}", log)
+    doing = f"installing {' '.join(primitive.names)}"
+    if not machine.packages_from:
+        _apt(machine, argv, doing, log)
+        return
+    with only_source(machine.packages_from, lambda words: _apt_raw(machine, words, log)) as options:
+        _apt(machine, [*options, *argv], doing, log)
 
 
 def remove_packages(machine: LocalMachine, primitive: RemovePackages, log: Log) -> None:
@@ -57,7 +63,13 @@ def remove_packages(machine: LocalMachine, primitive: RemovePackages, log: Log) 
 
 
 def refresh_packages(machine: LocalMachine, primitive: RefreshPackages, log: Log) -> None:
-    """Reads the lists anew. A repository that nobody asked for may fail: that is a warning."""
+    """Reads the lists anew. A repository that nobody asked for may fail: that is a warning.
+
+    With a bundle nothing is asked: its index is read whenever something is installed.
+    """
+    if machine.packages_from:
+        log(f"packages come from {machine.packages_from} alone: no repository is asked")
+        return
     completed = _apt_raw(machine, ["update"], log)
     said = f"{completed.err}\n{completed.out}"
     errors = complaints(said)

@@ -19,6 +19,7 @@ ProxyUrl = Annotated[
 NoProxy = Annotated[
     str, Shape(r"[^\s,]+(?:, ?[^\s,]+)*", "must be hosts, domains or networks joined by commas", empty=True)
 ]
+Digest = Annotated[str, Shape(r"[0-9a-f]{64}", "must be a sha256 in hex: 64 digits 0-9 and a-f", empty=True)]
 Reason = Annotated[str, Shape(r"[^\x00-\x1f]*[^\s\x00-\x1f][^\x00-\x1f]*", "must say in one line why it is ignored")]
 
 
@@ -99,6 +100,11 @@ class SourcesSettings(SettingsTable):
         label="Bundle",
         help="A directory made by `bai-wizard bundle`. Every page then takes from there and nothing from outside.",
         example="/media/usb/bundle",
+    )
+    bundle_digest: Digest = field(
+        "",
+        label="Digest of the bundle",
+        help="The sha256 of the bundle's manifest, as `bai-wizard bundle` printed it. Another bundle is refused.",
     )
 
 

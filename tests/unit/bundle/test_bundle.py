@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.answers.load import load
-from bai_wizard.bundle.manifest import damaged, read_manifest
+from bai_wizard.bundle.manifest import damaged, digest_of, read_manifest
 from bai_wizard.bundle.redirect import from_bundle
+from bai_wizard.bundle.verify import verify
 from bai_wizard.cli import main
 from bai_wizard.compose import wish_of
 from bai_wizard.core.errors import PreflightError
@@ -91,16 +92,82 @@ def test_collecting_again_fetches_nothing_and_completes_what_was_cut(
 
 
 def test_what_a_bundle_lacks_is_said_when_it_is_made_and_refused_by_check(
-    outside: Path, capsys: pytest.CaptureFixture[str]
+    outside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = outside.parent / "bundle"
-    file = answers(outside, f'[docker]\n[sources]\nbundle = "{directory}"\n', starter="current")
-    assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OPTIONAL_FAILED
+    more = f'[accelerators.nvidia]\n[sources]\nbundle = "{directory}"\n'
+    file = answers(outside, more, starter="current")
+    with monkeypatch.context() as without_docker:
+        without_docker.setattr("shutil.which", lambda _program: None)
+        assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OPTIONAL_FAILED
     said = capsys.readouterr().out
-    assert "not in the bundle: [docker]" in said
+    assert "not in the bundle: [accelerators]" in said
     assert "not in the bundle: [images]" in said
     assert main(["check", str(file)]) == ExitCode.PREFLIGHT
-    assert "[docker]" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "[accelerators]" in told
+    assert "[images] the image cr.backend.ai/" in told
+
+
+def test_what_was_asked_for_later_is_missed_before_anything(outside: Path) -> None:
+    directory = outside.parent / "bundle"
+    main(["bundle", str(answers(outside)), "-o", str(directory)])
+    more = answers(outside, '[docker]\nsource = "distro"\n')
+    more.write_text(
+        more.read_text().replace("mirror =", 'venvs = [{service = "x", packages = ["aiohttp"]}]\nmirror =')
+    )
+    with pytest.raises(PreflightError, match=r"(?s)a wheel of aiohttp.*\[docker\] the packages docker.io"):
+        from_bundle(wish_of(load(str(more), "a01")), str(directory))
+
+
+DOCKER = """#!/bin/sh
+echo "$@" >> "$0.log"
+if [ "$1" = save ]; then printf 'layers of %s' "$4" > "$3"; fi
+"""
+
+
+def test_images_that_would_be_pulled_are_saved_once_and_loaded_from_the_bundle(
+    outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is a script that notes what it is asked; a real one saves what it has pulled."""
+    program = outside / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    file, directory = answers(outside), outside.parent / "bundle"
+    file.write_text(file.read_text().replace("archives =", 'pull = ["harbor.corp/bai/tool:1"]\narchives ='))
+    for _ in range(2):
+        assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OK
+    asked = Path(f"{program}.log").read_text()
+    assert (asked.count("pull "), asked.count("save ")) == (1, 1)
+    images = from_bundle(wish_of(load(str(file), "a01")), str(directory)).settings["images"]
+    saved = next(directory.glob("images/*tool-1.tar"))
+    assert [archive.file for archive in images.archives][-1] == str(saved)
+    assert (images.pull, images.archives[-1].sha256) == ((), hashlib.sha256(saved.read_bytes()).hexdigest())
+
+
+def test_another_manifest_than_the_one_that_was_announced_is_refused(outside: Path) -> None:
+    file, directory = answers(outside), outside.parent / "bundle"
+    main(["bundle", str(file), "-o", str(directory)])
+    wish = wish_of(load(str(file), "a01"))
+    kept = from_bundle(wish, str(directory), digest_of(directory))
+    with pytest.raises(PreflightError, match="not the one that was expected"):
+        from_bundle(wish, str(directory), "0" * 64)
+    assert verify(kept.to_json()) == str(directory)
+    (directory / "manifest.json").write_text((directory / "manifest.json").read_text() + " ")
+    with pytest.raises(PreflightError, match="another one than when the plan was made"):
+        verify(kept.to_json())
+
+
+def test_every_byte_is_compared_before_a_run_begins(outside: Path) -> None:
+    file, directory = answers(outside), outside.parent / "bundle"
+    main(["bundle", str(file), "-o", str(directory)])
+    kept = from_bundle(wish_of(load(str(file), "a01")), str(directory))
+    wheel = next(directory.glob("wheels/*.whl"))
+    wheel.write_bytes(bytes(reversed(wheel.read_bytes())))
+    with pytest.raises(PreflightError, match=wheel.name):
+        verify(kept.to_json())
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "unfinished", "foreign"])
