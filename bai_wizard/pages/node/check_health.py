@@ -20,6 +20,8 @@ FEW_INODES = 0.05
 TMP = "/tmp"  # noqa: S108 - looked at, never written to
 # Names asked for, at most: one that answers is enough.
 MOST_NAMES = 3
+# Seconds; glibc asks the next server after five, and gives up after ten (resolv.conf(5)).
+RESOLVER_PATIENCE = 8.0
 RELEASE = Subject("node.release", PAGE, "The wizard is made for this release")
 CLOCK = Subject("apt-clock-skew", PAGE, "The clock is kept right", owner="site")
 DNS = Subject("dns-broken", PAGE, "Host names can be resolved", owner="site")
@@ -74,13 +76,20 @@ def dns(machine: Machine, context: Context) -> Finding:
     hosts = _hosts(machine, context)[:MOST_NAMES]
     if not hosts:
         return DNS.not_applicable("no source of packages has a host name")
+    asked = []
     for host in hosts:
-        answer = machine.look(("getent", "ahosts", host))
+        try:
+            answer = machine.look(("getent", "ahosts", host), deadline=RESOLVER_PATIENCE)
+        except CannotTell as error:
+            # A black hole: the resolver itself waits longer. The other names would wait for the same servers.
+            asked.append(Evidence(host, "getent ahosts", str(error), "an address"))
+            break
         if answer.code == 0:
             return DNS.ok(Evidence(host, "getent ahosts", answer.out.split()[0], "an address"))
+        asked.append(Evidence(host, "getent ahosts", "no address", "an address"))
     return DNS.problem(
         f"The name {hosts[0]} cannot be resolved",
-        [Evidence(host, "getent ahosts", "no address", "an address") for host in hosts],
+        asked,
         cause="The name server does not answer, or /etc/resolv.conf is stale.",
         guidance="resolvectl status; ls -l /etc/resolv.conf (on Ubuntu a link to"
         " ../run/systemd/resolve/stub-resolv.conf); then ask the site for its name server.",

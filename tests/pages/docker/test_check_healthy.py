@@ -112,6 +112,7 @@ HEALTHY: list[tuple[str, Look, SimulatedMachine, Context]] = [
         node({SOURCES: SOURCE, "file:/etc/apt/sources.list.d/docker.list": file(LISTED.replace("noble", "jammy"))}),
         CONTEXT,
     ),
+    ("stopped well", check_engine.apparmor, node(looks={JOURNAL: Completed(0, "", "")}), CONTEXT),
     ("known suite", check_apt.suite, node({SOURCES: SOURCE}), CONTEXT),
 ]
 

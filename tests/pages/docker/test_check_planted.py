@@ -164,6 +164,13 @@ PLANTED: list[tuple[str, Look, SimulatedMachine, Context, str]] = [
         "Two guides",
     ),
     (
+        "forbidden stop",
+        check_engine.apparmor,
+        node(looks={JOURNAL: Completed(0, 'msg="cannot stop container: c1: permission denied"\n', "")}),
+        CONTEXT,
+        "AppArmor",
+    ),
+    (
         "derivative",
         check_apt.suite,
         node({SOURCES: file("Types: deb\nURIs: https://download.docker.com/linux/ubuntu\nSuites: wilma\n")}),

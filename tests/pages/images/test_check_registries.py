@@ -83,7 +83,7 @@ def file(path: str, text: str) -> tuple[Key, State]:
 
 def found(said: dict[str, str], *files: tuple[Key, State], context: Context | None = None) -> dict[str, Finding]:
     """What the checks find on a node with these files, by what each registry says."""
-    looks = {
+    looks: dict[tuple[str, ...], Completed] = {
         (sys.executable, "-I", "-S", greet.__file__, host): Completed(0, f"{words}\n", "")
         for host, words in said.items()
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bai_wizard.core.context import Context
@@ -174,3 +176,24 @@ def test_root_causes_are_marked() -> None:
         "apt-clock-skew", "dns-broken", "node.disk-space", "inodes-exhausted", "reboot-pending",
         "apt-dpkg-interrupted", "apt-lock-held",
     }  # fmt: skip
+
+
+def test_a_name_server_that_never_answers_is_a_problem_and_asked_once() -> None:
+    sources = SOURCES + "URIs: http://second.example/x\n"
+    base = node({Key("file", "/etc/apt/sources.list.d/ubuntu.sources"): file(sources)})
+    looks = {argv: answer for argv, answer in base.surroundings.looks.items() if argv[0] != "getent"}
+    machine = SimulatedMachine(base.snapshot(), replace(base.surroundings, looks=looks))
+    check = next(check for check in checks() if check.id == "dns-broken")
+    (finding,) = look(check, machine, Context())
+    assert finding.result == "problem"
+    assert [each.what for each in finding.evidence] == ["archive.ubuntu.com"]
+
+
+@pytest.mark.parametrize(("there", "result"), [(True, "ok"), (False, "not-applicable")])
+def test_needrestart_is_no_fault_but_a_word_of_warning_by_hand(there: bool, result: str) -> None:
+    """Our runs suspend it; installed, the finding says how to do so by hand."""
+    machine = node({Key("file", "/usr/lib/needrestart/apt-pinvoke"): file("", 0o755)} if there else {})
+    check = next(check for check in checks() if check.id == "apt-needrestart-hang")
+    (finding,) = look(check, machine, Context())
+    assert finding.result == result
+    assert ("NEEDRESTART_SUSPEND=1" in str(finding.evidence)) == there

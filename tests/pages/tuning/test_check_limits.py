@@ -1,0 +1,78 @@
+"""What the doctor says of services' limits, of ports, and of values that make the kernel worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
+from bai_wizard.core.machine import Completed
+from bai_wizard.doctor.children import look
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.tuning.page import checks
+from tests.pages.ubuntu import DOCKER, PROC_1_LIMITS, ubuntu
+
+MAIN_PID = ("systemctl", "show", "--property=MainPID", "--value", "docker.service")
+RESERVED = "net.ipv4.ip_local_reserved_ports"
+RANGE = "net.ipv4.ip_local_port_range"
+
+
+def found(id: str, machine: SimulatedMachine) -> Finding:
+    check = next(check for check in checks() if check.id == id)
+    (finding,) = look(check, machine, Context())
+    return finding
+
+
+def dockerd(files: int, *, container: bool = False, most: int = 1 << 30) -> SimulatedMachine:
+    """A node whose dockerd may open so many files, and whose first process so many."""
+    line = f"Max open files            {files}                {files}              files\n"
+    first = PROC_1_LIMITS.replace("1048576              files", f"{most}              files")
+    machine = ubuntu(DOCKER, looks={MAIN_PID: Completed(0, "702\n", "")}, container=container)
+    kernel = {**machine.surroundings.kernel, "/proc/702/limits": line, "/proc/1/limits": first}
+    return SimulatedMachine(machine.snapshot(), replace(machine.surroundings, kernel=kernel))
+
+
+def test_a_dockerd_that_may_open_few_files_gets_a_drop_in() -> None:
+    finding = found("limits-not-for-services", dockerd(1024))
+    assert finding.result == "warning"
+    assert [step.id for step in finding.remedy] == ["tuning.service.docker", "tuning.restart.docker"]
+    assert finding.evidence[0].found == "1024"
+    assert found("limits-not-for-services", dockerd(1048576)).result == "ok"
+
+
+def test_a_container_cannot_have_more_than_its_host_gives_it() -> None:
+    """Not even with our drop-in: a warning would never end. With less than it might have, it is one."""
+    assert found("limits-not-for-services", dockerd(20000, container=True, most=20000)).result == "not-applicable"
+    assert found("limits-not-for-services", dockerd(1024, container=True, most=20000)).result == "warning"
+
+
+@pytest.mark.parametrize(
+    ("range_now", "reserved", "result"),
+    [
+        ("10000 65000", "", "warning"),
+        ("10000 65000", "30000-30100", "warning"),
+        ("10000 65000", "30000-32000,38200,39200,40128", "ok"),
+        ("50000 60000", "", "ok"),
+    ],
+)
+def test_ports_that_an_outgoing_connection_may_take(range_now: str, reserved: str, result: str) -> None:
+    finding = found("sysctl-port-range-overlap", ubuntu(sysctl={RANGE: range_now, RESERVED: reserved}))
+    assert finding.result == result
+    assert bool(finding.remedy) == (result == "warning")
+
+
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        ("net.core.somaxconn = 1024\n", "warning"),
+        ("net.core.somaxconn = 65535\n", "ok"),
+        ("vm.swappiness = 1\n", "ok"),
+    ],
+)
+def test_a_line_that_is_worse_than_the_kernels_own(line: str, result: str) -> None:
+    finding = found("sysctl-lowers-better-value", ubuntu(files={"/etc/sysctl.d/60-old-guide.conf": line}))
+    assert finding.result == result
+    if result == "warning":
+        assert "60-old-guide.conf" in finding.evidence[0].where
