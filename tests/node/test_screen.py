@@ -57,6 +57,7 @@ def add_a_volume(one: Terminal) -> None:
 
 def to_line(one: Terminal, text: str) -> None:
     """Goes down until the cursor stands on the line that says so."""
+    one.settle()
     for _ in range(60):
         if text in one.screen.display[one.screen.cursor.y]:
             return

@@ -102,6 +102,7 @@ class FakePages:
     delay: float = 0.0
     broken: tuple[str, ...] = ()
     interrupting: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     probes: list[str] = field(default_factory=list)
 
     def load(self, name: str) -> Page:
@@ -129,7 +130,8 @@ class FakePages:
         text = settings.model_dump_json(indent=2) + "\n"
         path, why = f"/etc/demo/{name}.conf", f"what {name} wants"
         interrupts: tuple[Interrupt, ...] = ("docker.restart",) if name in self.interrupting else ()
-        return (DropIn(id=f"{name}.file", path=path, text=text, why=why, interrupts=interrupts),)
+        optional = name in self.optional
+        return (DropIn(id=f"{name}.file", path=path, text=text, why=why, interrupts=interrupts, optional=optional),)
 
 
 def fake_desk(directory: Path, machine: Machine | None = None) -> Desk:

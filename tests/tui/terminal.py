@@ -104,7 +104,10 @@ class Terminal:
         self.press(key)
         while state() == before and time.monotonic() < deadline:
             self.read()
-        # A picture comes in pieces, and the cursor goes where it is drawn: only silence ends it.
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits for silence: a picture comes in pieces, and the cursor goes where it is drawn."""
         came = -1
         while came != len(self.recorded):
             came = len(self.recorded)

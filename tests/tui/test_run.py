@@ -12,7 +12,7 @@ from bai_wizard.tui.screens.review import ReviewScreen
 from bai_wizard.tui.screens.run import RunScreen
 from bai_wizard.tui.screens.undo import UndoScreen
 from bai_wizard.tui.widgets.chosen import Chosen
-from tests.tui.fakes import FakeMachine
+from tests.tui.fakes import FakeMachine, FakePages
 from tests.tui.sitting import Sitting, sitting
 
 
@@ -108,15 +108,33 @@ async def test_a_failure_is_told_and_the_run_goes_on_after_it_was_mended() -> No
         assert seat.app.watcher.run.id == run.id
 
 
-async def test_going_on_without_the_step_that_failed() -> None:
-    async with sitting(machine=Failing()) as seat:
+async def test_an_optional_step_that_failed_can_be_left_out() -> None:
+    async with sitting(machine=Failing(), loader=FakePages(optional=("docker",)).load) as seat:
         await review(seat)
         await apply(seat)
-        await seat.until("Go on without docker.file")
+        await seat.until("Done, but optional steps failed")
+        await seat.until("Leave it out: docker.file")
         await seat.press("home", "down", "enter")
         await seat.until("[ Go on ]")
         await seat.press("left", "enter")
         await seat.until("Done: everything")
+
+
+async def test_what_is_not_optional_cannot_be_left_out_behind_the_back_of_the_answers() -> None:
+    async with sitting(machine=Failing()) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until("A step failed")
+        assert "Leave it out" not in seat.text()
+        for choice in ("Go on: try again", "Find out why", "Take this run back", "Quit"):
+            assert choice in seat.text()
+
+
+async def test_a_failure_says_its_likely_cause() -> None:
+    async with sitting(machine=Failing(), size=(120, 40)) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until("Likely cause")
 
 
 async def test_quitting_says_that_the_run_goes_on() -> None:
@@ -149,8 +167,6 @@ async def test_a_run_in_progress_is_attached_to() -> None:
 
 
 async def test_an_interruption_has_to_be_allowed() -> None:
-    from tests.tui.fakes import FakePages
-
     machine = FakeMachine()
     machine.hit = {"docker.restart": ("web", "db")}
     async with sitting(machine=machine, loader=FakePages(interrupting=("docker",)).load) as seat:

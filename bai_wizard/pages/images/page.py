@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bai_wizard.core.page import Page
+from bai_wizard.core.context import Context
+from bai_wizard.core.page import Page, Sheet
 from bai_wizard.pages.images.facts import ImagesFacts
 from bai_wizard.pages.images.plan import lends, predict, steps
 from bai_wizard.pages.images.probe import probe
@@ -12,15 +13,6 @@ from bai_wizard.pages.images.settings import ImagesSettings
 
 if TYPE_CHECKING:
     from bai_wizard.core.finding import Check
-
-WORDS = {
-    "here": "here",
-    "offered": "can be pulled",
-    "not-found": "not in the registry",
-    "denied": "login wanted",
-    "other-platform": "for another architecture",
-    "unknown": "cannot tell",
-}
 
 
 def checks() -> tuple[Check, ...]:
@@ -32,7 +24,16 @@ def checks() -> tuple[Check, ...]:
 
 def now(facts: ImagesFacts) -> tuple[tuple[str, str], ...]:
     """Each wanted image and how it stands."""
+    from bai_wizard.pages.images.table import WORDS
+
     return tuple((found.wanted.reference, WORDS[found.standing]) for found in facts.images)
+
+
+def sheet(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> Sheet:
+    """The table of wanted images."""
+    from bai_wizard.pages.images.table import sheet as make
+
+    return make(settings, facts, context)
 
 
 PAGE = Page(
@@ -46,4 +47,5 @@ PAGE = Page(
     predict=predict,
     lends=lends,
     now=now,
+    sheet=sheet,
 )

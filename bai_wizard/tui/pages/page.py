@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from bai_wizard.compose import table_of
 from bai_wizard.core.page import Page
 from bai_wizard.pages import settings_of
 from bai_wizard.texts import tr
@@ -20,6 +21,7 @@ from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.form import Form
 from bai_wizard.tui.widgets.now import Now
+from bai_wizard.tui.widgets.sheet import SheetView
 from bai_wizard.wizard.draft import tables_of
 from bai_wizard.wizard.survey import unknowns
 
@@ -54,6 +56,8 @@ class PageView(Vertical):
         now = [Static(tr("Now"), markup=False, classes="heading"), Now()]
         want: list[Widget] = [Static(tr("Want"), markup=False, classes="heading")]
         want += [Form(table, settings_of(table), self.surveyor.draft) for table in tables_of(self.page.name)]
+        if self.page.sheet is not None:
+            want += [Static(markup=False, id="sheet-title", classes="heading"), SheetView()]
         return [*want, *now] if self.page.name == "node" else [*now, *want]
 
     def on_mount(self) -> None:
@@ -75,6 +79,7 @@ class PageView(Vertical):
         """Brings everything but the values of the form up to date."""
         name, draft = self.page.name, self.surveyor.draft
         self.query_one(Now).show(self._now())
+        self._show_sheet()
         for form in self.query(Form):
             form.show_troubles(draft.troubles(form.table))
         skipped = name in draft.skipped
@@ -83,6 +88,17 @@ class PageView(Vertical):
         actions.enable("apply_page", not skipped and draft.is_valid(name))
         self.set_class(skipped, "-skipped")
         self.query_one(Changes).show(() if skipped else self.surveyor.steps(name), self._nothing())
+
+    def _show_sheet(self) -> None:
+        facts = self.surveyor.survey.facts(self.page.name)
+        if self.page.sheet is None or facts is None:
+            return
+        wish = self.surveyor.draft.wish_to_look()
+        sheet = self.page.sheet(wish.settings[table_of(self.page.name)], facts, wish.context)
+        shown = self.query_one(SheetView)
+        if sheet != shown.sheet:
+            self.query_one("#sheet-title", Static).update(tr(sheet.title))
+            shown.show(sheet)
 
     def _now(self) -> list[tuple[str, str]]:
         name = self.page.name

@@ -115,10 +115,12 @@ def what_now(picture: Picture) -> dict[str, str]:
     result = picture.result
     answers: dict[str, str] = {}
     failed = picture.failed()
-    if picture.kind == "apply" and (result is None or result.code() not in (ExitCode.OK, ExitCode.OPTIONAL_FAILED)):
+    if picture.kind == "apply" and (result is None or result.code() != ExitCode.OK):
         answers["retry"] = tr("Go on: try again from where it stopped")
-        if failed:
-            answers["skip"] = tr("Go on without {step}", step=failed[0].id)
+        # The run went past optional steps that failed; going on without them settles the matter.
+        optional = {step.step for step in result.steps if step.optional} if result is not None else set()
+        if failed and all(step.id in optional for step in failed):
+            answers["skip"] = tr("Leave it out: {step}", step=", ".join(step.id for step in failed))
     elif picture.kind == "undo" and result is None:
         answers["retry"] = tr("Go on with taking back")
     if failed:

@@ -96,7 +96,8 @@ class ReviewScreen(WizardScreen[Plan | None]):
         chosen.left_out = {item.step.id for item in shown if isinstance(item.verdict, Blocked) and item.step.optional}
         chosen.show(shown)
         if shown:
-            chosen.focus()
+            # At once: an Enter that was typed for the button must not find the list.
+            self.set_focus(chosen)
             self.query_one(Actions).choose("apply")
         self._look_for_interrupts()
 

@@ -77,7 +77,10 @@ class RunScreen(WizardScreen[None]):
         told = tr("{done} of {all} steps", done=picture.finished, all=len(picture.steps))
         failed = picture.count("failed")
         tail = tr(", {count} failed", count=failed) if failed else ""
-        return Content(f"{bar(picture.finished, total, width)}  {told}{tail}")
+        # What the step itself says of its progress, an image's layers for instance, below the bar of all steps.
+        current = picture.current
+        said = current.text.partition("\n")[0] if current is not None else ""
+        return Content(f"{bar(picture.finished, total, width)}  {told}{tail}\n{said}")
 
     @on(Actions.Pressed)
     async def _pressed(self, event: Actions.Pressed) -> None:
