@@ -148,6 +148,6 @@ CHECKS: tuple[Check, ...] = (
     LOOPBACK.check(_on_file(loopback, LOOPBACK), needs=NEEDS),
     CLOUD.check(_on_file(cloud_init, CLOUD), needs=NEEDS),
     KNOWN.check(_on_file(name_unknown, KNOWN), needs=NEEDS, deadline=8.0, cost="dear"),
-    AGREE.check(_on_file(dns_disagree, AGREE), needs=NEEDS, deadline=20.0, cost="dear"),
+    AGREE.check(_on_file(dns_disagree, AGREE), needs=(*NEEDS, "dns-broken"), deadline=20.0, cost="dear"),
     ANSWER.check(_on_file(no_answer, ANSWER), needs=NEEDS, deadline=8.0, cost="dear"),
 )
