@@ -9,6 +9,7 @@ from tests.node.apt_repository import AptRepository, docker_ce, make_key, served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, done, gateway, is_running, planned, put, run_a_container
+from tests.sampling import sampled
 
 KNOWN = "/opt/bai-wizard/bai_wizard/data/docker.toml"
 KEYRING = "/etc/apt/keyrings/docker.asc"
@@ -62,7 +63,7 @@ def test_the_road_to_a_running_daemon(node: ContainerNode, repository: tuple[Apt
     assert not node.exists(KEYRING)
 
 
-@pytest.mark.parametrize("fault", ["wrong", "missing", "unreadable", "private"])
+@pytest.mark.parametrize("fault", sampled("keys", ["wrong", "missing", "unreadable", "private"], 2))
 def test_keys_that_are_not_the_pinned_one(
     node: ContainerNode, repository: tuple[AptRepository, int], fault: str, tmp_path: Path
 ) -> None:
@@ -126,17 +127,18 @@ def test_source_among_others_is_not_touched(node: ContainerNode, repository: tup
     assert node.read("/etc/apt/sources.list.d/site.list").decode() == line
 
 
-@pytest.mark.parametrize(
-    "fault, cause",
-    [
-        ("hash", "hash sum mismatch"),
-        ("release", "there is no repository at"),
-        ("clock", "clock is behind"),
-        ("expired", "older than its own date of expiry"),
-        ("signature", "NO_PUBKEY|not in place|signature is bad|not signed"),
-        ("gone", "no connection to"),
-    ],
-)
+# What is wrong with the repository, and what is said of it. The words for each are tried in tests/pages/docker too.
+FAULTS = [
+    ("hash", "hash sum mismatch"),
+    ("release", "there is no repository at"),
+    ("clock", "clock is behind"),
+    ("expired", "older than its own date of expiry"),
+    ("signature", "NO_PUBKEY|not in place|signature is bad|not signed"),
+    ("gone", "no connection to"),
+]
+
+
+@pytest.mark.parametrize("fault, cause", sampled("faults of a repository", FAULTS, 3))
 def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
     node: ContainerNode, tmp_path: Path, fault: str, cause: str
 ) -> None:
