@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # How long after the last key a new plan is begun, in seconds.
 DEBOUNCE = 0.25
+# Looking at the node may mean a trial mount or a registry: with a half-typed value it is not done at all, unless
+# the keys have rested for so long, in seconds.
+LOOK_AFTER = 3.0
 # What moves within so many seconds is drawn at once; a slow line has less patience for small changes.
 PAUSE = 0.03
 SERIAL_PAUSE = 0.8
@@ -43,6 +46,7 @@ class Surveyor:
         self._planning = False
         self._plan_again = False
         self._timer: Timer | None = None
+        self._look_timer: Timer | None = None
         self._moved: set[str] = set()
         self._telling: Timer | None = None
 
@@ -62,15 +66,25 @@ class Surveyor:
         moved, self._moved, self._telling = self._moved, set(), None
         self.moved.publish(moved.pop() if len(moved) == 1 else "")
 
-    def edited(self) -> None:
-        """Somebody changed the draft: plan again when the keys have come to rest."""
-        if self._timer is not None:
-            self._timer.stop()
-        self._timer = self.app.set_timer(DEBOUNCE, self.refresh)
+    def edited(self, *, typing: bool = False) -> None:
+        """Somebody changed the draft: plan again when the keys have come to rest, and look when the field is done."""
+        for timer in (self._timer, self._look_timer):
+            if timer is not None:
+                timer.stop()
+        self._timer = self.app.set_timer(DEBOUNCE, self._make_plan if typing else self.refresh)
+        self._look_timer = self.app.set_timer(LOOK_AFTER, self.refresh) if typing else None
         self.tell("")
+
+    def typed(self) -> None:
+        """The field that was typed into is left: what it says now is looked at."""
+        if self._look_timer is not None:
+            self._look_timer.stop()
+            self._look_timer = None
+            self.refresh()
 
     def refresh(self) -> None:
         """Plans with what is known, and looks again where the settings are not those of the last look."""
+        self._look_timer = None
         wish = self.draft.wish_to_look()
         for page in ORDER:
             if not self.survey.is_fresh(page, wish):
@@ -86,7 +100,7 @@ class Surveyor:
     @property
     def is_busy(self) -> bool:
         """True while a look or a plan has not come back."""
-        return bool(self._looking) or self._planning
+        return bool(self._looking) or self._planning or self._look_timer is not None
 
     def status(self, page: str) -> status.Status:
         """The page's state in words."""

@@ -16,6 +16,7 @@ from bai_wizard.engine.run.directory import RunDirectory, create_run, find_run
 from bai_wizard.engine.run.lock import current, held, is_held
 from bai_wizard.engine.run.places import Places
 from bai_wizard.engine.run.result import Result
+from bai_wizard.wizard.sources import sourced
 
 Starter = Callable[[RunDirectory, str], None]
 Stopper = Callable[[RunDirectory], None]
@@ -46,6 +47,7 @@ class Desk:
         """Makes a run of a confirmed plan and starts it. Raises LockHeld, PreflightError."""
         if is_held(self.places):
             raise held(self.places)
+        wish = sourced(wish)
         run = create_run(self.places, plan, wish.to_json(), consent=tuple(consent))
         self._lend(plan, wish)
         self.start(run, plan.digest())

@@ -15,6 +15,7 @@ from bai_wizard.core.plan import Plan
 from bai_wizard.engine.plan.planner import PageWork, make_plan
 from bai_wizard.engine.run.directory import RunDirectory
 from bai_wizard.pages import load
+from bai_wizard.wizard.sources import sourced, sourced_to_look
 
 Loader = Callable[[str], Page]
 
@@ -30,10 +31,10 @@ class Survey:
 
     def look(self, name: str, wish: Wish) -> Any:
         """Probes one page, however long that takes, and keeps what it found. Raises WizardError."""
-        settings = wish.settings[table_of(name)]
-        found = self.page(name).probe(self.machine, settings, wish.context)
+        asked = sourced_to_look(wish)
+        found = self.page(name).probe(self.machine, asked.settings[table_of(name)], asked.context)
         with self._lock:
-            self._facts[name] = ((settings, wish.context), found)
+            self._facts[name] = ((wish.settings[table_of(name)], wish.context), found)
         return found
 
     def facts(self, name: str) -> Any | None:
@@ -63,6 +64,7 @@ class Survey:
 
     def plan(self, wish: Wish) -> Plan:
         """The plan of those pages of the wish that have been looked at. Raises WizardError."""
+        wish = sourced(wish)
         works = [
             PageWork(self.page(name), wish.settings[table_of(name)], facts)
             for name in wish.pages

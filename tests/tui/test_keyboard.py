@@ -92,3 +92,19 @@ async def test_a_probe_that_gives_no_answer_costs_its_page_only() -> None:
         await seat.until("no answer")
         await seat.settled()
         assert "Tuning          1 to do" in seat.text()
+
+
+async def test_nothing_is_probed_for_a_value_that_is_half_typed() -> None:
+    fake = FakePages()
+    async with sitting(loader=fake.load) as seat:
+        await seat.settled()
+        await seat.to_page("docker")
+        await seat.press("down", "down", "down", "down", "down")
+        before = len(fake.probes)
+        for letter in "28.5":
+            await seat.type(letter)
+            # Longer than the rest of the keys after which a plan is made.
+            await seat.pilot.pause(0.4)
+        assert len(fake.probes) == before
+        await seat.press("down")
+        await seat.until(lambda: fake.probes[before:] == ["docker"])

@@ -12,6 +12,7 @@ from bai_wizard.tui.screens.review import ReviewScreen
 from bai_wizard.tui.screens.run import RunScreen
 from bai_wizard.tui.screens.undo import UndoScreen
 from bai_wizard.tui.widgets.chosen import Chosen
+from bai_wizard.wizard.draft import Draft
 from tests.tui.fakes import FakeMachine, FakePages
 from tests.tui.sitting import Sitting, sitting
 
@@ -135,6 +136,15 @@ async def test_a_failure_says_its_likely_cause() -> None:
         await review(seat)
         await apply(seat)
         await seat.until("Likely cause")
+
+
+async def test_a_bundle_that_is_not_there_is_told_before_anything_is_planned() -> None:
+    answers = {"account": {"sudo": "nopasswd"}, "sources": {"bundle": "/nowhere/bundle"}}
+    async with sitting(draft=Draft("gpu01", answers)) as seat:
+        await seat.until("no answer")
+        await seat.press("A")
+        await seat.until("/nowhere/bundle")
+        await seat.until("( Apply )")
 
 
 async def test_quitting_says_that_the_run_goes_on() -> None:

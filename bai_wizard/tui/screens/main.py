@@ -10,7 +10,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
+from textual.events import DescendantBlur
 from textual.timer import Timer
+from textual.widgets import Input, TextArea
 
 from bai_wizard.core.plan import PlannedStep
 from bai_wizard.pages import ORDER
@@ -134,7 +136,11 @@ class MainScreen(WizardScreen[None]):
     @on(Changed)
     def _changed(self, event: Changed) -> None:
         wizard(self).surveyor.draft.put(event.table, event.path, event.value)
-        wizard(self).surveyor.edited()
+        wizard(self).surveyor.edited(typing=isinstance(self.focused, Input | TextArea))
+
+    @on(DescendantBlur)
+    def _left_a_field(self) -> None:
+        wizard(self).surveyor.typed()
 
     @on(Actions.Pressed)
     async def _pressed(self, event: Actions.Pressed) -> None:
