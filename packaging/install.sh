@@ -40,6 +40,12 @@ refuse_while_running() {
     flock --nonblock 8 || refuse 'a run is in progress on this node; watch it with: bai-wizard attach. Nothing was touched'
 }
 
+# Two owners of one tree would remove each other's files.
+refuse_beside_package() {
+    [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ] ||
+        refuse 'bai-wizard is here as a package; remove that first: apt-get remove bai-wizard. Runs and backups stay'
+}
+
 # The name that a link leads to; empty without the link.
 version_of() {
     [ -L "$home/$1" ] && readlink "$home/$1" || true
@@ -142,6 +148,7 @@ case "${1:-}${2:+ $2}" in
 esac
 [ "$(id -u)" = 0 ] || refuse 'this needs root; start it with sudo'
 refuse_while_running
+refuse_beside_package
 case "${1:-}${2:+ $2}" in
 '') install_version ;;
 --rollback) rollback ;;

@@ -5,6 +5,8 @@ import shutil
 
 NODE_PROGRAMS = ("docker", "dockerd", "containerd", "debootstrap", "sshpass", "ssh", "iptables")
 NODE_PACKAGES = ("docker.io", "debootstrap", "sshpass", "openssh-client", "iptables")
+# What completions and the man page are read by; without them those tests are left out.
+SHELL_PACKAGES = ("zsh", "fish", "mandoc", "groff")
 VM_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh-keygen")
 VM_PACKAGES = ("qemu-system-x86", "qemu-utils", "e2fsprogs", "openssh-client")
 

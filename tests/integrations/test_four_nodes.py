@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -45,8 +46,16 @@ def test_every_node_gets_its_own_values(plans: dict[str, Plan]) -> None:
     assert docker["bai-a01"] == docker["bai-a02.corp.example"].replace('"max-file": "9"', '"max-file": "5"')
     tuning = {host: text_of(plan, "tuning") for host, plan in plans.items()}
     assert tuning["bai-m1"] != tuning["bai-a01"] == tuning["bai-a02.corp.example"]
+    # The compute nodes' own value, the profile of all but the management node, and neither.
+    tracked = {host: set(re.findall(r"nf_conntrack_max = (\d+)", text)) for host, text in tuning.items()}
+    assert list(tracked.values()) == [set(), {"20971520"}, {"20971520"}, {"10485760"}]
+    roles = {host: compose.wish_of(load(FILE, host)).context.roles for host in plans}
+    assert list(roles.values()) == [("management",), ("compute",), ("compute",), ("storage",)]
     storage = {host: text_of(plan, "storage") for host, plan in plans.items()}
     assert [host for host, text in storage.items() if "10.20.30.50:/export/vol1" in text] == list(plans)[:3]
+    assert [host for host, text in storage.items() if "/dev/sdb1" in text] == ["bai-s1"]
+    drivers = {host: text_of(plan, "accelerators") for host, plan in plans.items()}
+    assert [host for host, text in drivers.items() if "-580-" in text] == ["bai-a01", "bai-a02.corp.example"]
 
 
 def test_all_nodes_know_each_other(plans: dict[str, Plan]) -> None:

@@ -100,3 +100,24 @@ def test_the_package_brings_the_same_tree(cut_off: ContainerNode) -> None:
     assert cut_off.exists("/var/lib/bai-wizard/runs/kept")
     cut_off.run(["dpkg", "--purge", "bai-wizard"], check=True)
     assert not cut_off.exists("/var/lib/bai-wizard")
+
+
+def test_archive_and_package_are_not_installed_over_each_other(cut_off: ContainerNode) -> None:
+    unpack_and_install(cut_off)
+    deb = next(stand_in_archive().parent.glob("*.deb"))
+    bring(cut_off, deb)
+    refused = cut_off.run(["dpkg", "--install", f"/root/{deb.name}"])
+    assert (refused.rc != 0, "install.sh --uninstall" in refused.err) == (True, True), refused.out + refused.err
+    assert re.match(r"bai-wizard \d", cut_off.wizard("--version").out)
+    cut_off.run(["sh", "/opt/bai-wizard/current/install.sh", "--uninstall"], check=True)
+    cut_off.run(["dpkg", "--install", f"/root/{deb.name}"], check=True, timeout=120)
+    held = "flock 9; touch /run/held; exec sleep 120"
+    script = next(iter(cut_off.run(["sh", "-c", "echo /root/bai-wizard-*/install.sh"]).out.split()))
+    refused = cut_off.run(["sh", script])
+    assert (refused.rc, "apt-get remove bai-wizard" in refused.err) == (3, True)
+    cut_off.run(["sh", "-c", f"exec 9>>/run/bai-wizard/lock; {held}"], detach=True)
+    cut_off.wait_for(lambda: cut_off.exists("/run/held"), what="a holder of the lock")
+    for words in (["--install", f"/root/{deb.name}"], ["--remove", "bai-wizard"]):
+        refused = cut_off.run(["dpkg", *words])
+        assert (refused.rc != 0, "a run is in progress" in refused.err) == (True, True)
+    assert re.match(r"bai-wizard \d", cut_off.wizard("--version").out)

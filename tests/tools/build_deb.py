@@ -29,6 +29,15 @@ if [ -e /run/bai-wizard/lock ] && ! flock --nonblock --shared /run/bai-wizard/lo
     exit 1
 fi
 """
+# Two owners of one tree would remove each other's files; what install.sh brought has it beside its tree.
+ALONE = """for each in /opt/bai-wizard/*/install.sh; do
+    if [ -e "$each" ]; then
+        echo 'bai-wizard: it is here from its archive; remove that first (runs and backups stay):' >&2
+        echo '  sh /opt/bai-wizard/current/install.sh --uninstall' >&2
+        exit 1
+    fi
+done
+"""
 # dpkg keeps runs and backups at removal; only a purge takes them away.
 POSTRM = """#!/bin/sh
 set -e
@@ -76,6 +85,6 @@ def _control(root: Path, architecture: str) -> None:
     place = root / "DEBIAN"
     place.mkdir()
     (place / "control").write_text(CONTROL.format(version=__version__, architecture=architecture, size=size))
-    for name, text in (("preinst", GUARD), ("prerm", GUARD), ("postrm", POSTRM)):
+    for name, text in (("preinst", GUARD + ALONE), ("prerm", GUARD), ("postrm", POSTRM)):
         (place / name).write_text(text)
         (place / name).chmod(0o755)

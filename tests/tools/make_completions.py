@@ -64,7 +64,7 @@ _bai_wizard() {{
     names=(
 {listed}
     )
-    _arguments -C {_zsh_words(top)} '1: :->command' '*::: :->rest'
+    _arguments -C {_zsh_words(top)} '1: :->command' '*:: :->rest'
     case $state in
     command) _describe -t commands command names ;;
     rest)

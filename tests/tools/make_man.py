@@ -58,6 +58,8 @@ def _name(option: Option) -> str:
 def _text(text: str) -> str:
     """Text as roff wants it: its own signs masked, no line beginning with a command."""
     masked = text.replace("\\", "\\e").replace("-", "\\-")
+    # roff's own names for what is beyond ASCII, so that a page is read without a preprocessor too.
+    masked = "".join(sign if sign.isascii() else f"\\[u{ord(sign):04X}]" for sign in masked)
     return "\\&" + masked if masked.startswith((".", "'")) else masked
 
 

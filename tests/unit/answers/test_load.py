@@ -113,7 +113,7 @@ def test_overrides_join_tables_and_replace_lists() -> None:
     assert isinstance(docker, DockerSettings)
     assert isinstance(tuning, TuningSettings)
     assert (docker.log.max_size, docker.log.max_file) == ("200m", 9)
-    assert tuning.sysctl == {"vm.max_map_count": 1048576, "net.netfilter.nf_conntrack_max": 10485760}
+    assert tuning.sysctl == {"vm.max_map_count": 1048576, "net.netfilter.nf_conntrack_max": 20971520}
     volumes = storage.tables["storage"]
     account = storage.tables["account"]
     assert isinstance(volumes, StorageSettings)

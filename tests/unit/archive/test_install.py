@@ -95,6 +95,17 @@ def test_uninstall_leaves_runs_and_backups_unless_told(
     assert set(files(root)) == {"run/bai-wizard/lock"} | ({str(run.relative_to(root))} if kept else set())
 
 
+def test_a_tree_of_the_package_is_left_alone(tmp_path: Path, root: Path) -> None:
+    home = root / "opt/bai-wizard"
+    (home / "1.0").mkdir(parents=True)
+    (home / "current").symlink_to("1.0")
+    script = unpacked(tmp_path, "1.1")
+    for words in ((), ("--uninstall",), ("--rollback",)):
+        done = install(script, root, *words)
+        assert (done.returncode, "apt-get remove bai-wizard" in done.stderr) == (3, True)
+    assert sorted(path.name for path in home.iterdir()) == ["1.0", "current"]
+
+
 def test_a_damaged_archive_is_refused(tmp_path: Path, root: Path) -> None:
     script = unpacked(tmp_path, "1.0")
     (script.parent / "tree/bin/bai-wizard").write_text("something else")
