@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from bai_wizard.compose import Wish, table_of, wish_from_json
+from bai_wizard.compose import Wish, packages_of, table_of, wish_from_json
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.facts import Unknown
 from bai_wizard.core.machine import Machine
@@ -70,6 +70,7 @@ class Survey:
             for name in wish.pages
             if (facts := self.facts(name)) is not None
         ]
+        self.machine.packages_from = packages_of(wish.context.bundle)
         return make_plan(works, self.machine, wish.context)
 
     def fresh_plan(self, wish: Wish) -> Plan:
