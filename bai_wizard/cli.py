@@ -142,6 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"bai-wizard {__version__}")
         return 0
+    if words[:1] == ["--headless"]:
+        # What programs ask again and again is answered before the command line is taken apart.
+        from bai_wizard.commands.headless import still_so
+
+        code = still_so(words)
+        if code is not None:
+            return code
     return _run(words)
 
 

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 
 from bai_wizard import compose
-from bai_wizard.commands.headless import require_root
 from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
 from bai_wizard.doctor.asked import Asked, asked, refuse_unknown
 from bai_wizard.doctor.remedy import plan_steps, steps_of
 from bai_wizard.exits import ExitCode
+from bai_wizard.headless.allowed import require_root
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:

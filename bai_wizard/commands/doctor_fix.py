@@ -66,7 +66,7 @@ def _confirmed(
     hit = compose.unconsented(machine, plan, consent)
     told = [f"this interrupts {', '.join(names[:8])} ({what})" for what, names in hit.items()]
     if arguments.yes:
-        from bai_wizard.commands.headless import refuse_interrupts
+        from bai_wizard.headless.allowed import refuse_interrupts
 
         refuse_interrupts(hit)
         return consent

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from bai_wizard import compose
-from bai_wizard.commands.headless import refuse_interrupts, require_root
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory, find_run
 from bai_wizard.engine.run.places import Places
 from bai_wizard.exits import ExitCode
+from bai_wizard.headless.allowed import refuse_interrupts, require_root
 from bai_wizard.headless.output import output_for
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from bai_wizard import compose
-from bai_wizard.commands.headless import require_root
 from bai_wizard.commands.resume import refuse_running, settle_cut
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import create_run, find_run
 from bai_wizard.engine.run.undo import UndoPlan, plan_undo
 from bai_wizard.exits import ExitCode
+from bai_wizard.headless.allowed import require_root
 from bai_wizard.headless.output import output_for
 
 

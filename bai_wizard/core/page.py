@@ -31,6 +31,16 @@ class Sheet:
     details: tuple[tuple[str, str], ...] = ()
 
 
+def never(settings: Settings) -> bool:
+    """The `reproducible` of a page that asks others than this node."""
+    return False
+
+
+def always(settings: Settings) -> bool:
+    """The `reproducible` of a page that asks nobody but this node."""
+    return True
+
+
 def keep_facts(facts: Facts, predicted: NodeView) -> Facts:
     """The `predict` of a page whose facts no other page can change."""
     return facts
@@ -45,6 +55,8 @@ class Page:
     pairs for the screens. `table` is the table of the answers that makes this page apply; empty: its own name.
     `lends` are the secrets that its steps need in clear while they run: name → where the secret comes from.
     `sheet` is a table to look things up in, for a page that has one.
+    `reproducible` is True for settings whose plan follows from the answers and from what Machine reads of the node:
+    not from the network, not from the time, not from how much room is left.
     """
 
     name: str
@@ -59,3 +71,4 @@ class Page:
     table: str = ""
     lends: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}
     sheet: Callable[[Settings, Facts, Context], Sheet] | None = None
+    reproducible: Callable[[Settings], bool] = never

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.page import Page
+from bai_wizard.core.page import Page, always
 from bai_wizard.pages.account.facts import AccountFacts
 from bai_wizard.pages.account.plan import steps
 from bai_wizard.pages.account.probe import probe
@@ -47,4 +47,5 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    reproducible=always,
 )

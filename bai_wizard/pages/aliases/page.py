@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.blocks import BlockDamaged, find_blocks
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.page import Page
+from bai_wizard.core.page import Page, always
 from bai_wizard.pages.aliases.facts import AliasesFacts
 from bai_wizard.pages.aliases.plan import steps
 from bai_wizard.pages.aliases.probe import probe
@@ -60,4 +60,5 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    reproducible=always,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from bai_wizard.core.facts import Fact, Known, Unknown
-from bai_wizard.core.page import Page
+from bai_wizard.core.page import Page, always
 from bai_wizard.pages.node.facts import Network, NodeFacts, Processor, Release
 from bai_wizard.pages.node.plan import steps
 from bai_wizard.pages.node.probe import probe
@@ -83,5 +83,6 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    reproducible=always,
     table="network",
 )

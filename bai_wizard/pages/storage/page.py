@@ -69,4 +69,5 @@ PAGE = Page(
     checks=checks,
     predict=predict,
     now=now,
+    reproducible=lambda settings: all(volume.type == "local" for volume in settings.volumes),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Known
-from bai_wizard.core.page import Page
+from bai_wizard.core.page import Page, always
 from bai_wizard.pages.tuning.facts import TuningFacts
 from bai_wizard.pages.tuning.plan import steps
 from bai_wizard.pages.tuning.probe import probe
@@ -40,4 +40,5 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    reproducible=always,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Page
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.plan.planner import PageWork, make_plan
@@ -17,7 +18,7 @@ from bai_wizard.engine.run.result import Result
 from bai_wizard.machine.simulated import SimulatedMachine
 
 
-def plan_of(page: Page, table: Mapping[str, Any], machine: SimulatedMachine, context: Context | None = None) -> Plan:
+def plan_of(page: Page, table: Mapping[str, Any], machine: Machine, context: Context | None = None) -> Plan:
     """The plan of one page for a table of answers as written."""
     settings = page.settings.model_validate(dict(table))  # type: ignore[attr-defined]
     known = context or Context(host=machine.host)

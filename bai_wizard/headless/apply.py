@@ -1,0 +1,89 @@
+"""Answers brought about without a screen: plan, show, carry out, tell."""
+
+from __future__ import annotations
+
+import argparse
+
+from bai_wizard import compose
+from bai_wizard.core.machine import Machine
+from bai_wizard.core.plan import Plan
+from bai_wizard.engine.proof.reads import NotingMachine
+from bai_wizard.exits import ExitCode
+from bai_wizard.headless.allowed import refuse_interrupts, require_root
+from bai_wizard.headless.output import Output, output_for
+from bai_wizard.headless.proving import keep_proof
+
+
+def apply(arguments: argparse.Namespace) -> ExitCode:
+    """Raises the errors that `cli.py` maps to exit codes."""
+    from bai_wizard.answers.load import load
+
+    machine = NotingMachine(compose.local_machine(arguments.root))
+    answers = load(arguments.headless, machine.host)
+    wish = compose.wish_of(answers, only=_list(arguments.only), skip=_list(arguments.skip))
+    if arguments.bundle or "sources" in answers.tables:
+        from bai_wizard.bundle.redirect import from_bundle
+
+        wish = from_bundle(wish, arguments.bundle, arguments.bundle_digest)
+    if not arguments.plan:
+        require_root(machine, arguments)
+    compose.use_secrets_of(answers)
+    plan = compose.plan(machine, wish)
+    output = output_for(arguments.json)
+    output.plan(plan, answers.origins if arguments.plan else {})
+    if arguments.plan:
+        compose.refuse_blocked(plan)
+        return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
+    compose.refuse_blocked(plan)
+    if plan.is_empty():
+        code = _nothing_to_do(plan, wish, machine, output, arguments)
+        keep_proof(arguments, answers, wish, plan, machine)
+        return code
+    consent = _list(arguments.yes_interrupt)
+    refuse_interrupts(compose.unconsented(machine, plan, consent))
+    return _carry_out(plan, wish, consent, machine, output, arguments)
+
+
+def _carry_out(
+    plan: Plan,
+    wish: compose.Wish,
+    consent: tuple[str, ...],
+    machine: Machine,
+    output: Output,
+    arguments: argparse.Namespace,
+) -> ExitCode:
+    from bai_wizard.headless.watch import watch
+
+    places = compose.places(arguments.root)
+    run = compose.begin(places, plan, wish, consent)
+    code, result = watch(places, run, output)
+    if arguments.report and result is not None:
+        from bai_wizard.headless.report import write_report
+
+        write_report(arguments.report, machine, run.id, result, wish)
+    return code
+
+
+def _nothing_to_do(
+    plan: Plan, wish: compose.Wish, machine: Machine, output: Output, arguments: argparse.Namespace
+) -> ExitCode:
+    from bai_wizard.engine.run.result import nothing_done
+
+    result = nothing_done(plan)
+    output.summary(result)
+    if arguments.report:
+        from bai_wizard.headless.report import write_report
+
+        write_report(arguments.report, machine, "", result, wish)
+    return result.code()
+
+
+def _detailed(plan: Plan) -> ExitCode:
+    """7 when there are changes to make; 6 when there are none, but an optional step is blocked."""
+    from bai_wizard.engine.run.result import nothing_done
+
+    return nothing_done(plan).code() if plan.is_empty() else ExitCode.CHANGES
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
