@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bai_wizard.compose import Wish
 from bai_wizard.core.context import Context
@@ -25,37 +26,41 @@ from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from tests.unit.doctor.planted import logs, pieces
 
 HOST = "gpu-node-17"
+# Logs in one bundle: each is an event, a finding and a part of the journal of its own; 500 logs in all.
+AT_ONCE = 10
 
 
-def made(root: Path, log: str) -> dict[str, str]:
-    """The contents of a bundle whose events, journal and findings hold the log."""
+def made(root: Path, *logs: str) -> dict[str, str]:
+    """The contents of a bundle whose events, journal and findings hold each of the logs."""
     from bai_wizard.core.machine import Completed
 
     machine = SimulatedMachine(
         {Key("user", "alice"): Account("alice", 1000, 1000, "", "/home/alice", "/bin/sh")},
-        Surroundings(host=HOST, looks={("journalctl",): Completed(0, log, "")}),
+        Surroundings(host=HOST, looks={("journalctl",): Completed(0, "".join(logs), "")}),
     )
     run = root / "var/lib/bai-wizard/runs/20260101T000000Z-abcd"
     run.mkdir(parents=True, exist_ok=True)
     (run / "run.json").write_text('{"kind": "apply"}')
     (run / "settings.json").write_text(json.dumps({"never": "read"}))
-    (run / "events.jsonl").write_text(json.dumps({"kind": "log", "text": log}) + "\n")
-    finding = Finding("x", "problem", "title", "node", (Evidence("log", "/var/log", log, ""),), cause=log)
+    (run / "events.jsonl").write_text("".join(json.dumps({"kind": "log", "text": log}) + "\n" for log in logs))
+    findings = [
+        Finding("x", "problem", "title", "node", (Evidence("log", "/var/log", log, ""),), cause=log) for log in logs
+    ]
     about = Asked(Wish({}, (), Context(host=HOST)), {})
-    contents, _ = collect(machine, Places(root), about, [finding])
+    contents, _ = collect(machine, Places(root), about, findings)
     return contents
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(logs())
-def test_no_planted_secret_is_in_any_bundle(tmp_path: Path, drawn: tuple[str, tuple[str, ...]]) -> None:
-    log, secrets = drawn
-    contents = made(tmp_path, log)
+@settings(max_examples=500 // AT_ONCE, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(logs(), min_size=AT_ONCE, max_size=AT_ONCE))
+def test_no_planted_secret_is_in_any_bundle(tmp_path: Path, drawn: list[tuple[str, tuple[str, ...]]]) -> None:
+    contents = made(tmp_path, *(log for log, _ in drawn))
     scan(contents)
     everything = "\n".join(contents.values())
-    for secret in secrets:
-        for piece in pieces(secret):
-            assert piece not in everything, piece
+    for _, secrets in drawn:
+        for secret in secrets:
+            for piece in pieces(secret):
+                assert piece not in everything, piece
 
 
 def test_secrets_of_the_answers_have_no_form_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""What remedies would really change, on every planted failure that has one: never anything that is never offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
+from bai_wizard.core.state import Key, State
+from bai_wizard.core.step import Pending
+from bai_wizard.doctor.children import look
+from bai_wizard.doctor.remedy import plan_steps
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from tests.pages.accelerators import test_checks as accelerators
+from tests.pages.account import test_checks as account
+from tests.pages.docker import test_check_daemon as daemon
+from tests.pages.docker.nodes import STATES
+from tests.pages.docker.test_check_planted import PLANTED
+from tests.pages.node import test_checks as node
+from tests.pages.storage import test_checks as storage
+from tests.pages.tuning import test_check_limits as limits
+from tests.pages.ubuntu import bai, ubuntu
+from tests.unit.doctor.test_never_offered import offences
+
+# Where nothing is ever written: locks, the socket, host name and clock, block devices.
+UNTOUCHED = ("/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/run/docker.sock", "/var/run/docker.sock",
+             "/etc/hostname", "/etc/localtime", "/etc/timezone", "/dev/")  # fmt: skip
+
+
+def docker_node(states: dict[Key, State]) -> SimulatedMachine:
+    return SimulatedMachine({**STATES, **states}, Surroundings())
+
+
+def planted() -> Iterator[tuple[SimulatedMachine, Finding]]:
+    """Every finding with a remedy that the tests of the pages plant, and its node."""
+    for _, check, machine, context, _ in PLANTED:
+        yield machine, check(machine, context)
+    for id, wrong, _ in daemon.CASES:
+        yield docker_node(dict(wrong[0])), daemon.found(id, wrong)
+    for id, (make, _) in accelerators.FAILURES.items():
+        machine = make()
+        yield machine, accelerators.found(id, machine)
+    for machine, _ in node.CASES.values():
+        yield from ((machine, finding) for check in node.checks() for finding in look(check, machine, Context()))
+    for states, answers, _ in account.CASES.values():
+        machine = ubuntu({**bai(), **states}, looks={**account.GOOD, **answers})
+        yield from ((machine, finding) for check in account.checks() for finding in look(check, machine, Context()))
+    for id, _, about in storage.problems():
+        machine = storage.node(**about)
+        yield machine, storage.look(machine, id)
+    machine = limits.dockerd(1024)
+    yield machine, limits.found("limits-not-for-services", machine)
+
+
+def remedies() -> dict[str, tuple[SimulatedMachine, Finding]]:
+    return {finding.id: (machine, finding) for machine, finding in planted() if finding.remedy}
+
+
+REMEDIES = remedies()
+
+
+def changes_of(machine: SimulatedMachine, finding: Finding) -> list[tuple[str, str]]:
+    """(what is changed, everything that is said and shown of it) of each change of the remedy."""
+    shown = []
+    for planned in plan_steps(finding.remedy, machine, machine.host).steps:
+        shown.append(("", planned.step.describe()))
+        if isinstance(planned.verdict, Pending):
+            for change in planned.verdict.changes:
+                added = [line[1:] for line in change.diff().split("\n") if not line.startswith("-")]
+                shown.append((change.subject, "\n".join([change.headline(), change.attributes, *added])))
+    return shown
+
+
+def test_many_findings_have_a_remedy() -> None:
+    assert len(REMEDIES) >= 15, sorted(REMEDIES)
+
+
+@pytest.mark.parametrize("id", REMEDIES)
+def test_no_remedy_does_what_is_never_offered(id: str) -> None:
+    machine, finding = REMEDIES[id]
+    for subject, text in changes_of(machine, finding):
+        assert offences(text) == [], text
+        assert not subject.startswith(UNTOUCHED), subject
+        assert not text.endswith(("0666", "0777")), text
+
+
+@pytest.mark.parametrize("id", REMEDIES)
+def test_what_a_site_owns_has_no_fix(id: str) -> None:
+    assert REMEDIES[id][1].owner != "site"
+
+
+def test_a_forbidden_remedy_would_be_seen() -> None:
+    """The test itself: a remedy of a command that nobody may offer."""
+    assert offences("> open the socket  chmod 666 /var/run/docker.sock") == ["the Docker socket for everybody"]
+    assert offences("> time  chronyc makestep") == ["stepping the clock"]
