@@ -65,6 +65,7 @@ class Survey:
     def plan(self, wish: Wish) -> Plan:
         """The plan of those pages of the wish that have been looked at. Raises WizardError."""
         wish = sourced(wish)
+        self.machine.packages_from = packages_of(wish.context.bundle)
         works = [
             PageWork(self.page(name), wish.settings[table_of(name)], facts)
             for name in wish.pages

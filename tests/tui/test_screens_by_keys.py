@@ -1,0 +1,109 @@
+"""Every screen besides the pages is walked at 80×24 with arrows, Tab, Enter, Space, Esc: nothing is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from textual.screen import Screen
+
+from bai_wizard.tui.screens.end import EndScreen
+from bai_wizard.tui.screens.main import MainScreen
+from bai_wizard.tui.widgets.actions import Actions
+from bai_wizard.tui.widgets.walk import Walk
+from tests.tui.sitting import Sitting, sitting
+from tests.tui.test_keyboard import owner
+from tests.tui.test_run import apply, review
+
+# The screens that a sitting leads to, by the keys that open them from the pages.
+FROM_PAGES: dict[str, tuple[str, ...]] = {
+    "HelpScreen": ("?",),
+    "LineQuestion": ("s",),
+    "DiffScreen": ("d",),
+    "ReviewScreen": ("A",),
+    "RunsScreen": ("end", "up", "up", "up", "enter"),
+}
+
+
+def here(seat: Sitting) -> str:
+    """The name of the screen that is open."""
+    return type(seat.app.screen).__name__
+
+
+async def opens(seat: Sitting, name: str, keys: Sequence[str]) -> None:
+    """Presses keys, and waits for a screen and for its first focus."""
+    await seat.press(*keys)
+    await seat.until(lambda: here(seat) == name and seat.app.focused is not None)
+
+
+async def walk(seat: Sitting) -> None:
+    """Tab visits all that can be focused, and each is in sight; arrows go through all lines of a list."""
+    screen: Screen[object] = seat.app.screen
+    wanted = {owner(widget) for widget in screen.focus_chain if widget.region.area}
+    visited = []
+    for _ in wanted:
+        focused = seat.app.focused
+        assert focused is not None
+        visited.append(owner(focused))
+        assert focused.region.overlaps(screen.region), f"{focused} is out of sight"
+        if isinstance(focused, Actions):
+            labels = len(focused._shown())
+            await seat.press(*["right"] * labels)
+            assert focused.at == labels - 1
+        elif isinstance(focused, Walk):
+            await seat.press("home", "end")
+            assert focused.at == max(0, len(focused.lines()) - 1)
+        await seat.press("tab")
+    assert wanted <= set(visited)
+
+
+@pytest.mark.parametrize("name", FROM_PAGES)
+async def test_what_the_pages_open(name: str) -> None:
+    async with sitting() as seat:
+        await seat.settled()
+        await opens(seat, name, FROM_PAGES[name])
+        await seat.pilot.pause()
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+
+
+async def test_a_row_and_pasted_lines() -> None:
+    async with sitting() as seat:
+        await seat.settled()
+        await seat.to_page("aliases")
+        await seat.press("down", "down", "down", "down")
+        await opens(seat, "PasteScreen", ("enter",))
+        await walk(seat)
+        await seat.type("10.0.0.1 m1")
+        assert here(seat) == "PasteScreen"
+        await seat.press("escape")
+        await seat.press("up")
+        await opens(seat, "RowScreen", ("enter",))
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+
+
+async def test_a_run_its_end_its_undo_and_the_way_back() -> None:
+    async with sitting() as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        await walk(seat)
+        await seat.press("home")
+        while "Look at the log" not in seat.text().splitlines()[seat.app.cursor_position.y]:
+            await seat.press("down")
+        await opens(seat, "RunScreen", ("enter",))
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+        await opens(seat, "RunsScreen", FROM_PAGES["RunsScreen"])
+        await seat.until("done")
+        await opens(seat, "Question", ("enter",))
+        await walk(seat)
+        await opens(seat, "UndoScreen", ("end", "enter"))
+        await seat.until("would be taken back")
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
