@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bai_wizard.doctor.run import all_checks
 from bai_wizard.doctor.symptoms import failures
+from bai_wizard.pages import load
 from tests.pages.accelerators import test_checks as accelerators
 from tests.pages.account import test_checks as account
 from tests.pages.docker import test_check_daemon as daemon
@@ -94,9 +95,9 @@ def rows() -> tuple[set[str], set[str]]:
         planted.add(id)
         silent.add(id)
     planted |= {id for _, expected in node.CASES.values() for id in expected}
-    silent |= {check.id for check in node.checks()}
+    silent |= {check.id for check in load("node").checks()}
     planted |= {id for _, _, expected in account.CASES.values() for id in expected}
-    silent |= {check.id for check in account.checks()}
+    silent |= {check.id for check in load("account").checks()}
     planted |= set(neighbours.WRONG)
     silent |= set(neighbours.RIGHT)
     planted |= set(accelerators.FAILURES)
@@ -104,7 +105,7 @@ def rows() -> tuple[set[str], set[str]]:
     planted |= {id for id, *_ in storage.problems()}
     silent |= {id for id, *_ in storage.problems()}
     planted |= set(tuning.FOUND_BY_DOCTOR.values())
-    silent |= {check.id for check in tuning.checks()}
+    silent |= {check.id for check in load("tuning").checks()}
     return planted, silent
 
 

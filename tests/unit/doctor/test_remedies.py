@@ -13,6 +13,7 @@ from bai_wizard.core.step import Pending
 from bai_wizard.doctor.children import look
 from bai_wizard.doctor.remedy import plan_steps
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.pages import load
 from tests.pages.accelerators import test_checks as accelerators
 from tests.pages.account import test_checks as account
 from tests.pages.docker import test_check_daemon as daemon
@@ -33,6 +34,11 @@ def docker_node(states: dict[Key, State]) -> SimulatedMachine:
     return SimulatedMachine({**STATES, **states}, Surroundings())
 
 
+def all_of(page: str, machine: SimulatedMachine) -> Iterator[tuple[SimulatedMachine, Finding]]:
+    for check in load(page).checks():
+        yield from ((machine, finding) for finding in look(check, machine, Context()))
+
+
 def planted() -> Iterator[tuple[SimulatedMachine, Finding]]:
     """Every finding with a remedy that the tests of the pages plant, and its node."""
     for _, check, machine, context, _ in PLANTED:
@@ -43,10 +49,14 @@ def planted() -> Iterator[tuple[SimulatedMachine, Finding]]:
         machine = make()
         yield machine, accelerators.found(id, machine)
     for machine, _ in node.CASES.values():
-        yield from ((machine, finding) for check in node.checks() for finding in look(check, machine, Context()))
+        yield from (
+            (machine, finding) for check in load("node").checks() for finding in look(check, machine, Context())
+        )
     for states, answers, _ in account.CASES.values():
         machine = ubuntu({**bai(), **states}, looks={**account.GOOD, **answers})
-        yield from ((machine, finding) for check in account.checks() for finding in look(check, machine, Context()))
+        yield from (
+            (machine, finding) for check in load("account").checks() for finding in look(check, machine, Context())
+        )
     for id, _, about in storage.problems():
         machine = storage.node(**about)
         yield machine, storage.look(machine, id)
