@@ -10,10 +10,17 @@ import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from rich.cells import cell_len
 
 from bai_wizard import pages, texts
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.event import Log, silent
+from bai_wizard.core.primitives import Primitive
 from bai_wizard.machine.demo import demo_machine
 from bai_wizard.tui.app import WizardApp
 from bai_wizard.tui.screens.end import EndScreen
@@ -38,6 +45,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "storage": {"volumes": [{"type": "local", "name": "local"}]},
     "accelerators": {"nvidia": {}},
 }
+# The width of a cell in the exporter's pictures.
+CELL = 12.2
 Scene = Callable[[Sitting, str], Awaitable[None]]
 SCENES: dict[str, tuple[str, tuple[int, int], Scene]] = {}
 
@@ -58,11 +67,21 @@ def shoot(seat: Sitting, name: str) -> None:
 
     drawn = re.sub(r"terminal-\d+", "terminal", seat.app.export_screenshot(title="bai-wizard"))
     drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.S)
-    drawn = drawn.replace("Fira Code, monospace", FONT).replace("Fira Code", "DejaVu Sans Mono")
+    drawn = re.sub(r'textLength="[\d.]+"([^>]*)>(.*?)</text>', _true_length, drawn)
+    # Hangul twice as wide as a Latin letter, as on a terminal.
+    latin = "NanumGothicCoding" if name == "korean" else "DejaVu Sans Mono"
+    font = f"{latin}, {FONT}" if name == "korean" else FONT
+    drawn = drawn.replace("Fira Code, monospace", font).replace("Fira Code", latin)
     (PLACE / f"{name}.svg").write_text(drawn, encoding="utf-8")
-    picture = resvg_py.svg_to_bytes(svg_string=drawn, font_family="DejaVu Sans Mono", zoom=1)
+    picture = resvg_py.svg_to_bytes(svg_string=drawn, font_family=latin, zoom=1)
     (PLACE / f"{name}.png").write_bytes(bytes(picture))
     print(name)
+
+
+def _true_length(match: re.Match[str]) -> str:
+    """A text's length by its cells; the exporter counts letters, and Hangul takes two cells each."""
+    rest, text = match.groups()
+    return f'textLength="{cell_len(unescape(text)) * CELL:g}"{rest}>{text}</text>'
 
 
 def _page(page: str) -> Scene:
@@ -82,6 +101,30 @@ for _number, _name in enumerate(pages.ORDER):
 @scene("overview-80x24", size=(80, 24))
 async def _small(seat: Sitting, name: str) -> None:
     shoot(seat, name)
+
+
+@scene("overview-120x40", size=(120, 40))
+async def _large(seat: Sitting, name: str) -> None:
+    await seat.settled()
+    shoot(seat, name)
+
+
+@scene("failure")
+async def _failure(seat: Sitting, name: str) -> None:
+    machine = seat.app.desk.machine
+    really = machine.perform
+
+    def perform(primitive: Primitive, log: Log = silent) -> None:
+        if primitive.kind == "install-packages":
+            log("E: You don't have enough free space in /var/cache/apt/archives/.", stream="stderr", level="error")
+            raise StepFailed("apt-get: No space left on device: /var/cache/apt/archives")
+        really(primitive, log)
+
+    with patch.object(machine, "perform", perform):
+        await _apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        await seat.until("Back to the pages")
+        shoot(seat, name)
 
 
 @scene("diff")
@@ -112,6 +155,7 @@ async def _run(seat: Sitting, name: str) -> None:
     await seat.pilot.pause(0.5)
     shoot(seat, "run-behind-the-pages")
     await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+    await seat.until("Back to the pages")
     shoot(seat, "end")
     await seat.press("escape")
     await seat.app.run_action("runs")
