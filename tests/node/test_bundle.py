@@ -18,7 +18,6 @@ from tests.node.docker import Docker
 from tests.node.images import with_packages
 from tests.node.pythons import newest
 from tests.node.suites import SUITES
-from tests.node.test_archive import bring
 from tests.node.tree import base_tree
 from tests.tools.stand_in import stand_in_archive
 
@@ -159,15 +158,3 @@ def test_a_cut_off_node_converges_from_a_bundle(
     assert left(cut_off) == 0, "something tried to leave"
     cut_off.run(["ping", "-c1", "-W1", "198.51.100.1"])
     assert left(cut_off) > 0, "the counter counts nothing"
-
-
-def test_a_bundle_that_is_none_is_refused_before_anything(cut_off: ContainerNode) -> None:
-    bring(cut_off, stand_in_archive())
-    cut_off.run(["sh", "-ec", "mkdir -p /srv/bundle/wizard; mv /root/*.tar.gz /srv/bundle/wizard"], check=True)
-    install(cut_off)
-    text = ANSWERS.format(version="3.13.7", mirror="/nowhere", image="/nowhere", sha256="0" * 64)
-    cut_off.write("/root/answers.toml", text + '[sources]\nbundle = "/srv/bundle"\n', 0o600)
-    done = cut_off.wizard("--headless", "/root/answers.toml")
-    assert done.rc == 3, done.out + done.err
-    assert "no complete bundle" in done.err
-    assert cut_off.run(["id", "bai"]).rc != 0
