@@ -20,12 +20,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     from bai_wizard.engine.launch.unit import start_executor
     from bai_wizard.engine.run.follow import size_of_events
     from bai_wizard.headless.watch import watch
+    from bai_wizard.steps import load_all
 
     machine = compose.local_machine(arguments.root)
     require_root(machine, arguments)
     places = compose.places(arguments.root)
     run = find_run(places, arguments.run)
     output = output_for(getattr(arguments, "json", False))
+    # The plan may hold a kind of step that no page of these answers has brought along: a remedy's.
+    load_all()
     settle_cut(places, run, arguments.root)
     if run.kind == "undo":
         plan = run.plan()
@@ -54,7 +57,9 @@ def plan_again(machine: Machine, wish: compose.Wish, run: RunDirectory) -> Plan:
     if not wish.fix:
         return compose.plan(machine, wish)
     from bai_wizard.doctor.fix import plan_again as plan_fix
+    from bai_wizard.steps import load_all
 
+    load_all()
     return plan_fix(wish.fix, run.plan(), machine, wish.context)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
+from tests.node.spine import ANSWERS as ANSWERS_TEXT
 from tests.node.spine import PASSWORD, TOUCHED, prepare
 
 HEADLESS = ("--headless", "/root/answers.toml")
 ANSWERS = ("--answers", "/root/answers.toml")
+KILLER = Path(__file__).with_name("killer.py").read_text()
 
 
 def findings(node: ContainerNode, *arguments: str) -> list[dict[str, object]]:
@@ -42,6 +46,51 @@ def test_a_healthy_prepared_node_has_no_problem_and_no_warning(healthy: Containe
     assert not told, "\n".join(told)
     assert healthy.wizard("doctor").rc == 0, "without answers those of the last run count"
     assert healthy.snapshot(TOUCHED) == before
+
+
+def test_a_healthy_node_with_docker_has_none_either(node_factory: NodeFactory) -> None:
+    node = node_factory("trixie-docker")
+    node.run(["mount", "-o", "remount,exec", "/tmp"], check=True)
+    prepare(node, ANSWERS_TEXT + '[docker]\nsource = "distro"\n')
+    done = node.wizard(*HEADLESS)
+    assert done.rc == 0, done.out + done.err
+    told = [f"{found['id']}: {found['title']}: {found['evidence']}" for found in findings(node)]
+    assert not told, "\n".join(told)
+    # The engine dies, and nothing else is said to be wrong: what needs it comes after.
+    node.run(["systemctl", "stop", "docker.socket", "docker.service"], check=True)
+    assert [found["id"] for found in findings(node)] == ["docker-not-running"]
+    assert node.wizard("doctor", "--fix", "docker-not-running", "--yes", *ANSWERS).rc == 0
+    assert findings(node) == []
+
+
+def test_a_fix_that_is_cut_is_resumed_and_asked_again(healthy: ContainerNode) -> None:
+    """Its executor is killed once its journal has begun."""
+    sysctl_file(healthy)
+    sick = healthy.snapshot(TOUCHED)
+    healthy.write("/root/killer.py", KILLER)
+    healthy.run(["python3", "/root/killer.py", "2"], detach=True)
+    cut = healthy.wizard("doctor", "--fix", "sysctl-quoted-value", "--yes", *ANSWERS)
+    if cut.rc != 0:
+        assert "resume" in cut.out + cut.err
+        resumed = healthy.wizard("resume")
+        assert resumed.rc == 0, resumed.out + resumed.err
+    assert findings(healthy) == []
+    assert healthy.wizard("undo").rc == 0
+    assert healthy.snapshot(TOUCHED) == sick
+
+
+def test_at_a_terminal_it_asks(healthy: ContainerNode) -> None:
+    live_value(healthy)
+    command = "bai-wizard doctor --fix tuning.live --answers /root/answers.toml"
+    asked = ["script", "--quiet", "--return", "--command", command, "/dev/null"]
+    refused = healthy.run(asked, input="n\n")
+    assert refused.rc == 3, refused.out
+    assert "Apply this?" in refused.out
+    assert findings(healthy)[0]["id"] == "tuning.live"
+    agreed = healthy.run(asked, input="y\n", timeout=120)
+    assert agreed.rc == 0, agreed.out
+    assert "checked again" in agreed.out
+    assert findings(healthy) == []
 
 
 @dataclass(frozen=True)
