@@ -51,8 +51,8 @@ def main() -> None:
                 if turn:
                     took[way].append(seen)
     print("| start | wall s, median | least | CPU s, median |\n| --- | --- | --- | --- |")
-    for way, seen in took.items():
-        walls, cpus = zip(*seen, strict=True)
+    for way, samples in took.items():
+        walls, cpus = [wall for wall, _ in samples], [cpu for _, cpu in samples]
         print(f"| {way} | {statistics.median(walls):.3f} | {min(walls):.3f} | {statistics.median(cpus):.3f} |")
 
 
