@@ -43,7 +43,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ]
     },
     "storage": {"volumes": [{"type": "local", "name": "local"}]},
-    "accelerators": {"nvidia": {}},
+    "accelerators": {},
 }
 # The width of a cell in the exporter's pictures.
 CELL = 12.2
