@@ -13,7 +13,7 @@ from tests.node.tree import NODE_INIT_IN_TREE
 
 CGROUPS = Path("/sys/fs/cgroup")
 LEGACY = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 systemd.unified_cgroup_hierarchy=0"
-BOOT_SECONDS = 60
+BOOT_SECONDS = 180
 
 FLAGS = (
     "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined",
