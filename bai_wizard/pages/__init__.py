@@ -21,17 +21,19 @@ _no_plugins: Any = ModuleType("pydantic.plugin._loader", "No plugins: `bai_wizar
 _no_plugins.get_plugins = lambda: ()
 sys.modules.setdefault(_no_plugins.__name__, _no_plugins)
 
-ORDER: tuple[str, ...] = (
-    "node",
-    "account",
-    "docker",
-    "tuning",
-    "python",
-    "aliases",
-    "storage",
-    "accelerators",
-    "images",
-)
+# In the wizard's order. Here and not with the pages, so that their names stand on a screen before they are imported.
+TITLES: dict[str, str] = {
+    "node": "Node",
+    "account": "Account",
+    "docker": "Docker",
+    "tuning": "Tuning",
+    "python": "Python",
+    "aliases": "Aliases",
+    "storage": "Storage",
+    "accelerators": "Accelerators",
+    "images": "Images",
+}
+ORDER: tuple[str, ...] = tuple(TITLES)
 
 # Table of the answers → the page's package and the class in its settings.py.
 _SETTINGS: dict[str, tuple[str, str]] = {

@@ -75,6 +75,10 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         self.listen_to_signals()
         # What was imported stays: a collection that walks through all of it holds the screen up for 60 ms.
         self.call_after_refresh(gc.freeze)
+        # Probes import and read on threads of this process: none of them takes time from the first picture.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.surveyor.begin()
         self.runs.begin()
 

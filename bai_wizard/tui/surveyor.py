@@ -40,6 +40,7 @@ class Surveyor:
         self.reason = ""
         self.reasons: dict[str, str] = {}
         self.running_page = ""
+        self._begun = False
         self.moved: Signal[str] = Signal(app, "moved")
         self._looking: set[str] = set()
         self._look_again: set[str] = set()
@@ -52,6 +53,7 @@ class Surveyor:
 
     def begin(self) -> None:
         """Looks at every page at once; each answers when it can."""
+        self._begun = True
         for page in ORDER:
             self._look(page)
 
@@ -108,6 +110,8 @@ class Surveyor:
             return status.running()
         if page in self.draft.skipped:
             return status.skipped()
+        if not self._begun:  # the first picture does not wait for the settings of all pages
+            return status.looking()
         if not self.draft.is_valid(page):
             return status.needs_input()
         if page in self.reasons or (self.reason and page not in self._looking):

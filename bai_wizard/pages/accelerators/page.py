@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.page import Page
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.accelerators.plan import steps
 from bai_wizard.pages.accelerators.probe import probe
 from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
@@ -23,7 +24,7 @@ def checks() -> tuple[Check, ...]:
 
 PAGE = Page(
     name="accelerators",
-    title="Accelerators",
+    title=TITLES["accelerators"],
     summary="GPUs and NPUs: drivers, libraries, and containers that see them.",
     settings=AcceleratorsSettings,
     probe=probe,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.page import Page, always
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.account.facts import AccountFacts
 from bai_wizard.pages.account.plan import steps
 from bai_wizard.pages.account.probe import probe
@@ -40,7 +41,7 @@ def now(facts: AccountFacts) -> tuple[tuple[str, str], ...]:
 
 PAGE = Page(
     name="account",
-    title="Account",
+    title=TITLES["account"],
     summary="The account that installs and operates Backend.AI, with the same numbers on every node.",
     settings=AccountSettings,
     probe=probe,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bai_wizard.core.blocks import BlockDamaged, find_blocks
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.page import Page, always
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.aliases.facts import AliasesFacts
 from bai_wizard.pages.aliases.plan import steps
 from bai_wizard.pages.aliases.probe import probe
@@ -53,7 +54,7 @@ def _block(facts: AliasesFacts) -> str:
 
 PAGE = Page(
     name="aliases",
-    title="Aliases",
+    title=TITLES["aliases"],
     summary="Names for the other nodes in /etc/hosts, in one marked block.",
     settings=AliasesSettings,
     probe=probe,

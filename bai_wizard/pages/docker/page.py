@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.page import Page
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.docker.facts import DockerFacts
 from bai_wizard.pages.docker.plan import steps
 from bai_wizard.pages.docker.probe import probe
@@ -48,7 +49,7 @@ def _room(free: Fact[int]) -> str:
 
 PAGE = Page(
     name="docker",
-    title="Docker",
+    title=TITLES["docker"],
     summary="The container engine that sessions run in, and its configuration.",
     settings=DockerSettings,
     probe=probe,

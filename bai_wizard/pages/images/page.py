@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.page import Page, Sheet
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.images.facts import ImagesFacts
 from bai_wizard.pages.images.plan import lends, predict, steps
 from bai_wizard.pages.images.probe import probe
@@ -38,7 +39,7 @@ def sheet(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> She
 
 PAGE = Page(
     name="images",
-    title="Images",
+    title=TITLES["images"],
     summary="Container images that sessions start from, pulled beforehand because they are large.",
     settings=ImagesSettings,
     probe=probe,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.page import Page, always
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.node.facts import Network, NodeFacts, Processor, Release
 from bai_wizard.pages.node.plan import steps
 from bai_wizard.pages.node.probe import probe
@@ -76,7 +77,7 @@ def _network(network: Network) -> str:
 
 PAGE = Page(
     name="node",
-    title="Node",
+    title=TITLES["node"],
     summary="What this node is, how it reaches the outside and whom it trusts.",
     settings=NetworkSettings,
     probe=probe,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.page import Page, Sheet
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.plan import steps
 from bai_wizard.pages.python.probe import probe
@@ -56,7 +57,7 @@ def _why(fact: Fact[object]) -> str:
 
 PAGE = Page(
     name="python",
-    title="Python",
+    title=TITLES["python"],
     summary="The interpreter that the chosen release needs, and a virtual environment for each service.",
     settings=PythonSettings,
     probe=probe,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.page import Page
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
 from bai_wizard.pages.storage.plan import steps
 from bai_wizard.pages.storage.probe import predict, probe
@@ -61,7 +62,7 @@ def size(count: int) -> str:
 
 PAGE = Page(
     name="storage",
-    title="Storage",
+    title=TITLES["storage"],
     summary="Volumes under /vfroot, at the same path on every node.",
     settings=StorageSettings,
     probe=probe,

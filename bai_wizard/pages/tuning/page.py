@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.facts import Known
 from bai_wizard.core.page import Page, always
+from bai_wizard.pages import TITLES
 from bai_wizard.pages.tuning.facts import TuningFacts
 from bai_wizard.pages.tuning.plan import steps
 from bai_wizard.pages.tuning.probe import probe
@@ -33,7 +34,7 @@ def now(facts: TuningFacts) -> tuple[tuple[str, str], ...]:
 
 PAGE = Page(
     name="tuning",
-    title="Tuning",
+    title=TITLES["tuning"],
     summary="Kernel parameters and limits for many connections, files and processes.",
     settings=TuningSettings,
     probe=probe,

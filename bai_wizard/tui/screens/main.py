@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Input, TextArea
 
 from bai_wizard.core.plan import PlannedStep
-from bai_wizard.pages import ORDER
+from bai_wizard.pages import ORDER, TITLES
 from bai_wizard.texts import tr
 from bai_wizard.tui.pages.page import PageView
 from bai_wizard.tui.screens.base import WizardScreen
@@ -88,7 +88,7 @@ class MainScreen(WizardScreen[None]):
         """Brings the rail up to date."""
         surveyor = wizard(self).surveyor
         entries = [
-            Entry(name, f"{number or ' '} {tr(surveyor.survey.page(name).title)}", surveyor.status(name))
+            Entry(name, f"{number or ' '} {tr(TITLES[name])}", surveyor.status(name))
             for number, name in enumerate(ORDER)
         ]
         entries.append(Entry("", ""))
