@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
 
 from tests.node.container import ContainerNode
 from tests.node.snapshot import difference
 from tests.tui.terminal import Terminal
+from tests.tui.tmux import Tmux
+
+# A terminal of either sort, opened for some words of the command line.
+Opens = Callable[..., AbstractContextManager[Terminal | Tmux]]
 
 ANSWERS = """\
 version = 1
@@ -25,18 +32,38 @@ hosts = [ { ip = "10.20.30.10", names = ["bai-m1"] } ]
 """
 
 
-@contextmanager
-def screen(node: ContainerNode, *words: str, user: str = "root") -> Iterator[Terminal]:
+def command(node: ContainerNode, words: tuple[str, ...], user: str) -> list[str]:
     """The wizard on a terminal of the node, as over ssh."""
     terminal = ["exec", "-it", "-u", user, "-e", "TERM=xterm-256color", "-e", "LC_ALL=C.UTF-8"]
-    one = Terminal(["docker", *terminal, node.hostname, "bai-wizard", *words], environment=node.docker.environment)
+    return ["docker", *terminal, node.hostname, "bai-wizard", *words]
+
+
+@contextmanager
+def screen(node: ContainerNode, *words: str, user: str = "root") -> Iterator[Terminal]:
+    """On a pseudo-terminal, which is killed at the end as when a connection is lost."""
+    one = Terminal(command(node, words, user), environment=node.docker.environment)
     try:
         yield one
     finally:
         one.kill()
 
 
-def add_a_volume(one: Terminal) -> None:
+@pytest.fixture(params=["pty", "tmux"])
+def opens(request: pytest.FixtureRequest, tmp_path: Path, node: ContainerNode) -> Opens:
+    """The wizard on the node, on a pseudo-terminal or in a tmux of this machine, killed at the end of each."""
+
+    @contextmanager
+    def in_tmux(*words: str) -> Iterator[Tmux]:
+        one = Tmux(command(node, words, "root"), tmp_path, environment=node.docker.environment)
+        try:
+            yield one
+        finally:
+            one.kill()
+
+    return in_tmux if request.param == "tmux" else lambda *words: screen(node, *words)
+
+
+def add_a_volume(one: Terminal | Tmux) -> None:
     """From the rail: the storage page, a row, its name."""
     one.press("home", *["down"] * 6)
     one.until("Volumes under /vfroot")
@@ -55,11 +82,11 @@ def add_a_volume(one: Terminal) -> None:
     one.press("escape")
 
 
-def to_line(one: Terminal, text: str) -> None:
+def to_line(one: Terminal | Tmux, text: str) -> None:
     """Goes down until the cursor stands on the line that says so."""
     one.settle()
     for _ in range(60):
-        if text in one.screen.display[one.screen.cursor.y]:
+        if text in one.row():
             return
         one.step("down")
     raise AssertionError(f"the cursor never came to {text}\n{one.text()}")
@@ -71,10 +98,10 @@ def run_ids(node: ContainerNode) -> list[str]:
     return [str(json.loads(line)["run"]) for line in lines]
 
 
-def test_the_terminal_is_lost_in_the_middle(node: ContainerNode) -> None:
+def test_the_terminal_is_lost_in_the_middle(node: ContainerNode, opens: Opens) -> None:
     node.write("/root/answers.toml", ANSWERS)
     before = node.snapshot()
-    with screen(node, "--answers", "/root/answers.toml") as one:
+    with opens("--answers", "/root/answers.toml") as one:
         one.until("to do")
         add_a_volume(one)
         one.until("6 Storage         2 to do")
@@ -84,7 +111,7 @@ def test_the_terminal_is_lost_in_the_middle(node: ContainerNode) -> None:
         one.press("enter")
         one.until("Run 20")
         one.until("done")
-    with screen(node) as other:
+    with opens() as other:
         # Attached to what goes on, or, on a fast machine, told how it ended.
         other.until(lambda: "Run 20" in other.text() or "to do" in other.text())
         if "Run 20" in other.text():
@@ -93,7 +120,7 @@ def test_the_terminal_is_lost_in_the_middle(node: ContainerNode) -> None:
     assert "uid=1100(bai) gid=1100(bai)" in node.run(["id", "bai"], check=True).out
     assert node.run(["stat", "-c", "%U", "/vfroot/local"], check=True).out.strip() == "bai"
     (run,) = run_ids(node)
-    with screen(node) as third:
+    with opens() as third:
         third.until("to do")
         third.press("home", *["down"] * 11, "enter")
         third.until(run)

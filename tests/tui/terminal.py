@@ -76,6 +76,10 @@ class Terminal:
         """What stands on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
+    def row(self) -> str:
+        """The line that the cursor stands on."""
+        return self.screen.display[self.screen.cursor.y]
+
     def until(self, seen: str | Callable[[], bool], patience: float = PATIENCE) -> None:
         """Waits for a text on the screen, or for a condition."""
         deadline = time.monotonic() + patience

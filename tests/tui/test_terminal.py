@@ -37,7 +37,7 @@ def test_the_cursor_stands_on_the_selected_row() -> None:
         assert not one.screen.cursor.hidden
         one.press("down")
         one.until(lambda: one.screen.cursor.y == 2)
-        assert "Account" in one.screen.display[one.screen.cursor.y]
+        assert "Account" in one.row()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
