@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bai_wizard.compose import wish_from_json
 from bai_wizard.core.context import Context
 from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
 from bai_wizard.doctor.remedy import plan_steps, steps_of
 from bai_wizard.doctor.run import all_checks, examine
+from bai_wizard.engine.run.directory import RunDirectory
 
 BAD = ("problem", "warning")
+# A check's id and what it finds after its fix.
+Verdict = tuple[str, tuple[Finding, ...]]
 
 
 def bad_findings(checks: Sequence[Check], machine: Machine, context: Context) -> list[Finding]:
@@ -27,3 +31,14 @@ def plan_again(id: str, confirmed: Plan, machine: Machine, context: Context) -> 
     checks = [check for check in all_checks() if check.id == id]
     steps = steps_of(bad_findings(checks, machine, context)) or tuple(item.step for item in confirmed.steps)
     return plan_steps(steps, machine, machine.host)
+
+
+def asked_again(run: RunDirectory, machine: Machine) -> Verdict | None:
+    """What the check says whose fix this run was; None where the run was no fix. Raises WizardError."""
+    if run.kind != "apply":
+        return None
+    wish = wish_from_json(run.settings())
+    if not wish.fix:
+        return None
+    checks = [check for check in all_checks() if check.id == wish.fix]
+    return wish.fix, tuple(examine(checks, machine, wish.context))

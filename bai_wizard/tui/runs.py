@@ -14,6 +14,7 @@ from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.wizard.survey import reason_of
 
 if TYPE_CHECKING:
+    from bai_wizard.doctor.fix import Verdict
     from bai_wizard.tui.app import WizardApp
     from bai_wizard.wizard.picture import LogLine
 
@@ -81,7 +82,13 @@ class Runs:
         watcher = self.app.watcher
         if watcher.picture is not None:
             self.app.to_pages()
-            self.app.show(EndScreen(watcher.picture, list(watcher.lines)), self._what_now)
+            self.app.show(EndScreen(watcher.picture, list(watcher.lines), self._asked_again), self._what_now)
+
+    def _asked_again(self) -> Verdict | None:
+        from bai_wizard.doctor.fix import asked_again
+
+        run = self.app.watcher.run
+        return None if run is None else asked_again(run, self.app.desk.machine)
 
     def _what_now(self, key: str | None) -> None:
         run = self.app.watcher.run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,13 +13,19 @@ from textual.widgets import Static
 
 from bai_wizard.exits import ExitCode
 from bai_wizard.texts import tr
+from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.ask import Answers
 from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.findings import WORDS
 from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.picture import LogLine, Picture
+from bai_wizard.wizard.survey import reason_of
 from bai_wizard.wizard.symptoms import likely_cause
+
+if TYPE_CHECKING:
+    from bai_wizard.doctor.fix import Verdict
 
 # Lines of the log that the failure screen shows.
 LAST = 8
@@ -31,20 +38,36 @@ class EndScreen(WizardScreen[str]):
     HELP = "end"
     NEEDS = ("#answers",)
 
-    def __init__(self, picture: Picture, lines: list[LogLine]) -> None:
+    def __init__(
+        self, picture: Picture, lines: list[LogLine], look_again: Callable[[], Verdict | None] | None = None
+    ) -> None:
+        """`look_again` asks the check whose remedy this run was, None where it was none; it takes seconds."""
         super().__init__()
         self.picture = picture
         self._lines = lines
+        self._look_again = look_again
 
     def compose(self) -> ComposeResult:
         yield Static(headline(self.picture), markup=False, classes="title")
         with VerticalScroll(id="end-body", can_focus=False):
             yield Static(told(self.picture, self._lines), markup=False)
+            yield Static(markup=False, id="end-verdict")
             yield Answers(what_now(self.picture))
         yield Keys((("Enter", "Do it"), ("Esc", "Pages")))
 
     def begin(self) -> None:
         self.query_one(Answers).focus()
+        if self._look_again is not None:
+            behind(self.app, self._look_again, self._looked)
+
+    def _looked(self, outcome: Outcome[Verdict | None]) -> None:
+        if outcome.error is not None:
+            self._say(reason_of(outcome.error))
+        elif (verdict := outcome.get()) is not None:
+            self._say(verdict_of(verdict))
+
+    def _say(self, text: str) -> None:
+        self.query_one("#end-verdict", Static).update(tr("Checked again: {result}", result=text) + "\n")
 
     def on_walk_taken(self, event: Walk.Taken) -> None:
         self.dismiss(list(self.query_one(Answers).answers)[event.at])
@@ -57,6 +80,15 @@ class EndScreen(WizardScreen[str]):
     def host(self) -> str:
         """The node's name."""
         return wizard(self).surveyor.draft.host
+
+
+def verdict_of(verdict: Verdict) -> str:
+    """What the check says after its fix, in a line."""
+    id, findings = verdict
+    bad = [finding for finding in findings if finding.result != "ok"]
+    if not bad:
+        return tr("{id} is well now.", id=id)
+    return "; ".join(f"[{id}] {tr(WORDS[finding.result][0])}: {finding.cause or finding.title}" for finding in bad)
 
 
 def headline(picture: Picture) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -15,10 +16,13 @@ from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.base import wizard
+from bai_wizard.tui.widgets.findings import Findings
 from bai_wizard.tui.widgets.keys import Keys
+from bai_wizard.tui.widgets.walk import Walk
 from bai_wizard.wizard.survey import reason_of
 
 if TYPE_CHECKING:
+    from bai_wizard.core.finding import Finding
     from bai_wizard.doctor.search import Candidate
 
 WORDS = {
@@ -29,7 +33,7 @@ WORDS = {
 
 
 class SearchScreen(WizardScreen[None]):
-    """Candidates that a probe confirmed come first."""
+    """Candidates that a probe confirmed come first; what it found can be opened, and its remedy seen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="search.back")]
     HELP = "doctor"
@@ -42,8 +46,9 @@ class SearchScreen(WizardScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(tr("Search an error text"), markup=False, classes="title")
         with VerticalScroll(id="search-body"):
+            yield Findings()
             yield Static(tr("looking…"), markup=False, id="search-text")
-        yield Keys((("arrows", "Scroll"), ("Esc", "Back")))
+        yield Keys((("arrows", "Scroll"), ("Enter", "Open"), ("Esc", "Back")))
 
     def begin(self) -> None:
         app, text = wizard(self), self.text
@@ -54,6 +59,7 @@ class SearchScreen(WizardScreen[None]):
 
             return search(text, app.desk.machine, app.surveyor.draft.wish_to_look().context, all_checks())
 
+        self.query_one(Findings).display = False
         self.query_one("#search-body").focus()
         behind(self.app, search, self._searched)
 
@@ -64,9 +70,30 @@ class SearchScreen(WizardScreen[None]):
         if outcome.error is not None:
             shown.update(reason_of(outcome.error))
             return
+        here = _bad(outcome.get())
+        if here:
+            findings = self.query_one(Findings)
+            findings.show(here, "")
+            findings.display = True
+            findings.focus()
         found = [_candidate(each) for each in outcome.get()]
         nothing = Content(tr("Nothing is known about this text. A whole log may say more."))
         shown.update(Content("\n\n").join(found or [nothing]))
+
+    @on(Walk.Taken, "Findings")
+    def action_open(self) -> None:
+        """Shows everything about the finding under the cursor."""
+        from bai_wizard.tui.screens.doctor import FindingScreen
+
+        finding = self.query_one(Findings).at_cursor()
+        if finding is not None:
+            wizard(self).show(FindingScreen(finding))
+
+
+def _bad(candidates: tuple[Candidate, ...]) -> list[Finding]:
+    """What the probes found wrong, once each, the likeliest first."""
+    found = [finding for each in candidates for finding in each.findings if finding.result in ("problem", "warning")]
+    return list(dict.fromkeys(found))
 
 
 def _candidate(each: Candidate) -> Content:
