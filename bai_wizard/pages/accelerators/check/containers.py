@@ -10,8 +10,11 @@ from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
-from bai_wizard.pages.accelerators.check.look import AGAIN, PAGE, nvidia_check
+from bai_wizard.machine.pci import scan
+from bai_wizard.pages.accelerators.check.look import AGAIN, DEADLINE, PAGE, nvidia_check
 from bai_wizard.pages.accelerators.facts import Card
+from bai_wizard.pages.accelerators.probe import cards as cards_on
+from bai_wizard.pages.accelerators.probe import nvidia_key
 from bai_wizard.pages.accelerators.vendors.nvidia import data
 from bai_wizard.pages.accelerators.vendors.nvidia.facts import NvidiaFacts
 from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
@@ -144,8 +147,13 @@ def legacy(machine: Machine, context: Context, facts: NvidiaFacts, cards: tuple[
     )
 
 
-def lost(machine: Machine, context: Context, facts: NvidiaFacts, cards: tuple[Card, ...]) -> Finding:
-    """Containers that got their GPUs behind runc's back lose them when systemd reads its units anew."""
+def lost(machine: Machine, context: Context) -> Finding:
+    """Containers that got their GPUs behind runc's back lose them when systemd reads its units anew.
+
+    The driver is not asked: this check has a child of its own, which would wait for a silent one a second time.
+    """
+    if not any(card.vendor == nvidia_key() for card in cards_on(machine, scan(machine)).value):
+        return LOST.not_applicable("no NVIDIA GPU in this node")
     info = machine.engine("/info")
     running = machine.engine("/containers/json")
     if not isinstance(info, dict) or not isinstance(running, list):
@@ -206,6 +214,6 @@ CHECKS = (
     nvidia_check(NO_VENDOR, no_vendor, NO_DRIVER.id),
     nvidia_check(UNKNOWN, unknown),
     nvidia_check(LEGACY, legacy),
-    nvidia_check(LOST, lost, "nvidia-module-missing", cost="dear"),
+    LOST.check(lost, needs=("nvidia-module-missing",), deadline=DEADLINE, cost="dear"),
     nvidia_check(GROUPS, groups),
 )

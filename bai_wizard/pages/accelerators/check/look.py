@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.finding import Check, Cost, Finding
+from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts, Card, VendorFacts
 from bai_wizard.pages.accelerators.probe import probe
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
 
 PAGE = "accelerators"
-# Seconds: the driver's own deadline, and some.
-DEADLINE = 25.0
+# Seconds: the driver's own deadline, then that of an engine that is silent too, and some.
+DEADLINE = 28.0
 # For how long an answer counts: the checks of one page run one after the other, and nothing changes meanwhile.
 KEPT = 60.0
 AGAIN = "Apply the accelerators page again."
@@ -47,9 +47,7 @@ def _settings() -> AcceleratorsSettings:
     return AcceleratorsSettings()
 
 
-def nvidia_check(
-    subject: Subject, look: Nvidia, *needs: str, needs_root: bool = False, cost: Cost = "shared"
-) -> Check:
+def nvidia_check(subject: Subject, look: Nvidia, *needs: str, needs_root: bool = False) -> Check:
     """A check that applies where there are NVIDIA GPUs."""
 
     def begin(machine: Machine, context: Context) -> Finding:
@@ -61,7 +59,7 @@ def nvidia_check(
             return subject.not_applicable("no NVIDIA GPU in this node")
         return look(machine, context, facts.nvidia, cards)
 
-    return subject.check(begin, needs=needs, deadline=DEADLINE, needs_root=needs_root, cost=cost)
+    return subject.check(begin, needs=needs, deadline=DEADLINE, needs_root=needs_root, cost="shared")
 
 
 def vendor_check(subject: Subject, vendor: str, name: str, look: Other, *needs: str) -> Check:

@@ -38,6 +38,7 @@ def probe(
     """The facts about NVIDIA, given what is on the bus."""
     mine = [device for device in bus if device.vendor == 0x10DE]
     here = system(machine)
+    known = runtimes(machine)
     return NvidiaFacts(
         system=here,
         kernels=kernels(machine),
@@ -51,9 +52,10 @@ def probe(
         secure_boot=secure_boot(machine),
         may_sign=may_sign(machine),
         cudart=_cudart(machine),
-        runtimes=runtimes(machine),
+        runtimes=known,
         daemon_json=_kernel_text(machine, DAEMON_JSON),
-        image=_image(machine),
+        # An engine that was silent once is not waited for a second time.
+        image="" if isinstance(known, Unknown) else _image(machine),
         key=_key(machine, settings, context, here),
         container=machine.in_container(),
     )
