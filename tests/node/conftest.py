@@ -14,7 +14,8 @@ class NodeFactory(Protocol):
     """Starts a node; it is removed after the test.
 
     ``suite``: trixie, bookworm, trixie-docker; ``network``: bridge or none;
-    ``tmpfs``: path → mount options; ``volumes``: path → host path or volume name.
+    ``tmpfs``: path → mount options; ``volumes``: path → host path or volume name;
+    ``devices``: the host's, that the node may use.
     """
 
     def __call__(
@@ -23,6 +24,7 @@ class NodeFactory(Protocol):
         network: str = "bridge",
         tmpfs: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
+        devices: tuple[str, ...] = (),
     ) -> ContainerNode: ...
 
 
@@ -49,8 +51,11 @@ def node_factory(docker_engine: Docker, node_images: Callable[[str], str]) -> It
         network: str = "bridge",
         tmpfs: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
+        devices: tuple[str, ...] = (),
     ) -> ContainerNode:
-        node = ContainerNode(docker_engine, node_images(suite), network=network, tmpfs=tmpfs, volumes=volumes)
+        node = ContainerNode(
+            docker_engine, node_images(suite), network=network, tmpfs=tmpfs, volumes=volumes, devices=devices
+        )
         nodes.append(node)
         return node
 

@@ -44,8 +44,12 @@ class ContainerNode(Node):
         network: str = "bridge",
         tmpfs: Mapping[str, str] | None = None,
         volumes: Mapping[str, str] | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
-        """Start it, wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name."""
+        """Start it, wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name.
+
+        ``devices``: paths of the host's devices that are the node's, too.
+        """
         self.docker = docker
         self.hostname = f"node-{secrets.token_hex(4)}"
         extra = ["--network", network, *_cgroup_flags()]
@@ -53,6 +57,8 @@ class ContainerNode(Node):
             extra += ["--tmpfs", f"{path}:{options}" if options else path]
         for path, source in (volumes or {}).items():
             extra += ["--volume", f"{source}:{path}"]
+        for path in devices:
+            extra += ["--device", path]
         label = f"{LABEL}={os.getpid()}"
         name = ("--name", self.hostname, "--hostname", self.hostname, "--label", label)
         docker("run", "--detach", *name, *FLAGS, *extra, image, "sh", "-c", OWN_GROUPS, f"/{NODE_INIT_IN_TREE}")

@@ -82,9 +82,9 @@ def boot_without_nouveau(node: Node) -> None:
 
 def driver_packages(work: Path, release: str) -> tuple[Package, ...]:
     """The driver's packages of Ubuntu's names, with libraries that load and a module that is not one."""
-    nvml = _compiled(work, "libnvidia-ml.so.1", STAND_IN.read_text(), is_library=True)
-    cudart = _compiled(work, "libcudart.so.12", CUDART, is_library=True)
-    smi = _compiled(work, "nvidia-smi", SMI, is_library=False)
+    nvml = compiled(work, "libnvidia-ml.so.1", STAND_IN.read_text(), is_library=True)
+    cudart = compiled(work, "libcudart.so.12", CUDART, is_library=True)
+    smi = compiled(work, "nvidia-smi", SMI, is_library=False)
     built = "kernel/nvidia-580srv-open/nvidia.ko.zst:\n"
     put_module = f"#!/bin/sh\nprintf '{built}' >>/lib/modules/{release}/modules.dep\n"
     daemon = {
@@ -142,7 +142,8 @@ class FlatRepository:
         return done.stdout
 
 
-def _compiled(work: Path, name: str, source: str, *, is_library: bool) -> bytes:
+def compiled(work: Path, name: str, source: str, *, is_library: bool) -> bytes:
+    """What gcc makes of a source: a library of that name, or a program that needs none."""
     work.mkdir(parents=True, exist_ok=True)
     text = work / f"{name}.c"
     text.write_text(source)

@@ -160,6 +160,28 @@ def test_guidance_alone_changes_nothing_and_says_so(healthy: ContainerNode) -> N
     assert "ticket 7" in ignored.out
 
 
+def test_what_is_looked_at_and_how_it_is_told(healthy: ContainerNode) -> None:
+    """--only, --skip, --ignore (also from the answers) and --report, on a node with one failure."""
+    healthy.write("/var/lib/dpkg/updates/0001", "")
+    assert [found["id"] for found in findings(healthy, "--only", "node")] == ["apt-dpkg-interrupted"]
+    assert findings(healthy, "--only", "tuning,account") == []
+    assert findings(healthy, "--skip", "apt-dpkg-interrupted") == []
+    alone = healthy.wizard("doctor", "--json", "--only", "apt-dpkg-interrupted", *ANSWERS)
+    assert [json.loads(line)["kind"] for line in alone.out.splitlines()] == ["finding", "summary"]
+    for file in ("/root/report.md", "/root/report.html"):
+        assert healthy.wizard("doctor", "--report", file, "--ignore", "apt-dpkg-interrupted=ticket 7").rc == 0
+        report = healthy.read(file).decode()
+        assert "ticket 7" in report
+        assert "apt-dpkg-interrupted" in report
+    accepted = ANSWERS_TEXT + '[doctor]\nignore = { "apt-dpkg-interrupted" = "known since May" }\n'
+    healthy.write("/root/answers.toml", accepted, 0o600)
+    told = [json.loads(line)["data"] for line in healthy.wizard("doctor", "--json", *ANSWERS).out.splitlines()]
+    assert told[-1]["ignored"] == ["apt-dpkg-interrupted"]
+    assert told[-1]["code"] == 0
+    still = next(each for each in told if each.get("id") == "apt-dpkg-interrupted")
+    assert (still["result"], still["ignored"]) == ("problem", "known since May")
+
+
 def test_an_error_text_leads_to_the_finding(healthy: ContainerNode) -> None:
     healthy.write("/etc/sysctl.d/99-zz-site.conf", 'net.ipv4.tcp_fin_timeout = "10"\n')
     log = "\n".join(f"line {number}" for number in range(500))
