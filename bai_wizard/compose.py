@@ -41,7 +41,8 @@ class Wish:
             for name, table in self.settings.items()
         }
         fix = {"fix": self.fix} if self.fix else {}
-        return {"version": 1, "host": self.context.host, "pages": list(self.pages), "tables": tables, **fix}
+        demo = {"demo": True} if self.context.demo else {}
+        return {"version": 1, "host": self.context.host, "pages": list(self.pages), "tables": tables, **fix, **demo}
 
 
 def wish_of(answers: Answers, *, only: Collection[str] = (), skip: Collection[str] = ()) -> Wish:
@@ -80,7 +81,7 @@ def wish_from_json(data: Mapping[str, Any]) -> Wish:
     tables = {name: settings_of(name).model_validate(table) for name, table in data["tables"].items()}
     pages = tuple(data["pages"])
     answers = Answers("settings.json", data["host"], tables)
-    return Wish(tables, pages, context(answers, applied=pages), data.get("fix", ""))
+    return Wish(tables, pages, context(answers, applied=pages, demo=data.get("demo", False)), data.get("fix", ""))
 
 
 def _applies(page: str, tables: Mapping[str, Settings]) -> bool:

@@ -74,8 +74,9 @@ def _draft(arguments: argparse.Namespace, host: str) -> Draft:
     """What the form begins with. Raises AnswersError with every problem of the file."""
     from bai_wizard.wizard.draft import Draft
 
+    demo = arguments.demo is not None
     if not arguments.answers:
-        return Draft(host)
+        return Draft(host, demo=demo)
     from bai_wizard.answers.load import load
 
-    return Draft.of_answers(load(arguments.answers, host), host)
+    return Draft.of_answers(load(arguments.answers, host), host, demo=demo)

@@ -5,6 +5,9 @@ The same draft, survey, engine and validation as the full screen; only the talki
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from bai_wizard.core.errors import LockHeld, WizardError
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory, all_runs
@@ -21,6 +24,9 @@ from bai_wizard.wizard.draft import Draft
 from bai_wizard.wizard.saving import refuse_path, save_text
 from bai_wizard.wizard.secrets import Secrets
 from bai_wizard.wizard.survey import Loader, Survey, reason_of
+
+if TYPE_CHECKING:
+    from bai_wizard.compose import Wish
 
 
 class Conversation:
@@ -60,6 +66,7 @@ class Conversation:
             self.talk.say(f"  {number}  {tr(self.survey.page(name).title):<14} {self._state(name)}")
         actions = {
             "a": tr("apply all"),
+            "t": tr("troubleshoot"),
             "s": tr("save answers"),
             "u": tr("past runs"),
             "q": tr("quit"),
@@ -71,6 +78,8 @@ class Conversation:
                 self._page(titles[answer])
             elif answer == "a":
                 self._apply(ORDER)
+            elif answer == "t":
+                self._troubleshoot()
             elif answer == "s":
                 self._save()
             elif answer == "u":
@@ -126,48 +135,66 @@ class Conversation:
             self.talk.say("\n".join(plan_lines(plan)))
 
     def _apply(self, pages: tuple[str, ...]) -> None:
+        plan = self._plan(pages)
+        if plan is not None:
+            self._carry_out(plan, self.draft.wish([name for name in pages if name not in self.draft.skipped]))
+
+    def _carry_out(self, plan: Plan, wish: Wish) -> bool:
+        """Shows a plan, asks, and watches its run to its end; False when none was begun."""
         from bai_wizard.compose import refuse_blocked, unconsented
 
-        plan = self._plan(pages)
-        if plan is None:
-            return
         self.talk.say("\n".join(plan_lines(plan)))
         refuse_blocked(plan)
         if plan.is_empty():
-            return
+            return False
         if not self.desk.machine.is_root:
             self.talk.say(tr("This needs root: save the answers, then start again with sudo."))
-            return
+            return False
         consent = []
         for what, hit in unconsented(self.desk.machine, plan, ()).items():
             if not self.talk.sure(tr("{what} would hit {names}. Allow it?", what=what, names=", ".join(hit))):
-                return
+                return False
             consent.append(what)
-        if self.talk.sure(tr("Do this now?")):
-            wish = self.draft.wish([name for name in pages if name not in self.draft.skipped])
-            try:
-                self._watch(self.desk.begin(plan, wish, consent))
-            except LockHeld as error:
-                self.talk.say(f"! {error}")
+        if not self.talk.sure(tr("Do this now?")):
+            return False
+        try:
+            run = self.desk.begin(plan, wish, consent)
+        except LockHeld as error:
+            self.talk.say(f"! {error}")
+            return False
+        self._watch(run)
+        return True
+
+    def _troubleshoot(self) -> None:
+        from bai_wizard.headless.troubleshoot import troubleshoot
+
+        troubleshoot(self.talk, self.desk.machine, self.draft, self._carry_out)
 
     def _watch(self, run: RunDirectory) -> None:
         self.talk.say(tr("Run {run} has begun; it goes on without this terminal.", run=run.id))
         self._code, result = watch(self.desk.places, run, Text(), stop=not self.desk.demo)
+        if result is not None and self.talk.sure(tr("Save a report?")):
+            path = self._file(f"{run.id}.md")
+            if path is not None:
+                self.talk.say(save_text(path, self.desk.report(run.id, result, self.draft.wish())))
         failed = [step for step in result.steps if step.outcome == "failed"] if result else []
         if failed and run.kind == "apply" and self.talk.sure(tr("Take this run back?")):
             self._undo(run)
 
     def _save(self) -> None:
-        from pathlib import Path
-
         from bai_wizard.answers.save import render
 
-        path = self.talk.ask(tr("As which file?"), default=str(Path.cwd() / "answers.toml"))
+        path = self._file("answers.toml")
+        if path is not None:
+            self.talk.say(save_text(path, render(self.draft.to_save())))
+
+    def _file(self, name: str) -> Path | None:
+        """Asks where to write; None where nothing can be written there."""
+        path = self.talk.ask(tr("As which file?"), default=str(Path.cwd() / name))
         refusal = refuse_path(path)
         if refusal:
             self.talk.say(f"! {refusal}")
-        else:
-            self.talk.say(save_text(Path(path).expanduser(), render(self.draft.to_save())))
+        return None if refusal else Path(path).expanduser()
 
     def _runs(self) -> None:
         runs = all_runs(self.desk.places)

@@ -22,6 +22,7 @@ from bai_wizard.core.state import (
     Image,
     Interpreter,
     Key,
+    Library,
     Membership,
     Mount,
     Package,
@@ -32,6 +33,7 @@ from bai_wizard.core.state import (
     Unit,
     Venv,
 )
+from bai_wizard.machine.nvml import Gpu, Nvml, to_said
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.machine.simulated_acts import Offer
 
@@ -161,6 +163,18 @@ def _download(path: str, sha256: str) -> Iterator[tuple[Key, State]]:
     yield Key("download", path), Download(sha256)
 
 
+def _library(name: str, value: Table) -> Iterator[tuple[Key, State]]:
+    """With `gpus`, NVIDIA's management library, which tells of them; all of them are alike."""
+    said = value.get("said", "")
+    if "gpus" in value:
+        gpus = tuple(
+            Gpu(address, f"GPU-{number:08x}-0000-4000-8000-000000000000", value["model"], value["memory_gib"] << 30)
+            for number, address in enumerate(value["gpus"], 1)
+        )
+        said = to_said(Nvml(driver=value["version"], cuda=tuple(value["cuda"]), gpus=gpus))
+    yield Key("library", name), Library(value["version"], said)
+
+
 READERS: dict[str, Callable[[str, Any], Iterator[tuple[Key, State]]]] = {
     "directories": _directory,
     "files": _file,
@@ -177,6 +191,7 @@ READERS: dict[str, Callable[[str, Any], Iterator[tuple[Key, State]]]] = {
     "venvs": _venv,
     "distributions": _distribution,
     "downloads": _download,
+    "libraries": _library,
 }
 
 
@@ -197,6 +212,10 @@ def _surroundings(table: Table) -> Surroundings:
         affected={name: tuple(hit) for name, hit in table.get("affected", {}).items()},
         unknown=table.get("unknown", {}),
         engine=table.get("engine", {}),
+        effects={
+            tuple(value["argv"]): tuple(_states(value.get("brings", {})))
+            for value in table.get("effects", {}).values()
+        },
         narrative={kind: tuple(lines) for kind, lines in table.get("narrative", {}).items()},
     )
 

@@ -14,7 +14,7 @@ from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.core.primitives import Primitive, RefreshPackages
 from bai_wizard.core.state import Account, Entry, Group, Key, State, Tree, Unit
 from bai_wizard.core.step import Interrupt
-from bai_wizard.machine.simulated_acts import Offer, act
+from bai_wizard.machine.simulated_acts import Effects, Offer, act
 
 Moment = Literal["before", "after"]
 # Called right before and right after each primitive; raises, waits or kills as a test wishes.
@@ -29,7 +29,7 @@ FIRST_MOMENT = 1_800_000_000.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a node answers beyond its states. `narrative` are log lines by kind of primitive, for the demo."""
+    """What a node answers beyond its states. `narrative`: log lines by kind of primitive."""
 
     host: str = "gpu01"
     is_root: bool = True
@@ -43,6 +43,7 @@ class Surroundings:
     unknown: Mapping[str, str] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
     narrative: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    effects: Effects = field(default_factory=dict)
 
 
 class SimulatedMachine(Machine):
@@ -153,7 +154,8 @@ class SimulatedMachine(Machine):
             self.fault(primitive, "before")
         self._narrate(primitive, log)
         self.now += 1
-        for key, state in act(primitive, self._states, self.surroundings.offers, self.now).items():
+        around = self.surroundings
+        for key, state in act(primitive, self._states, around.offers, self.now, around.effects).items():
             self._put(key, state)
         if isinstance(primitive, RefreshPackages):
             self._changed_at[PACKAGE_LISTS] = self.now

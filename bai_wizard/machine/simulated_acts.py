@@ -24,6 +24,7 @@ from bai_wizard.core.primitives import (
     RemoveTree,
     RemoveUser,
     RestartUnit,
+    RunCommand,
     SetSysctl,
     SetUnit,
     TagImage,
@@ -51,6 +52,8 @@ from bai_wizard.core.state import (
 # The version of a Python package that no requirement pins.
 SOME_VERSION = "1.0"
 Known = Mapping[Key, State]
+# What commands change of their own accord, by the beginning of their words.
+Effects = Mapping[tuple[str, ...], tuple[tuple[Key, State], ...]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Offer:
     brings: tuple[tuple[Key, State], ...] = ()
 
 
-def act(primitive: Primitive, known: Known, offers: Mapping[str, Offer], now: float) -> States:
+def act(
+    primitive: Primitive, known: Known, offers: Mapping[str, Offer], now: float, effects: Effects | None = None
+) -> States:
     """The states that change. Raises StepFailed where a real node would refuse."""
     before: States = {key: known.get(key) for key in primitive.keys()}
     _refuse(primitive, known)
@@ -75,6 +80,8 @@ def act(primitive: Primitive, known: Known, offers: Mapping[str, Offer], now: fl
         if key.sort == "distribution" and state == Package(""):
             result[key] = Package(SOME_VERSION)
     result.update(_besides(primitive, known, offers, now))
+    if isinstance(primitive, RunCommand):
+        result.update(_effect(primitive.argv, effects or {}))
     return result
 
 
@@ -137,6 +144,12 @@ def _besides(primitive: Primitive, known: Known, offers: Mapping[str, Offer], no
     if isinstance(primitive, TagImage) and Key("image", primitive.source) not in known:
         raise StepFailed(f"there is no image {primitive.source}")
     return {}
+
+
+def _effect(argv: tuple[str, ...], effects: Effects) -> States:
+    """What a fixture says that the command with the longest such beginning does."""
+    known = [beginning for beginning in effects if argv[: len(beginning)] == beginning]
+    return dict(effects[max(known, key=len)]) if known else {}
 
 
 def _some_image(key: Key) -> Image:

@@ -60,17 +60,20 @@ class Draft:
     `skipped` are the pages that are not to be touched. Nothing here reads the node.
     """
 
-    def __init__(self, host: str, tables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, host: str, tables: Mapping[str, Mapping[str, Any]] | None = None, *, demo: bool = False
+    ) -> None:
         self.host = host
+        self._demo = demo
         self.skipped: set[str] = set()
         given = tables or {}
         self._raw: dict[str, dict[str, Any]] = {name: deepcopy(dict(given.get(name, {}))) for name in TABLES}
         self._judged: dict[str, tuple[SettingsTable | None, tuple[Trouble, ...]]] = {}
 
     @staticmethod
-    def of_answers(answers: Answers, host: str) -> Draft:
+    def of_answers(answers: Answers, host: str, *, demo: bool = False) -> Draft:
         """The draft that an answers file begins; pages without a table are skipped, as in a headless run."""
-        draft = Draft(host, answers.plain)
+        draft = Draft(host, answers.plain, demo=demo)
         for page in ORDER:
             table = answers.tables.get(table_of(page))
             if table is None or not table.apply:
@@ -167,7 +170,7 @@ class Draft:
         from bai_wizard.answers.context import context
         from bai_wizard.answers.model import Answers
 
-        return context(Answers(file="", host=self.host, tables=tables), applied=applied)
+        return context(Answers(file="", host=self.host, tables=tables), applied=applied, demo=self._demo)
 
     def _judge(self, table: str) -> tuple[SettingsTable | None, tuple[Trouble, ...]]:
         if table not in self._judged:

@@ -28,8 +28,10 @@ from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.wizard.console import Console
 from bai_wizard.wizard.desk import demo_desk
 from bai_wizard.wizard.draft import Draft
+from tests.tools import make_recording
 from tests.tui.sitting import Sitting
 
+RECORDING = "recording"
 PLACE = Path(__file__).parents[2] / "screenshots"
 FONT = "DejaVu Sans Mono, NanumGothicCoding, NanumGothic, monospace"
 # What the screenshots' operator wants: everything that a GPU node needs, and two volumes.
@@ -221,8 +223,12 @@ async def make(name: str) -> None:
 async def main(names: list[str]) -> None:
     """All scenes, or those named."""
     PLACE.mkdir(exist_ok=True)
-    for name in names or list(SCENES):
-        await make(name)
+    for name in names or [*SCENES, RECORDING]:
+        if name == RECORDING:
+            make_recording.write(make_recording.FILE, make_recording.record())
+            print(name)
+        else:
+            await make(name)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from textual.screen import Screen
 
+from bai_wizard.machine.demo import demo_machine
+from bai_wizard.pages import load
 from bai_wizard.tui.screens.end import EndScreen
 from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.wizard.desk import demo_desk
+from bai_wizard.wizard.draft import Draft
 from tests.tui.sitting import Sitting, sitting
 from tests.tui.test_keyboard import owner
-from tests.tui.test_run import apply, review
+from tests.tui.test_run import Failing, apply, review
 
 # The screens that a sitting leads to, by the keys that open them from the pages.
 FROM_PAGES: dict[str, tuple[str, ...]] = {
@@ -105,5 +110,42 @@ async def test_a_run_its_end_its_undo_and_the_way_back() -> None:
         await opens(seat, "UndoScreen", ("end", "enter"))
         await seat.until("would be taken back")
         await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+
+
+async def test_the_end_of_a_failure_and_trying_again() -> None:
+    async with sitting(machine=Failing()) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        await walk(seat)
+        await opens(seat, "AgainScreen", ("home", "enter"))
+        await seat.until("[ Go on ]")
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+
+
+async def test_troubleshooting_a_finding_its_remedy_and_the_search(tmp_path: Path) -> None:
+    desk = demo_desk("broken", demo_machine("broken", delay=0), tmp_path)
+    async with sitting(desk=desk, loader=load, draft=Draft("gpu03", {}, demo=True)) as seat:
+        await seat.settled()
+        await opens(seat, "DoctorScreen", ("end", "up", "up", "up", "up", "enter"))
+        await seat.until("problems,")
+        await walk(seat)
+        await seat.press("home")
+        await opens(seat, "FindingScreen", ("enter",))
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: here(seat) == "DoctorScreen")
+        await seat.press("tab", *["left"] * 5, "right", "right", "enter")
+        await seat.until(lambda: here(seat) == "LineQuestion")
+        await seat.type("x509 certificate signed by unknown authority")
+        await opens(seat, "SearchScreen", ("enter",))
+        await seat.until("Cause")
+        await walk(seat)
+        await seat.press("escape")
+        await seat.until(lambda: here(seat) == "DoctorScreen")
         await seat.press("escape")
         await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
