@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +12,7 @@ import pytest
 
 from bai_wizard import compose
 from bai_wizard.answers.load import load
+from bai_wizard.commands.wizard import _draft
 from bai_wizard.core.state import Key, Library
 from bai_wizard.doctor.run import all_checks, examine
 from bai_wizard.engine.run.directory import create_run
@@ -88,3 +90,9 @@ def test_troubleshooting_a_demo_asks_no_network(tmp_path: Path, no_network: list
     machine = demo_machine("broken", delay=0)
     examine(all_checks(), machine, wish(tmp_path, machine).context)
     assert not no_network
+
+
+def test_the_command_line_tells_the_answers_that_the_node_is_a_demo() -> None:
+    for name, simulated in (("bare", True), (None, False)):
+        draft = _draft(Namespace(answers="", demo=name), "gpu01")
+        assert draft.wish_to_look().context.demo is simulated
