@@ -65,29 +65,38 @@ RESTORE = (
 )
 
 
-def by_wizard(node: Node) -> bool:
-    """Changes planned, or refused with the reason, or an optional step that is blocked by somebody else's file."""
-    done = node.wizard("--headless", "/root/answers.toml", "--plan", "--detailed-exitcode")
-    assert done.rc in (0, 3, 6, 7), done.out + done.err
-    return done.rc != 0
+@dataclass
+class Wizard:
+    """Sees by planned changes, by refusing with the reason, or by a note in the plan that was not there before."""
+
+    before: str | None = None
+
+    def __call__(self, node: Node) -> str:
+        done = node.wizard("--headless", "/root/answers.toml", "--plan", "--detailed-exitcode")
+        assert done.rc in (0, 3, 6, 7), done.out + done.err
+        if self.before is None:
+            self.before = done.out
+        noted = "noted" if done.out != self.before else ""
+        return {0: noted, 3: "refused", 6: "blocked", 7: "planned"}[done.rc]
 
 
-def by_pyinfra(node: Node) -> bool:
+def by_pyinfra(node: Node) -> str:
     """Its dry run has a table of what would change where; an error is taken for «seen»."""
     done = node.run([*PYTHON, "pyinfra", "--dry", "@local", "/root/peers/deploy.py"], timeout=300)
     said = done.out + done.err
     assert "Detected changes" in said or done.rc, said
-    return done.rc != 0 or "(@local)" in said
+    return "failed" if done.rc else "planned" if "(@local)" in said else ""
 
 
-def by_ansible(node: Node) -> bool:
+def by_ansible(node: Node) -> str:
     """`--check` reports changed tasks; a failed one is taken for «seen»."""
     argv = [*PYTHON, "ansible", "playbook", "--check", "-i", "localhost,", "/root/peers/site.yml"]
     done = node.run(argv, timeout=300)
-    return done.rc != 0 or "changed=0" not in done.out
+    return "failed" if done.rc else "planned" if "changed=0" not in done.out else ""
 
 
-TOOLS: dict[str, Callable[[Node], bool]] = {
+by_wizard = Wizard()
+TOOLS: dict[str, Callable[[Node], str]] = {
     "bai-wizard --plan": by_wizard, "pyinfra --dry": by_pyinfra, "ansible-playbook --check": by_ansible
 }  # fmt: skip
 
@@ -104,8 +113,8 @@ def compare(node: Node) -> list[str]:
         cells = []
         for name, sees in TOOLS.items():
             found = sees(node)
-            seen[name] += found
-            cells.append("seen" if found else "passed over")
+            seen[name] += bool(found)
+            cells.append(found or "passed over")
         rows.append(f"| {breakage.name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
         node.run(["sh", "-c", RESTORE], check=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bai_wizard
-from bai_wizard.engine.proof.fingerprint import file_mark
+from bai_wizard.engine.proof.fingerprint import file_mark, fingerprint
 from bai_wizard.engine.proof.reads import NotingMachine, Read, answer_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 # Root's alone, 0600: it names files and holds fingerprints of what is in them.
-PLACE = "/var/lib/bai-wizard/proof.json"
+PLACE = "/var/lib/bai-wizard/proofs"
+# One for each command line; the oldest goes when there is one more.
+MOST = 8
 
 
 @dataclass(frozen=True)
@@ -50,30 +52,38 @@ def prove(words: Iterable[str], noted: NotingMachine, files: Iterable[str], said
 
 
 def keep(proof: Proof, place: str = PLACE) -> None:
-    """Puts a proof in the place of the last one; 0600."""
+    """Puts a proof in the place of the last one of the same command line; 0600."""
     from pathlib import Path
 
     from bai_wizard.engine.run.durable import write_json
 
     value = {"version": VERSION, "words": proof.words, "directory": proof.directory, "files": proof.files,
              "reads": proof.reads, "said": proof.said, "code": proof.code}  # fmt: skip
-    path = Path(place)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_json(path, value)
+    directory = Path(place)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_json(directory / _name(proof.words), value)
+    by_age = sorted(directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in by_age[:-MOST]:
+        path.unlink(missing_ok=True)
 
 
 def kept(words: Iterable[str], place: str = PLACE) -> Proof | None:
-    """The last proof, where it is one of this command line given in this directory; None otherwise."""
+    """The last proof of this command line given in this directory; None where there is none."""
+    words = tuple(words)
     try:
-        with open(place, encoding="utf-8") as file:
+        with open(os.path.join(place, _name(words)), encoding="utf-8") as file:
             value: dict[str, Any] = json.load(file)
-        if (value["version"], value["words"], value["directory"]) != (VERSION, [*words], os.getcwd()):
+        if (value["version"], tuple(value["words"]), value["directory"]) != (VERSION, words, os.getcwd()):
             return None
         reads = tuple(((method, args, named), told) for (method, args, named), told in value["reads"])
-        return Proof(tuple(value["words"]), value["directory"], value["files"], reads, value["said"], value["code"])
+        return Proof(words, value["directory"], value["files"], reads, value["said"], value["code"])
     except (OSError, ValueError, KeyError, TypeError):
         # None is kept, or it is from another version: the plan is made as if there had never been one.
         return None
+
+
+def _name(words: tuple[str, ...]) -> str:
+    return f"{fingerprint((words, os.getcwd()))}.json"
 
 
 def _own_files() -> Iterable[str]:

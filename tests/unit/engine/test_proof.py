@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from bai_wizard.core.page import Page
 from bai_wizard.core.state import Entry, Key
-from bai_wizard.engine.proof.proof import Proof, keep, kept, prove
+from bai_wizard.engine.proof.proof import MOST, Proof, keep, kept, prove
 from bai_wizard.engine.proof.reads import NotingMachine
 from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.pages.account.page import PAGE as ACCOUNT
@@ -87,10 +88,11 @@ def test_other_answers_bring_it_down(
 def test_it_is_for_one_command_line_in_one_directory(
     machine: SimulatedMachine, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "lib" / "proof.json"
+    place = tmp_path / "lib" / "proofs"
     assert kept(WORDS, str(place)) is None
     keep(proven(TUNING, machine, answers), str(place))
-    assert place.stat().st_mode & 0o7777 == 0o600
+    (file,) = place.iterdir()
+    assert file.stat().st_mode & 0o7777 == 0o600
     found = kept(WORDS, str(place))
     assert found is not None
     assert found.stands(machine)
@@ -99,15 +101,28 @@ def test_it_is_for_one_command_line_in_one_directory(
     assert kept(WORDS, str(place)) is None
 
 
-def test_a_torn_or_foreign_one_is_none(tmp_path: Path) -> None:
-    place = tmp_path / "proof.json"
-    for text in ("", "{", "[]", '{"version": 1}', '{"version": 99, "words": []}'):
-        place.write_text(text)
+def test_only_the_newest_are_kept(machine: SimulatedMachine, answers: Path, tmp_path: Path) -> None:
+    proof = proven(TUNING, machine, answers)
+    for number in range(MOST + 3):
+        keep(replace(proof, words=(*WORDS, str(number))), str(tmp_path))
+    assert len(list(tmp_path.glob("*.json"))) == MOST
+    assert kept((*WORDS, str(MOST + 2)), str(tmp_path)) is not None
+
+
+def test_a_torn_or_foreign_one_is_none(machine: SimulatedMachine, answers: Path, tmp_path: Path) -> None:
+    place = tmp_path / "proofs"
+    keep(proven(TUNING, machine, answers), str(place))
+    (file,) = place.iterdir()
+    whole = file.read_text()
+    for text in ("", "{", "[]", '{"version": 1}', '{"version": 99, "words": []}', whole[:-20]):
+        file.write_text(text)
         assert kept(WORDS, str(place)) is None
+    file.write_text(whole)
+    assert kept(WORDS, str(place)) is not None
 
 
 def test_nothing_that_was_read_stands_in_it(machine: SimulatedMachine, answers: Path, tmp_path: Path) -> None:
     machine.set_state(Key("file", "/etc/security/limits.d/zz.conf"), Entry("file", 0, 0, 0o644, b"# correct horse\n"))
-    place = tmp_path / "proof.json"
-    keep(proven(TUNING, machine, answers), str(place))
-    assert "correct horse" not in place.read_text()
+    keep(proven(TUNING, machine, answers), str(tmp_path / "proofs"))
+    (file,) = (tmp_path / "proofs").iterdir()
+    assert "correct horse" not in file.read_text()
