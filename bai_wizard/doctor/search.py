@@ -38,10 +38,16 @@ class Candidate:
         return self.match.failure
 
 
-def likely(text: str) -> Failure | None:
-    """The failure that a text most likely means, by its words alone; None where nothing is known about it."""
+def likely(text: str, page: str = "") -> Failure | None:
+    """The failure that a text most likely means, by its words alone; None where nothing is known about it.
+
+    Where one line fits several equally well, one of `page`, whose step said it, comes first, then one of the node.
+    """
     matches = rank(text)
-    return matches[0].failure if matches else None
+    best = [
+        match.failure for match in matches if (match.score, match.number) == (matches[0].score, matches[0].number)
+    ]
+    return min(best, key=lambda failure: (failure.page != page, failure.page != "node"), default=None)
 
 
 def candidates(text: str) -> tuple[Match, ...]:

@@ -125,7 +125,7 @@ def told(picture: Picture, lines: list[LogLine]) -> Content:
             Content.styled(tr("Failed: {step}", step=f"{step.id}: {step.describe}"), "bold $text-error"),
         ]
         parts += [Content("  " + line) for line in step.text.splitlines()]
-        cause = likely_cause(step.text)
+        cause = likely_cause(step.text, step.id.partition(".")[0])
         if cause:
             parts.append(Content("  " + tr("Likely cause: {cause}", cause=cause)))
         said = [line for line in lines if line.step == step.id][-LAST:]

@@ -69,6 +69,15 @@ def test_one_text_several_causes_decided_by_probes() -> None:
     assert decide(matches, other)[0].failure.id == "disk-full"
 
 
+@pytest.mark.parametrize(
+    "page, id", [("images", "disk-full"), ("docker", "node.disk-space"), ("", "node.disk-space")]
+)
+def test_of_equal_causes_the_one_of_the_failing_page_is_likely(page: str, id: str) -> None:
+    found = likely("apt-get: No space left on device: /var/cache/apt/archives", page)
+    assert found is not None
+    assert found.id == id
+
+
 def test_one_cause_several_texts_is_named_once() -> None:
     text = "failed to create fsnotify watcher: too many open files"
     text += "\nFailed to allocate directory watch: Too many open files"
