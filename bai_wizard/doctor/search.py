@@ -17,15 +17,16 @@ MOST_CANDIDATES = 12
 # A candidate that is so much worse than the best one is not asked about.
 FAR_BEHIND = 0.35
 
-State = Literal["confirmed", "open", "excluded"]
-_ORDER: tuple[State, ...] = ("confirmed", "open", "excluded")
+State = Literal["confirmed", "waits", "open", "excluded"]
+_ORDER: tuple[State, ...] = ("confirmed", "waits", "open", "excluded")
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A failure that the text may mean, and what this node says to it.
 
-    confirmed: a probe found it here; excluded: all of its probes found nothing; open: no probe could tell.
+    confirmed: a probe found it here; excluded: all of its probes found nothing; open: no probe could tell; waits:
+    nobody looked, because a root cause was found that has to be mended first: it is among the findings.
     """
 
     match: Match
@@ -59,7 +60,8 @@ def candidates(text: str) -> tuple[Match, ...]:
 def deciding(matches: Sequence[Match], checks: Sequence[Check]) -> tuple[Check, ...]:
     """The checks that decide between these failures, with the root causes that they depend on."""
     wanted = {name for match in matches for name in match.failure.checks}
-    wanted |= {need for check in checks if check.id in wanted for need in check.needs}
+    while more := {need for check in checks if check.id in wanted for need in check.needs} - wanted:
+        wanted |= more
     return tuple(check for check in checks if check.id in wanted)
 
 
@@ -81,6 +83,10 @@ def _candidate(match: Match, findings: Sequence[Finding]) -> Candidate:
     own = tuple(finding for finding in findings if finding.id in match.failure.checks)
     if any(finding.result in ("problem", "warning") for finding in own):
         return Candidate(match, "confirmed", own)
+    causes = {finding.suppressed_by for finding in own} - {""}
+    if causes:
+        first = tuple(finding for finding in findings if finding.id in causes and finding.result == "problem")
+        return Candidate(match, "waits", own + first)
     told = {finding.id for finding in own if finding.result == "ok" or _is_elsewhere(finding)}
     state: State = "excluded" if own and told >= set(match.failure.checks) else "open"
     return Candidate(match, state, own)

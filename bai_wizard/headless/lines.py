@@ -45,6 +45,18 @@ class Talk:
             else:
                 self.say(tr("Type one of: {words}, b to go back, q to quit.", words=", ".join(known)))
 
+    def ask_lines(self, question: str) -> str:
+        """Lines up to one that is a dot alone; nothing where the first one is empty. Raises Back, Gone.
+
+        An empty line ends nothing: a pasted log has some, and its rest would answer the next question.
+        """
+        line = self.ask(question)
+        found: list[str] = []
+        while line != "." and (line or found):
+            found.append(line)
+            line = self._line("")
+        return "\n".join(found)
+
     def sure(self, question: str) -> bool:
         """Yes or no; only a clear yes is one."""
         return self._line(f"{question} ({tr('yes')}/{tr('no')}) ").lower() in ("y", "yes", tr("yes"))

@@ -26,7 +26,7 @@ HELP = {
     "diff": "Lines with + are added, lines with - are removed. Nothing has been changed yet.",
     "doctor": "Checks change nothing. A remedy shows its diff like anything else, and can be undone.",
     "row": "One entry of the table. Nothing changes before «Take it»; Esc leaves it as it was.",
-    "paste": "Paste or type lines as they stand in /etc/hosts.",
+    "paste": "Paste or type as many lines as you like; Tab leaves the lines. Esc takes nothing.",
     "ask": "Enter takes the answer, Esc goes back.",
 }
 KEYS = (

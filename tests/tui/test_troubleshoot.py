@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from textual.events import Paste
+
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.state import Key
 from bai_wizard.machine.demo import demo_machine
@@ -15,6 +17,7 @@ from bai_wizard.tui.screens.end import EndScreen
 from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.screens.review import ReviewScreen
 from bai_wizard.tui.widgets.findings import Findings
+from bai_wizard.tui.widgets.lines import Lines
 from bai_wizard.wizard.desk import demo_desk
 from bai_wizard.wizard.draft import Draft
 from tests.tui.sitting import Sitting, sitting
@@ -62,9 +65,10 @@ async def test_from_what_is_seen_to_a_fix_that_is_verified(tmp_path: Path) -> No
     async with broken(tmp_path, machine) as seat:
         await to_doctor(seat)
         await seat.press("tab", "right", "right", "enter")
-        await seat.until("Paste the line")
-        await seat.type(SEEN)
-        await opens(seat, "SearchScreen", ("enter",))
+        await seat.until("a line or a whole log")
+        seat.app.post_message(Paste(f"line 1\nb\n\n{SEEN}\nyes\n"))
+        await seat.until(lambda: SEEN in seat.app.screen.query_one(Lines).text)
+        await opens(seat, "SearchScreen", ("tab", "enter"))
         await seat.until("It is this one")
         await to_finding(seat, TITLE)
         for told in ("[sysctl-quoted-value]", FILE, "found:", "expected:", "Cause"):
@@ -100,12 +104,12 @@ async def test_back_out_at_any_point(tmp_path: Path) -> None:
             await seat.press("escape")
             await seat.until(lambda screen=screen: isinstance(seat.app.screen, screen))  # type: ignore[misc]
         await to_doctor(seat)
-        await opens(seat, "LineQuestion", ("tab", "right", "right", "enter"))
+        await opens(seat, "PasteScreen", ("tab", "right", "right", "enter"))
         await seat.press("escape")
         await seat.until(lambda: isinstance(seat.app.screen, DoctorScreen))
-        await opens(seat, "LineQuestion", ("enter",))
+        await opens(seat, "PasteScreen", ("enter",))
         await seat.type("no such device")
-        await opens(seat, "SearchScreen", ("enter",))
+        await opens(seat, "SearchScreen", ("tab", "enter"))
         await seat.press("escape")
         await seat.until(lambda: isinstance(seat.app.screen, DoctorScreen))
     assert machine.snapshot() == before

@@ -103,11 +103,12 @@ class DoctorScreen(WizardScreen[None]):
         self._show()
 
     def action_search(self) -> None:
-        """Asks for an error text and says which failure it most likely is."""
-        from bai_wizard.tui.screens.ask import LineQuestion
+        """Asks for what programs printed, a line or a whole log, and says which failure it most likely is."""
+        from bai_wizard.tui.screens.paste import PasteScreen
 
-        question = LineQuestion(tr("Search an error text"), tr("Paste the line that a program printed:"))
-        wizard(self).show(question, lambda text: self._search_for(text) if text else None)
+        told = tr("Paste or type what was printed, a line or a whole log; then Tab and Enter.")
+        question = PasteScreen(tr("Search an error text"), told, tr("Search"))
+        wizard(self).show(question, lambda text: self._search_for(text) if text and text.strip() else None)
 
     def _search_for(self, text: str) -> None:
         from bai_wizard.tui.screens.search import SearchScreen

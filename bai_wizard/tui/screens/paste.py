@@ -1,4 +1,4 @@
-"""Several lines of /etc/hosts at once."""
+"""Several lines at once, pasted or typed."""
 
 from __future__ import annotations
 
@@ -16,30 +16,37 @@ from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.lines import Lines
 
 
-class PasteScreen(Dialogue[list[dict[str, Any]]]):
-    """Lines as in /etc/hosts: an address, its names, and behind `#` a remark."""
+class PasteScreen(Dialogue[str]):
+    """Returns the lines; Esc and Back return nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="paste.back")]
     HELP = "paste"
 
+    def __init__(self, title: str, text: str, take: str) -> None:
+        """`take`: what the button says that takes them."""
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._take = take
+
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialogue tall"):
-            yield Static(tr("Paste lines of /etc/hosts"), markup=False, classes="title")
-            yield Static(tr("An address and its names in each line; a remark may stand behind #."), markup=False)
+            yield Static(self._title, markup=False, classes="title")
+            yield Static(self._text, markup=False)
             yield Lines("")
-            yield Actions({"take": tr("Take them"), "no": tr("Back")})
+            yield Actions({"take": self._take, "no": tr("Back")})
 
     @on(Actions.Pressed)
     async def _pressed(self, event: Actions.Pressed) -> None:
         await self.run_action(event.key)
 
     def action_take(self) -> None:
-        """Takes what was pasted; what is wrong with it is told beside the table."""
-        self.dismiss(rows_of(self.query_one(Lines).text))
+        """Takes what was pasted."""
+        self.dismiss(self.query_one(Lines).text)
 
     def action_no(self) -> None:
         """Takes nothing."""
-        self.dismiss([])
+        self.dismiss("")
 
 
 def rows_of(text: str) -> list[dict[str, Any]]:

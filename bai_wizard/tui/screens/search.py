@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "confirmed": "It is this one",
+    "waits": "It may be this one, and something else comes first",
     "open": "It may be this one (no probe can tell here)",
     "excluded": "Not this one here",
 }

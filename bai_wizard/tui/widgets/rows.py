@@ -62,9 +62,12 @@ class RowsField(Field):
 
     @work
     async def _paste(self) -> None:
-        from bai_wizard.tui.screens.paste import PasteScreen
+        from bai_wizard.tui.screens.paste import PasteScreen, rows_of
 
-        rows = await self.app.push_screen_wait(PasteScreen())
+        told = tr("An address and its names in each line; a remark may stand behind #.")
+        screen = PasteScreen(tr("Paste lines of /etc/hosts"), told, tr("Take them"))
+        # What is wrong with them is told beside the table.
+        rows = rows_of(await self.app.push_screen_wait(screen))
         if rows:
             self._rows += rows
             self._told()

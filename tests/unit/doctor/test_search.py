@@ -7,8 +7,11 @@ import time
 import pytest
 
 from bai_wizard.core.finding import Finding
-from bai_wizard.doctor.rank import rank
-from bai_wizard.doctor.search import candidates, decide, likely
+from bai_wizard.core.plan import Plan
+from bai_wizard.doctor.candidates import candidate_lines
+from bai_wizard.doctor.rank import Match, rank
+from bai_wizard.doctor.run import all_checks
+from bai_wizard.doctor.search import candidates, decide, deciding, likely
 from bai_wizard.doctor.symptoms import failures
 
 SAID = {
@@ -92,6 +95,32 @@ def test_a_probe_that_cannot_tell_excludes_nothing() -> None:
     assert decide(matches, [Finding("inodes-exhausted", "ok", "")])[0].state == "excluded"
 
 
+def test_what_comes_first_is_told_with_what_waits_for_it() -> None:
+    """Nobody can compare versions while no module is loaded: that is what to mend."""
+    matches = candidates("Failed to initialize NVML: Driver/library version mismatch")
+    asked = {check.id for check in deciding(matches, all_checks())}
+    assert {"nvidia-lib-mismatch", "nvidia-module-missing", "nvidia-nouveau"} <= asked
+    assert not {"sysctl-quoted-value", "docker-not-running"} & asked, "just the probes that decide"
+    match = matches[0]
+    assert match.failure.id == "nvidia-lib-mismatch"
+    silent = Finding("nvidia-lib-mismatch", "not-applicable", "", suppressed_by="nvidia-module-missing")
+    cause = Finding("nvidia-module-missing", "problem", "The module is not loaded", cause="A new kernel.")
+    (found,) = decide([match], [silent, cause])
+    assert (found.state, found.findings) == ("waits", (silent, cause))
+    told = "\n".join(candidate_lines([found, found], lambda finding: Plan("")))
+    assert told.count("A new kernel.") == 1
+    assert "something else comes first" in told
+
+
+def test_needs_of_needs_are_asked_too() -> None:
+    checks = all_checks()
+    known = {check.id: check for check in checks}
+    for failure in failures():
+        asked = {check.id for check in deciding([Match(failure, 1.0, 1.0, "", 1)], checks)}
+        for id in asked:
+            assert set(known[id].needs) <= asked, (failure.id, id)
+
+
 def test_a_whole_log_is_ranked_in_time_and_names_the_line() -> None:
     noise = [f"Nov 23 10:00:{number % 60:02d} gpu01 kernel: veth{number}: entered promiscuous mode {number}"
              for number in range(40_000)]  # fmt: skip
@@ -104,7 +133,6 @@ def test_a_whole_log_is_ranked_in_time_and_names_the_line() -> None:
 
 
 def test_the_list_is_well_formed() -> None:
-    from bai_wizard.doctor.run import all_checks
     from bai_wizard.pages import ORDER
 
     known = {check.id for check in all_checks()}

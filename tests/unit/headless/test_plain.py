@@ -70,9 +70,40 @@ def test_a_finding_is_mended_and_looked_at_again(
         line = next(line for line in said.rpartition("There is a remedy for:")[2].splitlines() if QUOTED in line)
         return line.split()[0]
 
-    lines: list[Typed] = ["t", choose, "yes", "no", "b", "q"]
+    lines: list[Typed] = ["t", "", choose, "yes", "no", "", "b", "q"]
     code, said = talk("broken", machine, tmp_path, lines, monkeypatch, capsys)
     assert code is ExitCode.OK
     assert f"Looked again: it is gone: {QUOTED}" in said
     assert QUOTED not in said.rpartition("There is a remedy for:")[2]
     assert '"' not in (machine.text(KERNEL) or "")
+
+
+# What a console shows, with an empty line and lines that would be answers to the next questions.
+PASTED = ["Nov 26 10:00:01 gpu03 systemd[1]: Starting", "", "yes", "b", "systemd-sysctl[80]: Couldn't write "
+          "'\"10000 65000\"' to 'net/ipv4/ip_local_port_range': Invalid argument", "q", "."]  # fmt: skip
+
+
+def test_from_a_pasted_log_to_a_fix_that_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = demo_machine("broken", delay=0)
+    lines: list[Typed] = ["t", *PASTED, "1", "yes", "no", *PASTED, "b", "q"]
+    code, said = talk("broken", machine, tmp_path, lines, monkeypatch, capsys)
+    assert code is ExitCode.OK
+    before, _, after = said.partition("Looked again: it is gone: " + QUOTED)
+    assert "It is this one: " in before
+    assert "-net.ipv4.ip_local_port_range=" in before, "the diff, before anything happens"
+    assert "Not this one here: " in after
+    assert '"' not in (machine.text(KERNEL) or "")
+
+
+def test_back_from_every_question_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = demo_machine("broken", delay=0)
+    before = machine.snapshot()
+    lines: list[Typed] = ["t", "b", "t", "", "b", "t", *PASTED, "1", "no", "b", "q"]
+    code, said = talk("broken", machine, tmp_path, lines, monkeypatch, capsys)
+    assert code is ExitCode.OK
+    assert machine.snapshot() == before
+    assert "Looked again" not in said
