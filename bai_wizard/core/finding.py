@@ -28,7 +28,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `suppressed_by` names the root cause that explains this one too."""
+    """The result of one check. `suppressed_by` names the root cause that explains this one too.
+
+    `owner` «site»: the site's people decide; the doctor looks and never offers to change it.
+    """
 
     kind: ClassVar[str] = "finding"
     id: str
@@ -43,6 +46,10 @@ class Finding:
     suppressed_by: str = ""
     ignored: str = ""
     remedy: tuple[Step, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if self.owner == "site" and self.remedy:
+            raise ValueError(f"{self.id} is the site's to change: there is no fix button for it")
 
     def to_wire(self) -> dict[str, Any]:
         """Everything, remedy included, for another process of the wizard."""

@@ -64,7 +64,7 @@ def _paragraphs(finding: Finding) -> Iterator[tuple[str, str]]:
         if text
     )
     if finding.owner == "site":
-        yield "Owner", "site: the wizard looks at this and never changes it"
+        yield "Owner", "site: the doctor looks at this and never changes it"
     if finding.remedy:
         yield "Remedy", f"bai-wizard doctor --fix {finding.id}"
 

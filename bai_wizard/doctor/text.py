@@ -70,7 +70,7 @@ def finding_lines(finding: Finding, plan_of: Planner) -> Iterator[str]:
         if text:
             yield from _paragraph(label, text)
     if finding.owner == "site":
-        yield from _paragraph("owner", "site: the wizard looks at this and never changes it")
+        yield from _paragraph("owner", "site: the doctor looks at this and never changes it")
     lines = list(remedy_lines(plan_of(finding))) if finding.remedy else []
     if lines:
         yield from _paragraph("remedy", f"bai-wizard doctor --fix {finding.id}")

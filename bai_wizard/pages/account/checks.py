@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.state import Account
+from bai_wizard.pages.account import check_password
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.home import WRITABLE_BY_OTHERS, Home
 from bai_wizard.steps.sudo import DROP_INS, Sudo
 
 PAGE = "account"
-SECONDS_A_DAY = 86400
 UID = Subject("acct-uid-taken", PAGE, "The account's uid belongs to it alone")
 OTHER_UID = Subject("acct-user-other-uid", PAGE, "The account has its numbers")
 GID = Subject("acct-gid-taken", PAGE, "The account's gid belongs to its own group")
@@ -24,8 +23,6 @@ HOME = Subject("account.home", PAGE, "The account's home is its own")
 KEYS = Subject("account.ssh-modes", PAGE, "sshd accepts the account's keys")
 SUDO = Subject("acct-sudo-missing", PAGE, "The account can use sudo")
 SUDOERS = Subject("acct-sudoers-syntax", PAGE, "The rules of sudo can be read")
-EXPIRED = Subject("acct-password-expired", PAGE, "The account's password has not expired")
-REJECTED = Subject("acct-password-rejected", PAGE, "A new password will be taken")
 MOVE = "Choose other numbers on all nodes and the shared storage, or move the other one (usermod -u, groupmod -g)."
 
 
@@ -181,45 +178,6 @@ def sudoers(machine: Machine, context: Context) -> Finding:
     return SUDOERS.ok()
 
 
-def expired(machine: Machine, context: Context) -> Finding:
-    """The ages in the shadow file: shadow(5)."""
-    fields = next(
-        (line.split(":") for line in (machine.text("/etc/shadow") or "").split("\n")
-         if line.startswith(f"{context.account}:")), None,
-    )  # fmt: skip
-    if fields is None or len(fields) < 8 or not fields[1].startswith("$"):
-        return EXPIRED.not_applicable(f"{context.account} has no password on this node")
-    today = int(time.time()) // SECONDS_A_DAY
-    changed, most, until = (int(text) if text.isdecimal() else None for text in (fields[2], fields[4], fields[7]))
-    reasons = []
-    if changed == 0:
-        reasons.append(("last change", "0", "a day: the password must be changed at the next login"))
-    if changed and most is not None and changed + most < today:
-        reasons.append(("maximum age", f"{most} days, over for {today - changed - most}", "not over"))
-    if until is not None and until < today:
-        reasons.append(("account expiry", f"over for {today - until} days", "none"))
-    if not reasons:
-        return EXPIRED.ok()
-    return EXPIRED.problem(
-        f"The password of {context.account} has expired: logins, sudo and cron fail",
-        [Evidence(what, "/etc/shadow", found, wanted) for what, found, wanted in reasons],
-        cause="The image asks for a change at the first login, or passwords age by the site's rules.",
-        guidance=f"passwd {context.account}; for an account of services, if the site agrees: chage -M -1 -E -1 "
-        f"{context.account}",
-    )
-
-
-def rejected(machine: Machine, context: Context) -> Finding:
-    """Quality rules of PAM: they concern `passwd` and `chpasswd`, not the hash that the wizard sets."""
-    text = machine.text("/etc/pam.d/common-password") or ""
-    rules = re.findall(r"pam_(?:pwquality|passwdqc|cracklib|pwhistory)\.so", text)
-    if not rules:
-        return REJECTED.ok()
-    return REJECTED.ok(
-        Evidence("rules", "/etc/pam.d/common-password", ", ".join(rules), "a password by `passwd` has to obey them")
-    )
-
-
 CHECKS = (
     UID.check(uid),
     OTHER_UID.check(other_uid, deadline=6.0),
@@ -229,6 +187,5 @@ CHECKS = (
     KEYS.check(keys, deadline=6.0, needs_root=True),
     SUDO.check(sudo, deadline=6.0, needs=("acct-sudoers-syntax",), needs_root=True),
     SUDOERS.check(sudoers, needs_root=True),
-    EXPIRED.check(expired, needs_root=True),
-    REJECTED.check(rejected),
+    *check_password.CHECKS,
 )

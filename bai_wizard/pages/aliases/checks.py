@@ -10,6 +10,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Absent, Unknown
 from bai_wizard.core.finding import Check, Evidence, Finding
 from bai_wizard.core.machine import Machine
+from bai_wizard.pages.aliases.clocks import CLOCKS, clocks
 from bai_wizard.pages.aliases.cloud_init import cloud_hosts
 from bai_wizard.pages.aliases.plan import keep_from_cloud_init, own_alias
 from bai_wizard.pages.aliases.present import Present, read_present
@@ -149,5 +150,6 @@ CHECKS: tuple[Check, ...] = (
     CLOUD.check(_on_file(cloud_init, CLOUD), needs=NEEDS),
     KNOWN.check(_on_file(name_unknown, KNOWN), needs=NEEDS, deadline=8.0, cost="dear"),
     AGREE.check(_on_file(dns_disagree, AGREE), needs=(*NEEDS, "dns-broken"), deadline=20.0, cost="dear"),
+    CLOCKS.check(_on_file(clocks, CLOCKS), needs=NEEDS, deadline=6.0, needs_root=True, cost="dear"),
     ANSWER.check(_on_file(no_answer, ANSWER), needs=NEEDS, deadline=8.0, cost="dear"),
 )

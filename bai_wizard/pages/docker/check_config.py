@@ -28,7 +28,7 @@ PROXY = Subject("docker-proxy", PAGE, "Docker uses the proxy of the answers")
 BACKING = Subject("docker-storage-backing", PAGE, "The file system under Docker's data suits it")
 INSECURE = Subject("docker.insecure-registries", PAGE, "Every registry is used with TLS")
 LOGS = Subject("docker.log-rotation", PAGE, "The logs of containers are rotated")
-CGROUPS = Subject("docker-cgroup-v1", PAGE, "Docker uses control groups of version 2")
+CGROUPS = Subject("docker-cgroup-v1", PAGE, "Docker uses control groups of version 2", owner="site")
 # File systems that overlay2 does not work on, or only badly (docs.docker.com, «Select a storage driver»).
 UNSUITABLE = ("nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "fuse.sshfs", "ceph", "lustre", "9p")
 

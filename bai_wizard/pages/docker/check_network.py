@@ -18,9 +18,9 @@ from bai_wizard.steps.docker_config import DAEMON_JSON
 PAGE = "docker"
 POOLS = Subject("docker-address-pool", PAGE, "Docker has ranges left for networks")
 CHAINS = Subject("docker-iptables-chain", PAGE, "Docker's firewall chains are there")
-UFW = Subject("ufw-docker-bypass", PAGE, "The firewall knows of published ports")
+UFW = Subject("ufw-docker-bypass", PAGE, "The firewall knows of published ports", owner="site")
 NAMES = Subject("docker-dns-loopback", PAGE, "Containers get name servers that they can reach")
-MTU = Subject("mtu-mismatch", PAGE, "Containers' packets fit through the network")
+MTU = Subject("mtu-mismatch", PAGE, "Containers' packets fit through the network", owner="site")
 FIX = 'Set "bip" and "default-address-pools" in daemon.json (docker.address_pools) to ranges that nobody uses here'
 # Docker's own ranges hold thirty-one networks (moby, daemon/libnetwork/ipamapi); this near to it is worth a word.
 NEARLY_FULL = 28

@@ -28,7 +28,7 @@ DNS = Subject("dns-broken", PAGE, "Host names can be resolved", owner="site")
 ROOM = Subject("node.disk-space", PAGE, "There is room on the disks")
 INODES = Subject("inodes-exhausted", PAGE, "There are free file entries")
 BOOT = Subject("boot-full", PAGE, "There is room for another kernel")
-REBOOT = Subject("reboot-pending", PAGE, "No reboot is pending")
+REBOOT = Subject("reboot-pending", PAGE, "No reboot is pending", owner="site")
 NOEXEC = Subject("tmp-noexec", PAGE, f"Programs may run in {TMP}")
 ENTROPY = Subject("low-entropy", PAGE, "The kernel has randomness at boot")
 

@@ -10,20 +10,17 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.known_ports import ports
+from bai_wizard.pages.node import check_disks
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.better import Interval
 
 PAGE = "node"
-GIB = 2**30
 DAEMONS = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
 RUNS = "/var/lib/bai-wizard/runs"
-# A root disk below this that also holds Docker's images fills within weeks.
-SMALL_ROOT = 64 * GIB
 CLOCKS = Subject("node.two-clocks", PAGE, "One time daemon keeps the clock", owner="site")
 FIREWALL = Subject("node.ports", PAGE, "The firewall lets the ports of this node's roles in", owner="site")
 UPGRADES = Subject("node.unattended", PAGE, "Nothing updates Docker or drivers by itself", owner="site")
 HOSTNAME = Subject("node.hostname", PAGE, "The host name is the one that the agent was registered with", owner="site")
-DISKS = Subject("node.disk-layout", PAGE, "Images and system have room beside each other", owner="site")
 KERNEL = Subject("node.next-kernel", PAGE, "The kernel of the next boot has the driver's module", owner="site")
 
 
@@ -185,31 +182,6 @@ def _host_of_last_run(machine: Machine) -> str:
     return ""
 
 
-def disks(machine: Machine, context: Context) -> Finding:
-    """Which of the places that grow share a file system."""
-    if machine.in_container():
-        return DISKS.not_applicable("a container has its host's disks")
-    paths = [path for path in ("/", "/var", "/var/lib/docker", "/vfroot") if machine.entry(path) is not None]
-    answer = machine.look(("df", "--block-size=1", "--output=target,size,avail", *paths))
-    evidence, sizes = [], {}
-    for path, line in zip(paths, answer.out.strip().split("\n")[1:], strict=False):
-        words = line.split()
-        if len(words) == 3 and words[1].isdecimal():
-            sizes[path] = (words[0], int(words[1]))
-            room = f"on {words[0]}, {int(words[1]) // GIB} GiB, {int(words[2]) // GIB} GiB free"
-            evidence.append(Evidence(path, "df", room, ""))
-    docker = sizes.get("/var/lib/docker") or sizes.get("/var")
-    if not docker or docker[0] != "/" or docker[1] >= SMALL_ROOT:
-        return DISKS.ok(*evidence)
-    return DISKS.warning(
-        "Docker's images share a small disk with the system",
-        evidence,
-        cause="There is no file system of its own for Docker's data.",
-        guidance="Give Docker a disk of its own: mount it, and name it under [docker] data_root.",
-        risk="A full root disk stops everything on the node.",
-    )
-
-
 def next_kernel(machine: Machine, context: Context) -> Finding:
     """The newest installed kernel is what starts at the next boot, unless somebody changed the boot loader."""
     if machine.kernel_text("/sys/module/nvidia/version") is None:
@@ -243,6 +215,6 @@ CHECKS = (
     FIREWALL.check(firewall, needs_root=True, cost="dear"),
     UPGRADES.check(unattended),
     HOSTNAME.check(hostname, needs_root=True),
-    DISKS.check(disks),
+    *check_disks.CHECKS,
     KERNEL.check(next_kernel, deadline=5.0),
 )

@@ -18,7 +18,7 @@ from bai_wizard.steps.mount import touch
 PAGE = "storage"
 NONE = "no shared volume on this node"
 HUNG = Subject("nfs-hung", PAGE, "Shares answer", owner="site")
-STALE = Subject("nfs-stale-handle", PAGE, "No share was replaced on its server")
+STALE = Subject("nfs-stale-handle", PAGE, "No share was replaced on its server", owner="site")
 MISSING = Subject("storage-not-mounted", PAGE, "Every volume of fstab is mounted")
 HIDDEN = Subject("storage-hidden-files", PAGE, "Nothing lies hidden under the mounted volumes", owner="site")
 TWICE = Subject("storage-same-source", PAGE, "Every volume is mounted at one path", owner="site")

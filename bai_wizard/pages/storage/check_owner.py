@@ -7,7 +7,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.storage.agent import configuration, container_ids
+from bai_wizard.pages.services import configuration, container_ids
 from bai_wizard.pages.storage.shares import ROOT, Share, shares
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.directory import Directory

@@ -30,7 +30,7 @@ def probe(machine: Machine, settings: StorageSettings, context: Context) -> Stor
     left = _left(machine, settings)
     if not new:
         return StorageFacts(volumes, left=left)
-    from bai_wizard.pages.storage.agent import container_ids
+    from bai_wizard.pages.services import container_ids
 
     return StorageFacts(volumes, _fstab_is_sound(machine), container_ids(machine, context), left)
 

@@ -10,7 +10,6 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.subject import Subject
-from bai_wizard.pages.tuning.data import Parameter, catalogue
 from bai_wizard.pages.tuning.inherited import inherited
 from bai_wizard.pages.tuning.limits_file import PATH
 from bai_wizard.pages.tuning.pam_limits import Sort, deciding, parse_kernel, read_lines, shown
@@ -31,8 +30,8 @@ WILDCARD = Subject("limits-root-wildcard", PAGE, "Limits for everybody have a li
 OLD_SESSION = Subject("limits-session-old", PAGE, "The account's sessions run with the limits that are configured")
 PAM = Subject("tuning.pam-limits", PAGE, "Logins read the limits files")
 SERVICES = Subject("limits-not-for-services", PAGE, "The container engine may open enough files")
-PROCESSES = Subject("tuning.process-count", PAGE, "The account is far from its limit of processes")
-INOTIFY = Subject("inotify-limits", PAGE, "There are enough file watchers for containers")
+PROCESSES = Subject("tuning.process-count", PAGE, "The account is far from its limit of processes", owner="site")
+INOTIFY = Subject("inotify-limits", PAGE, "There are enough file watchers for containers", owner="site")
 MEMORY = Subject("swap-thp-advice", PAGE, "Swap and huge pages")
 
 
@@ -253,7 +252,6 @@ def inotify(machine: Machine, context: Context) -> Finding:
     now = machine.sysctl(key)
     if now is None or "compute" not in context.roles:
         return INOTIFY.not_applicable("this node runs no containers of users")
-    about = catalogue().get(key, Parameter(key))
     uids = machine.look(FIND_WATCHERS, deadline=8.0).out.split()
     uid, used = max(((each, uids.count(each)) for each in set(uids)), key=lambda pair: pair[1], default=("", 0))
     found = Evidence(f"watchers of uid {uid}" if uid else "watchers", "/proc/*/fd", str(used), f"below {now.value}")
@@ -263,8 +261,8 @@ def inotify(machine: Machine, context: Context) -> Finding:
         "A user is near its limit of file watchers",
         (found, Evidence(key, "/proc/sys", now.value, "8192")),
         cause="The kernel's 128 watchers are for one user of a desktop; containers of one uid share them.",
-        guidance='Use [tuning] profile = "compute", or set it in [tuning] sysctl.',
-        remedy=(LiveSysctl(id=f"tuning.live.{key}", key=key, value="8192", least="8192", better=about.better),),
+        guidance=f'Raise {key} on all nodes alike: [tuning] profile = "compute" does, or [tuning] sysctl.',
+        risk="Each watcher takes memory of the kernel that no container's limit counts.",
     )
 
 

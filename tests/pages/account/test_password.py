@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,20 +116,30 @@ class TestLibcrypt:
         assert Secret(CLEAR).reveal() not in repr(hash_of(Secret(CLEAR)))
 
 
+TODAY = int(time.time()) // 86400
+
+
 @pytest.mark.parametrize(
     "line, result",
     [
-        ("bai:$y$x:20000:0:99999:7:::", "ok"),
+        (f"bai:$y$x:{TODAY - 10}:0:99999:7:::", "ok"),
         ("bai:$y$x:0:0:99999:7:::", "problem"),
         ("bai:$y$x:10000:0:30:7:::", "problem"),
-        ("bai:$y$x:20000:0:99999:7::100:", "problem"),
+        (f"bai:$y$x:{TODAY - 10}:0:99999:7::100:", "problem"),
+        # The end is near: sooner than two weeks, or than the account's own time for warnings.
+        (f"bai:$y$x:{TODAY - 80}:0:90:7:::", "warning"),
+        (f"bai:$y$x:{TODAY - 60}:0:90:30:::", "warning"),
+        (f"bai:$y$x:{TODAY - 60}:0:90:7:::", "ok"),
+        (f"bai:*:{TODAY}:0:99999:7::{TODAY + 3}:", "warning"),
+        (f"bai:*:{TODAY}:0:99999:7::{TODAY + 300}:", "ok"),
         ("bai:*:0:0:99999:7:::", "not-applicable"),
         ("root:$y$x:0:0:99999:7:::", "not-applicable"),
     ],
 )
-def test_an_expired_password_is_found(line: str, result: str) -> None:
+def test_a_password_that_is_over_or_soon_will_be_is_found(line: str, result: str) -> None:
     check = next(check for check in CHECKS if check.id == "acct-password-expired")
     machine = ubuntu(bai(), {"/etc/shadow": file(f"daemon:*:1:0:99999:7:::\n{line}\n", 0o640)})
     found = check.look(machine, Context())
     assert not isinstance(found, tuple)
     assert found.result == result
+    assert bool(found.evidence) == (result in ("problem", "warning"))

@@ -12,8 +12,10 @@ from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Entry, Key, Package, State, Unit
 from bai_wizard.doctor.children import look
+from bai_wizard.doctor.run import all_checks
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.node import neighbours
+from bai_wizard.steps.directory import Directory
 
 UFW = "Status: active\n\nTo                         Action      From\n--                         ------      ----\n"
 PERIODIC = 'APT::Periodic::Unattended-Upgrade "1";\n'
@@ -65,6 +67,52 @@ SILENT: dict[str, Given] = {
 }
 
 
+SMALL = "/ 20000000000 5\n"
+# id of a case → what the node has, and the words of the finding's title; none where nothing is wrong.
+DISKS: dict[str, tuple[Given, str]] = {
+    "images on a disk of their own": (
+        (
+            dict([file("/var/x"), file("/etc/docker/daemon.json", '{"data-root": "/data/docker"}'), file("/data/x")]),
+            {("df",): f"h\n{SMALL}{SMALL}/data 900000000000 5\n"},
+            {},
+        ),
+        "",
+    ),
+    "images where they were put, on the root disk": (
+        (
+            dict([file("/var/x"), file("/etc/docker/daemon.json", '{"data-root": "/data/docker"}'), file("/data/x")]),
+            {("df",): f"h\n{SMALL}/var 900000000000 5\n{SMALL}"},
+            {},
+        ),
+        "Docker's images share",
+    ),
+    "scratch directories on the root disk": (
+        (
+            dict([file("/var/x"), file("/home/bai/agent/agent.toml", '[container]\nscratch-root = "/scratches"\n')]),
+            {("df",): f"h\n{SMALL}/var 900000000000 5\n"},
+            {},
+        ),
+        "What sessions write share",
+    ),
+    "a daemon.json that nobody can read": (
+        (
+            dict([file("/var/x"), file("/etc/docker/daemon.json", "[]")]),
+            {("df",): f"h\n{SMALL}{SMALL}"},
+            {},
+        ),
+        "Docker's images share",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DISKS)
+def test_places_that_grow_are_known_wherever_they_were_put(case: str) -> None:
+    given, title = DISKS[case]
+    finding = found("node.disk-layout", given)
+    assert finding.result == ("warning" if title else "ok")
+    assert title in finding.title
+
+
 def found(id: str, given: Given) -> Finding:
     states, looks, kernel = given
     answers = {argv: Completed(0, out, "") for argv, out in looks.items()}
@@ -74,6 +122,32 @@ def found(id: str, given: Given) -> Finding:
     assert finding.owner == "site"
     assert finding.remedy == ()
     return finding
+
+
+# What lies beside the manual: looked at, told to the site, never changed. Some of it is looked at by other pages.
+OF_THE_SITE = {
+    "the clock is not synchronised": "apt-clock-skew",
+    "two time daemons": "node.two-clocks",
+    "skew against other nodes": "aliases.clocks",
+    "ports by role against the firewall": "node.ports",
+    "version of control groups": "docker-cgroup-v1",
+    "a pending reboot": "reboot-pending",
+    "upgrades by themselves": "node.unattended",
+    "a host name that changed": "node.hostname",
+    "disks": "node.disk-layout",
+    "file watchers of a uid": "inotify-limits",
+    "processes of the account against its limit": "tuning.process-count",
+    "a password that is about to expire": "acct-password-expired",
+    "the driver's module for the next kernel": "node.next-kernel",
+}
+
+
+def test_each_neighbour_of_the_manual_is_the_sites() -> None:
+    """A finding of the site's cannot hold a remedy."""
+    owners = {check.id: check.owner for check in all_checks()}
+    assert {what: owners.get(id) for what, id in OF_THE_SITE.items()} == dict.fromkeys(OF_THE_SITE, "site")
+    with pytest.raises(ValueError, match="no fix button"):
+        Finding("x", "problem", "x", owner="site", remedy=(Directory(id="x", path="/x"),))
 
 
 def test_every_neighbour_has_both_sides() -> None:

@@ -11,8 +11,9 @@ from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
 from bai_wizard.doctor.children import look
 from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages.tuning.check_limits import FIND_WATCHERS
 from bai_wizard.pages.tuning.page import checks
-from tests.pages.ubuntu import DOCKER, PROC_1_LIMITS, ubuntu
+from tests.pages.ubuntu import DOCKER, PROC_1_LIMITS, bai, ubuntu
 
 MAIN_PID = ("systemctl", "show", "--property=MainPID", "--value", "docker.service")
 RESERVED = "net.ipv4.ip_local_reserved_ports"
@@ -76,3 +77,30 @@ def test_a_line_that_is_worse_than_the_kernels_own(line: str, result: str) -> No
     assert finding.result == result
     if result == "warning":
         assert "60-old-guide.conf" in finding.evidence[0].where
+
+
+@pytest.mark.parametrize(("threads", "result"), [(10, "ok"), (799, "ok"), (801, "warning"), (0, "ok")])
+def test_threads_of_the_account_against_its_limit(threads: int, result: str) -> None:
+    """Those of containers count as well: they run under the same number."""
+    look_at = {("ps", "-L", "-o", "lwp=", "-u", "1100"): Completed(0, "".join(f"{n}\n" for n in range(threads)), "")}
+    limits = {"/etc/security/limits.d/99-site.conf": "bai soft nproc 1000\n"}
+    finding = found("tuning.process-count", ubuntu(bai(), limits, looks=look_at))
+    assert (finding.result, finding.owner) == (result, "site")
+    assert finding.evidence[0].found == str(threads)
+
+
+@pytest.mark.parametrize(
+    ("watchers", "result"),
+    [
+        ({"0": 60, "1000": 40, "1100": 20}, "ok"),
+        ({"0": 20, "1100": 110}, "warning"),
+        ({}, "ok"),
+    ],
+    ids=["many of several users", "one user near the limit", "none"],
+)
+def test_file_watchers_are_counted_by_user(watchers: dict[str, int], result: str) -> None:
+    """The kernel's limit is each user's own: 120 of three users are far from it, 110 of one are not."""
+    seen = "".join(f"{uid}\n" * number for uid, number in watchers.items())
+    finding = found("inotify-limits", ubuntu(looks={FIND_WATCHERS: Completed(0, seen, "")}))
+    assert (finding.result, finding.owner) == (result, "site")
+    assert ("uid 1100" in finding.evidence[0].what) == (result == "warning")

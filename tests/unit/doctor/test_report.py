@@ -51,7 +51,7 @@ def test_everything_is_told_and_nothing_foreign_is_markup(tmp_path: Path, name: 
     file = tmp_path / name
     write_report(str(file), "gpu01", FINDINGS, plan_of)
     text = file.read_text()
-    for told in ("1 problem, 1 warning", "ticket 7", "no answer", "All is well", "/vfroot", "site: the wizard looks"):
+    for told in ("1 problem, 1 warning", "ticket 7", "no answer", "All is well", "/vfroot", "site: the doctor looks"):
         assert told in text, told
     assert "<script>" not in text
     if name.endswith("html"):

@@ -136,12 +136,14 @@ def test_the_list_is_well_formed() -> None:
     from bai_wizard.pages import ORDER
 
     known = {check.id for check in all_checks()}
+    owners = {check.id: check.owner for check in all_checks()}
     ids = [failure.id for failure in failures()]
-    assert len(ids) == len(set(ids))
+    assert len(ids) == len(set(ids)) == 140
     for failure in failures():
         assert failure.page in ORDER, failure.id
         # A failure's own check may be one that no page has yet; then its words alone decide.
         assert set(failure.checks) <= known | {failure.id}, failure.id
+        assert owners.get(failure.id, failure.owner) == failure.owner, failure.id
         assert failure.cause, failure.id
         assert failure.remedy, failure.id
         assert failure.texts or failure.checks, failure.id

@@ -27,7 +27,7 @@ MISSING = Subject("nvidia-module-missing", PAGE, "NVIDIA's kernel module is load
 NO_LIBRARY = Subject("nvidia-libnvidia-ml-missing", PAGE, "NVIDIA's management library is there")
 CONFLICT = Subject("nvidia-package-conflict", PAGE, "The driver comes from one source")
 NOUVEAU = Subject("nvidia-nouveau", PAGE, "The free driver nouveau leaves the GPUs alone")
-SECURE_BOOT = Subject("nvidia-secure-boot", PAGE, "Secure Boot lets NVIDIA's module in")
+SECURE_BOOT = Subject("nvidia-secure-boot", PAGE, "Secure Boot lets NVIDIA's module in", owner="site")
 FLAVOUR = Subject("nvidia-open-vs-closed", PAGE, "The kernel modules are of the kind that these GPUs need")
 SHADOWED = Subject("nvidia-smi-shadowed", PAGE, "nvidia-smi is the driver's own")
 LIBRARIES = ("libnvidia-compute", "libnvidia-ml1", "nvidia-driver-cuda")

@@ -1,0 +1,111 @@
+"""Whether other nodes' clocks agree: asked for real over loopback, and what is made of the answers."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from bai_wizard.core.context import Context
+from bai_wizard.core.finding import Finding
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.state import Entry, Key
+from bai_wizard.doctor.children import look
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.pages.aliases import ask_time
+from bai_wizard.pages.aliases.ask_time import DAY, FORM, REPLY, ask
+from bai_wizard.pages.aliases.checks import CHECKS
+from bai_wizard.pages.aliases.clocks import program
+from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+PEERS = ["10.20.30.10", "10.20.30.20"]
+
+
+@needs_root
+@pytest.mark.parametrize("fast", [0.0, 40.0, -1000.0])
+def test_the_kernel_itself_tells_its_time(fast: float) -> None:
+    """Our own clock is what is wrong here, so that the true one of loopback is seen the other way round."""
+    told = ask(["127.0.0.1", "127.0.0.2"], 5.0, lambda: time.time() + fast)
+    assert set(told) == {"127.0.0.1", "127.0.0.2"}
+    assert all(abs(ahead + fast) < 0.5 for ahead in told.values()), told
+
+
+@needs_root
+def test_silence_ends_and_is_no_answer() -> None:
+    begun = time.monotonic()
+    assert ask(["240.0.0.1", "::1"], 0.2) == {}
+    assert time.monotonic() - begun < 2
+
+
+def packet(*fields: int, words: int = 5) -> bytes:
+    """An IP header of so many words, and the answer."""
+    return bytes([0x40 | words]) + bytes(words * 4 - 1) + FORM.pack(*fields)
+
+
+@pytest.mark.parametrize(
+    "found, ahead",
+    [
+        ((REPLY, 0, 0, 7, 2, 1000, 3000, 3000), 1.5),
+        # Midnight lies between the two clocks, either way round.
+        ((REPLY, 0, 0, 7, 2, DAY - 500, 500, 500), 0.5),
+        ((REPLY, 0, 0, 7, 2, 500, DAY - 500, DAY - 500), -1.5),
+    ],
+)
+def test_the_way_there_and_back_is_halved(found: tuple[int, ...], ahead: float) -> None:
+    came = (found[5] + 1000) % DAY
+    for words in (5, 6):
+        assert ask_time._reply(packet(*found, words=words), 7, came) == (2, ahead)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        packet(0, 0, 0, 7, 2, 0, 0, 0),
+        packet(REPLY, 0, 0, 8, 2, 0, 0, 0),
+        packet(REPLY, 0, 0, 7, 2, 0, 1 << 31, 0),
+        packet(REPLY, 0, 0, 7, 2, 0, 0, 0)[:30],
+    ],
+    ids=["echo", "another asker", "another clock", "cut"],
+)
+def test_what_is_no_answer_to_us(found: bytes) -> None:
+    assert ask_time._reply(found, 7, 0) is None
+
+
+def found(said: str, hosts: str = MANUAL_BLOCK, code: int = 0) -> Finding:
+    machine = SimulatedMachine(
+        {Key("file", "/etc/hosts"): Entry("file", 0, 0, 0o644, hosts.encode())},
+        Surroundings(looks={tuple(program([])): Completed(code, said, "no raw sockets" if code else "")}),
+    )
+    (check,) = [check for check in CHECKS if check.id == "aliases.clocks"]
+    (finding,) = look(check, machine, Context())
+    assert finding.owner == "site"
+    assert finding.remedy == ()
+    return finding
+
+
+@pytest.mark.parametrize(
+    "said, result",
+    [
+        ("10.20.30.10 0.012\n10.20.30.20 -0.3\n", "ok"),
+        ("10.20.30.10 0.012\n10.20.30.20 -7.5\n", "warning"),
+        ("10.20.30.10 3600.1\n10.20.30.20 3600.0\n", "problem"),
+        # A firewall in between: nobody is accused, and nobody is said to be well.
+        ("", "cannot-tell"),
+    ],
+)
+def test_nodes_that_are_apart_are_told(said: str, result: str) -> None:
+    finding = found(said)
+    assert finding.result == result
+    if result == "warning":
+        assert [(each.what, each.found) for each in finding.evidence] == [("bai-a01", "7.5 s behind this node")]
+    assert ("all others" in finding.title) == (result == "problem"), "this node is the odd one"
+
+
+def test_a_program_that_cannot_ask_tells_nothing() -> None:
+    assert found("", code=1).result == "cannot-tell"
+
+
+def test_a_node_without_other_nodes_is_not_accused() -> None:
+    assert found("", hosts="127.0.0.1 localhost\n").result == "not-applicable"
