@@ -138,7 +138,7 @@ def test_the_list_is_well_formed() -> None:
     known = {check.id for check in all_checks()}
     owners = {check.id: check.owner for check in all_checks()}
     ids = [failure.id for failure in failures()]
-    assert len(ids) == len(set(ids)) == 140
+    assert len(ids) == len(set(ids)) >= 140
     for failure in failures():
         assert failure.page in ORDER, failure.id
         # A failure's own check may be one that no page has yet; then its words alone decide.
