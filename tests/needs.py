@@ -3,8 +3,13 @@
 import os
 import shutil
 
-NODE_PROGRAMS = ("docker", "dockerd", "containerd", "debootstrap", "sshpass", "ssh", "iptables")
-NODE_PACKAGES = ("docker.io", "debootstrap", "sshpass", "openssh-client", "iptables")
+# With those of the repositories and stand-ins that some nodes are given: apt-ftparchive, gpg, gcc.
+NODE_PROGRAMS = (
+    "docker", "dockerd", "containerd", "debootstrap", "sshpass", "ssh", "iptables", "apt-ftparchive", "gpg", "gcc",
+)  # fmt: skip
+NODE_PACKAGES = (
+    "docker.io", "debootstrap", "sshpass", "openssh-client", "iptables", "apt-utils", "gnupg", "gcc", "libc6-dev",
+)  # fmt: skip
 # What completions and the man page are read by; without them those tests are left out.
 SHELL_PACKAGES = ("zsh", "fish", "mandoc", "groff")
 VM_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh-keygen")

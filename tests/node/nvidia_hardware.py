@@ -1,7 +1,6 @@
 """A GPU that is not there: its place on the bus, its kernel module, and NVIDIA's packages, all of a test's making."""
 
 import base64
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,11 +41,6 @@ if [ "$1" = --remove ]; then rm -rf /sys/module/nvidia; exit; fi
 mkdir -p /sys/module/nvidia
 echo {VERSION} >/sys/module/nvidia/version
 """
-
-
-def missing_compiler() -> str:
-    """What this machine lacks to make the stand-ins; empty for nothing."""
-    return ", ".join(name for name in ("gcc", "dpkg-deb", "apt-ftparchive", "gpg") if shutil.which(name) is None)
 
 
 def plug_in(node: Node) -> str:

@@ -11,7 +11,7 @@ import pytest
 from bai_wizard.doctor.run import all_checks
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.node.nvidia_hardware import LIBRARIES, boot_without_nouveau, compiled, missing_compiler, plug_in
+from tests.node.nvidia_hardware import LIBRARIES, boot_without_nouveau, compiled, plug_in
 from tests.node.spine import prepare
 
 # An address of the range for documentation: nobody has it.
@@ -58,8 +58,6 @@ START = 3.0
 @pytest.fixture
 def sick(node_factory: NodeFactory, tmp_path: Path) -> ContainerNode:
     """A prepared node; then a silent engine, driver and share, and name and file servers in a black hole."""
-    if missing_compiler():
-        pytest.skip(f"not installed: {missing_compiler()}")
     if not FUSE.exists():
         pytest.skip(f"this machine has no {FUSE}")
     node = node_factory(devices=(str(FUSE),))
