@@ -12,7 +12,8 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from bai_wizard.core.errors import CannotTell
@@ -80,6 +81,44 @@ def run(
     return completed
 
 
+@contextmanager
+def alongside(argv: Sequence[str], *, timeout: float) -> Iterator[None]:
+    """Keeps a program at work for as long as the block lasts, and not longer than this process lives.
+
+    The program ends in `cat`: it says back what it is told once it is at work, and ends with its standard input.
+    Raises CannotTell when it is missing, ends at once, or is not at work after `timeout` seconds.
+    """
+    reader, writer = os.pipe()
+    try:
+        child = _popen(list(argv), reader, child_environment(None))
+    except OSError as error:
+        os.close(writer)
+        raise ProgramMissing(f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(reader)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    try:
+        with suppress(BrokenPipeError):  # it ended already; its own words say why
+            os.write(writer, b"\n")
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                raise TimedOut(f"{argv[0]} was not at work after {timeout:g} s")
+        if not child.stdout.read(1):
+            said = child.stderr.read().decode(errors="replace").strip()
+            raise CannotTell(redact(f"{argv[0]}: {said or 'it ended at once'}"))
+        yield
+    finally:
+        os.close(writer)
+        try:
+            child.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            _kill(child)
+        child.stdout.close()
+        child.stderr.close()
+
+
 def _start(
     argv: Sequence[str],
     env: Mapping[str, str] | None,
@@ -98,19 +137,7 @@ def _start(
             command, directory = ["/usr/bin/env", f"--chdir={directory}", *command], "/"
     stdin = _stdin(feed)
     try:
-        child: subprocess.Popen[bytes] = subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=child_environment(env),
-            cwd=directory,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-            umask=0o022,
-            **ids,
-        )
-        return child
+        return _popen(command, stdin, child_environment(env), cwd=directory, pass_fds=tuple(pass_fds), **ids)
     except FileNotFoundError as error:
         if error.filename == directory:
             raise CannotTell(f"{directory} does not exist: {argv[0]} was not started") from error
@@ -122,6 +149,20 @@ def _start(
     finally:
         if feed is not None:
             os.close(stdin)
+
+
+def _popen(argv: list[str], stdin: int, env: Mapping[str, str], **more: Any) -> subprocess.Popen[bytes]:
+    """Both streams by pipes, a session of its own, new files readable for all as administrators expect."""
+    return subprocess.Popen(
+        argv,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+        umask=0o022,
+        **more,
+    )
 
 
 def _stdin(feed: bytes | Secret | None) -> int:

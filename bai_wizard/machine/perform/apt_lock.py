@@ -34,12 +34,17 @@ def holder(root: Path) -> str:
 
 
 def wait_for_locks(root: Path, patience: float, log: Log, *, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Waits until nobody holds the locks, saying who does. Raises StepFailed after `patience` seconds."""
+    """Waits until nobody holds the locks, saying who does.
+
+    Raises StepFailed after `patience` seconds, and as soon as the run is asked to stop.
+    """
     begun = time.monotonic()
     told = -TELL_SECONDS
     while who := holder(root):
         waited = time.monotonic() - begun
-        if waited >= patience or should_stop():
+        if should_stop():
+            raise StepFailed(f"stopped as asked, while {who} was using the package manager; nothing was changed")
+        if waited >= patience:
             raise StepFailed(
                 f"{who} has been using the package manager for {waited:.0f} s. Wait until it ends, then repeat;"
                 " never end it by force and never delete its lock files"

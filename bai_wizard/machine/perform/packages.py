@@ -14,6 +14,7 @@ from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives import HoldPackages, InstallPackages, RefreshPackages, RemovePackages
 from bai_wizard.machine.bundled import only_source
+from bai_wizard.machine.inhibitor import no_shutdown
 from bai_wizard.machine.perform.apt_causes import complaints, plain_failure
 from bai_wizard.machine.perform.apt_lock import wait_for_locks
 from bai_wizard.machine.perform.apt_status import read_status
@@ -89,7 +90,8 @@ def hold_packages(machine: LocalMachine, primitive: HoldPackages, log: Log) -> N
 
 
 def _apt(machine: LocalMachine, argv: Sequence[str], doing: str, log: Log) -> None:
-    completed = _apt_raw(machine, argv, log)
+    with no_shutdown(doing, log):
+        completed = _apt_raw(machine, argv, log)
     if completed.code != 0:
         raise StepFailed(plain_failure(doing, f"{completed.err}\n{completed.out}", completed.code))
 
@@ -97,7 +99,7 @@ def _apt(machine: LocalMachine, argv: Sequence[str], doing: str, log: Log) -> No
 def _apt_raw(machine: LocalMachine, argv: Sequence[str], log: Log) -> Completed:
     if machine.prefix:
         raise StepFailed("packages can be changed on the running node only, not below another root")
-    wait_for_locks(Path(machine.root), PATIENCE, log)
+    wait_for_locks(Path(machine.root), PATIENCE, log, should_stop=machine.should_stop)
     with _progress(log) as descriptor:
         return run(
             ["apt-get", *OPTIONS, "-o", f"APT::Status-Fd={descriptor}", *argv],

@@ -65,3 +65,10 @@ def test_patience_ends_with_the_name_and_without_violence(tmp_path: Path) -> Non
         wait_for_locks(tmp_path, 0, lambda text, **_: None)
     assert f"(process {child.pid})" in str(failure.value)
     assert "never delete" in str(failure.value)
+
+
+def test_a_run_that_is_asked_to_stop_waits_no_longer(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with held(tmp_path / LOCKS[0]), pytest.raises(StepFailed, match="stopped as asked"):
+        wait_for_locks(tmp_path, 600, lambda text, **_: None, should_stop=lambda: time.monotonic() > begun + 1)
+    assert time.monotonic() - begun < 30

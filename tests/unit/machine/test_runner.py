@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.secret import Secret
 from bai_wizard.machine import runner
 from bai_wizard.machine.environment import child_environment
-from bai_wizard.machine.runner import ProgramMissing, TimedOut, run
+from bai_wizard.machine.runner import ProgramMissing, TimedOut, alongside, run
 
 
 def script(text: str) -> list[str]:
@@ -197,3 +198,35 @@ def test_an_interrupted_front_end_leaves_no_child_of_the_kind_kill(tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         run(script(f"echo $$ > {pid}; echo go; sleep 1000"), timeout=60, on_line=interrupt)
     assert not is_alive(int(pid.read_text()))
+
+
+def test_alongside_lives_as_long_as_the_block(tmp_path: Path) -> None:
+    name = tmp_path / "pid"
+    with alongside(script(f"echo $$ >{name}; exec cat"), timeout=10):
+        assert is_alive(int(name.read_text()))
+    assert not is_alive(int(name.read_text()))
+
+
+def test_alongside_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    name = tmp_path / "pid"
+    code = (
+        "import os; from bai_wizard.machine.runner import alongside\n"
+        f"with alongside(['/bin/sh', '-c', 'echo $$ >{name}; exec cat'], timeout=10): os.kill(os.getpid(), 9)"
+    )
+    assert run([sys.executable, "-c", code], timeout=30).code == -9
+    assert wait_for(lambda: not is_alive(int(name.read_text())))
+
+
+@pytest.mark.parametrize(
+    "argv, timeout, said",
+    [
+        (script("echo no such bus >&2; exit 1"), 10.0, "no such bus"),
+        (["sleep", "60"], 0.1, "not at work"),
+        (["/nowhere/program"], 10.0, "cannot be started"),
+    ],
+)
+def test_alongside_says_why_it_is_not_at_work(argv: list[str], timeout: float, said: str) -> None:
+    begun = False
+    with pytest.raises(CannotTell, match=said), alongside(argv, timeout=timeout):
+        begun = True
+    assert not begun
