@@ -2,18 +2,23 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 
-# With those of the repositories and stand-ins that some nodes are given: apt-ftparchive, gpg, gcc.
-NODE_PROGRAMS = (
-    "docker", "dockerd", "containerd", "debootstrap", "sshpass", "ssh", "iptables", "apt-ftparchive", "gpg", "gcc",
-)  # fmt: skip
-NODE_PACKAGES = (
-    "docker.io", "debootstrap", "sshpass", "openssh-client", "iptables", "apt-utils", "gnupg", "gcc", "libc6-dev",
-)  # fmt: skip
-# What completions and the man page are read by; without them those tests are left out.
-SHELL_PACKAGES = ("zsh", "fish", "mandoc", "groff")
-VM_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh-keygen")
-VM_PACKAGES = ("qemu-system-x86", "qemu-utils", "e2fsprogs", "openssh-client")
+# Program → the Debian package that brings it. Docker's registry serves images; gpg and apt-ftparchive make signed
+# repositories, openssl authorities of our own, gcc stand-ins of vendors' libraries.
+NODE_PROGRAMS = {
+    "docker": "docker.io", "dockerd": "docker.io", "containerd": "containerd", "docker-registry": "docker-registry",
+    "debootstrap": "debootstrap", "iptables": "iptables", "ssh": "openssh-client", "sshpass": "sshpass",
+    "apt-ftparchive": "apt-utils", "gpg": "gnupg", "openssl": "openssl", "gcc": "gcc", "tmux": "tmux",
+}  # fmt: skip
+VM_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs",
+    "ssh-keygen": "openssh-client",
+}  # fmt: skip
+# What completions, the man page and sudoers are read by; without them those tests are left out.
+OTHER_PROGRAMS = {"zsh": "zsh", "fish": "fish", "mandoc": "mandoc", "groff": "groff", "visudo": "sudo"}
+# Needed with gcc, which only recommends it.
+HEADERS = "libc6-dev"
 
 
 def root_obstacle() -> str | None:
@@ -44,7 +49,18 @@ OBSTACLES = {
 }
 
 
-def _missing(programs: tuple[str, ...]) -> str | None:
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    absent = [name for name in programs if shutil.which(name, path=path) is None]
+def packages() -> tuple[str, ...]:
+    """The Debian packages that bring whatever program is missing here; empty when none is."""
+    every = {**NODE_PROGRAMS, **VM_PROGRAMS, **OTHER_PROGRAMS}
+    wanted = {every[name] for name in _absent(every)}
+    return tuple(sorted(wanted | {HEADERS} if "gcc" in wanted else wanted))
+
+
+def _missing(programs: Iterable[str]) -> str | None:
+    absent = _absent(programs)
     return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def _absent(programs: Iterable[str]) -> list[str]:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in programs if shutil.which(name, path=path) is None]

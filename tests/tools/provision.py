@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.needs import NODE_PACKAGES, SHELL_PACKAGES, VM_PACKAGES, vm_obstacle
+from tests import needs
 
 # Debian starts services of freshly installed packages unless this answers 101; the tests start their own dockerd.
 NO_SERVICES = "#!/bin/sh\nexit 101\n"
@@ -15,10 +15,9 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 def install_programs() -> None:
     """Install what is missing; quiet when nothing is. Without root or apt nothing is done: the tests then say why."""
-    there = vm_obstacle() is None and all(shutil.which(name) for name in SHELL_PACKAGES)
-    if there or os.geteuid() != 0 or shutil.which("apt-get") is None:
+    packages = needs.packages()
+    if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    packages = sorted({*NODE_PACKAGES, *SHELL_PACKAGES, *VM_PACKAGES})
     print(f"installing with apt: {' '.join(packages)}", flush=True)
     with _services_kept_down():
         _apt("update")
