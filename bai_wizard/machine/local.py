@@ -145,6 +145,13 @@ class LocalMachine(Machine):
 
         if isinstance(primitive, PathPrimitive):
             self.files.sweep(primitive.path)
+            return
+        from bai_wizard.core.primitives.accounts import AccountPrimitive
+
+        if isinstance(primitive, AccountPrimitive):
+            from bai_wizard.machine.cut_tools import sweep_databases
+
+            sweep_databases(self.prefix)
 
     def hardware(self) -> Hardware:
         if self.prefix:

@@ -64,6 +64,12 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
     return lines
 
 
+def assert_same(before: Snapshot, now: Snapshot) -> None:
+    """Fails with what differs, one line per path, and nothing else."""
+    lines = difference(before, now)
+    assert not lines, "\n".join(["not as it was:", *lines])
+
+
 def describe(entry: Entry) -> str:
     """The entry in a few words."""
     return f"{entry.kind} {entry.mode:04o} {entry.uid}:{entry.gid} {entry.content[:12]}".rstrip()

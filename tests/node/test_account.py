@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.node.container import ContainerNode
+from tests.node.snapshot import assert_same
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6eH3Hh4mQw0JX2bG5o0h3u7Yk1Zk3bq9o6m1mYyqSg ops@example"
 ANSWERS = f"""version = 1
@@ -58,7 +59,7 @@ def test_made_then_nothing_then_undone(ready: ContainerNode) -> None:
     node.run(["sh", "-c", "rm -rf /home/bai/.cache /home/bai/.bash_history /home/bai/.sudo_as_admin_successful"])
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert node.snapshot(TOUCHED) == before
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 def test_an_adopted_account_goes_back_to_what_it_was(ready: ContainerNode) -> None:
@@ -69,7 +70,7 @@ def test_an_adopted_account_goes_back_to_what_it_was(ready: ContainerNode) -> No
     done = node.wizard(*RUN)
     assert done.rc == 0, done.out + done.err
     assert node.wizard("undo").rc == 0
-    assert node.snapshot(TOUCHED) == before
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 @pytest.mark.parametrize(

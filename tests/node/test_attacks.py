@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.container import ContainerNode
-from tests.node.snapshot import difference
+from tests.node.snapshot import assert_same
 from tests.node.spine import prepare
 
 ATTACKER = Path(__file__).with_name("attacker.py").read_text()
@@ -46,7 +46,7 @@ def test_nothing_outside_is_read_written_or_deleted(node: ContainerNode, page: s
         assert done.rc in (0, 3, 4), done.out + done.err
         assert "Traceback" not in told, told
     assert MARK not in told
-    assert difference(before, node.snapshot(OUTSIDE)) == []
+    assert_same(before, node.snapshot(OUTSIDE))
     assert node.run(["grep", "-rl", MARK, "/home/bai", "/vfroot", "/var/lib/bai-wizard"]).out == ""
 
 
@@ -58,7 +58,7 @@ def test_links_planted_beforehand_block_with_the_reason(node: ContainerNode) -> 
     refused = node.wizard("--headless", "/root/answers.toml")
     assert refused.rc in (3, 4), refused.out + refused.err
     assert "link" in refused.err + refused.out
-    assert difference(before, node.snapshot(OUTSIDE)) == []
+    assert_same(before, node.snapshot(OUTSIDE))
 
 
 def test_links_planted_before_undo_are_left_alone(node: ContainerNode) -> None:
@@ -71,5 +71,5 @@ def test_links_planted_before_undo_are_left_alone(node: ContainerNode) -> None:
     before = node.snapshot(OUTSIDE)
     undone = node.wizard("undo")
     assert undone.rc == 4, undone.out
-    assert difference(before, node.snapshot(OUTSIDE)) == []
+    assert_same(before, node.snapshot(OUTSIDE))
     assert node.exists("/home/bai/.ssh-real/authorized_keys")

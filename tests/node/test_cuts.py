@@ -9,6 +9,7 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
+from tests.node.snapshot import assert_same
 from tests.node.spine import TOUCHED, assert_manual_holds, assert_no_secret, log_out, prepare
 from tests.sampling import sampled
 
@@ -34,7 +35,7 @@ def test_killed_executor_is_resumed_and_undone(node: ContainerNode, lines: int) 
     log_out(node)
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert node.snapshot(TOUCHED) == before
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 @pytest.mark.parametrize("lines", sampled("kill-undo", range(1, 50), 1))
@@ -48,14 +49,21 @@ def test_killed_undo_is_resumed_by_the_same_command(node: ContainerNode, lines: 
     node.wizard("undo", run)
     undone = node.wizard("undo", run)
     assert undone.rc == 0, undone.out + undone.err
-    assert node.snapshot(TOUCHED) == before
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 def test_no_space_left_keeps_the_old_file(node_factory: NodeFactory) -> None:
-    node = node_factory(tmpfs={"/etc/sysctl.d": "size=8k,mode=0755"})
+    node = node_factory(tmpfs={"/etc/sysctl.d": "size=8k,mode=0755", "/var/lib/bai-wizard": "size=1m,mode=0700"})
     node.write("/etc/sysctl.d/99-backendai.conf", "# ours of long ago\n")
     node.run(["sh", "-c", "head -c 100000 /dev/zero > /etc/sysctl.d/ballast"])
     prepare(node)
+    node.run(["sh", "-c", "head -c 2000000 /dev/zero > /var/lib/bai-wizard/ballast"])
+    refused = node.wizard(*HEADLESS, "--only", "tuning,account")
+    assert refused.rc == 3, refused.out + refused.err
+    assert "no space left" in refused.err
+    assert text_of(node, "ls", "-A", "/var/lib/bai-wizard/runs") == ""
+    assert node.run(["id", "bai"]).rc == 1
+    node.run(["rm", "/var/lib/bai-wizard/ballast"], check=True)
     failed = node.wizard(*HEADLESS, "--only", "tuning,account")
     assert failed.rc == 4, failed.out + failed.err
     assert "space" in failed.out
@@ -64,6 +72,9 @@ def test_no_space_left_keeps_the_old_file(node_factory: NodeFactory) -> None:
     node.run(["rm", "/etc/sysctl.d/ballast"], check=True)
     resumed = node.wizard("resume")
     assert resumed.rc == 0, resumed.out + resumed.err
+    node.run(["sh", "-c", "head -c 2000000 /dev/zero > /var/lib/bai-wizard/ballast"])
+    nothing = node.wizard(*HEADLESS, "--only", "tuning,account")
+    assert nothing.rc == 0, nothing.out + nothing.err
 
 
 def text_of(node: ContainerNode, *argv: str) -> str:

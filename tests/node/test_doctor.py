@@ -11,6 +11,7 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
+from tests.node.snapshot import assert_same
 from tests.node.spine import ANSWERS as ANSWERS_TEXT
 from tests.node.spine import PASSWORD, TOUCHED, prepare
 
@@ -45,7 +46,7 @@ def test_a_healthy_prepared_node_has_no_problem_and_no_warning(healthy: Containe
     told = [f"{found['id']}: {found['title']}: {found['evidence']}" for found in findings(healthy)]
     assert not told, "\n".join(told)
     assert healthy.wizard("doctor").rc == 0, "without answers those of the last run count"
-    assert healthy.snapshot(TOUCHED) == before
+    assert_same(before, healthy.snapshot(TOUCHED))
 
 
 def test_a_healthy_node_with_docker_has_none_either(node_factory: NodeFactory) -> None:
@@ -76,7 +77,7 @@ def test_a_fix_that_is_cut_is_resumed_and_asked_again(healthy: ContainerNode) ->
         assert resumed.rc == 0, resumed.out + resumed.err
     assert findings(healthy) == []
     assert healthy.wizard("undo").rc == 0
-    assert healthy.snapshot(TOUCHED) == sick
+    assert_same(sick, healthy.snapshot(TOUCHED))
 
 
 def test_at_a_terminal_it_asks(healthy: ContainerNode) -> None:
@@ -139,13 +140,13 @@ def test_named_first_healed_verified_undone(healthy: ContainerNode, planted: Pla
     assert found[0]["remedy"]
     refused = healthy.wizard("doctor", "--fix", planted.id, *ANSWERS)
     assert refused.rc == 3, "without a terminal nobody said yes"
-    assert healthy.snapshot(TOUCHED) == sick
+    assert_same(sick, healthy.snapshot(TOUCHED))
     fixed = healthy.wizard("doctor", "--fix", planted.id, "--yes", *ANSWERS)
     assert fixed.rc == 0, fixed.out + fixed.err
     assert findings(healthy) == []
     undone = healthy.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert healthy.snapshot(TOUCHED) == sick
+    assert_same(sick, healthy.snapshot(TOUCHED))
     assert findings(healthy)[0]["id"] == planted.id
 
 

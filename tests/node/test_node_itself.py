@@ -6,7 +6,7 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.node.snapshot import difference
+from tests.node.snapshot import assert_same, difference
 
 
 @pytest.mark.parametrize(("suite", "python"), [("trixie", "3.13"), ("bookworm", "3.11")])
@@ -53,7 +53,7 @@ def test_commands_files_and_streams(node: ContainerNode) -> None:
 
 def test_snapshot_sees_changes_and_nothing_else(node: ContainerNode) -> None:
     before = node.snapshot()
-    assert difference(before, node.snapshot()) == []
+    assert_same(before, node.snapshot())
     node.run(["useradd", "--create-home", "--uid", "1100", "bai"], check=True)
     node.run(["ln", "-s", "/nowhere", "/etc/dangling"], check=True)
     node.run(["chmod", "600", "/etc/hosts"], check=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 from tests.node.pythons import CATALOGUE, HEADLESS, MIRROR, TABLE, TOUCHED, VENVS, as_bai, newest, older, prepare
-from tests.node.snapshot import difference
+from tests.node.snapshot import assert_same, difference
 
 pytestmark = pytest.mark.skipif(pbs_mirror.obstacle() is not None, reason=str(pbs_mirror.obstacle()))
 
@@ -36,7 +36,7 @@ def test_interpreter_and_environments_then_nothing_then_undone(node_factory, sui
     planned = node.wizard(*HEADLESS, "--plan", "--detailed-exitcode")
     assert planned.rc == 7, planned.err
     assert "+ /home/bai/manager/.venv/" in planned.out
-    assert difference(before, node.snapshot(TOUCHED)) == []
+    assert_same(before, node.snapshot(TOUCHED))
     done = node.wizard(*HEADLESS)
     assert done.rc == 0, done.out + done.err
     python = f"/home/bai/.static-python/versions/{build.version}/bin/python3"
@@ -55,7 +55,7 @@ def test_interpreter_and_environments_then_nothing_then_undone(node_factory, sui
     assert again.rc == 0, again.out
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert difference(before, node.snapshot(TOUCHED)) == []
+    assert_same(before, node.snapshot(TOUCHED))
     assert node.run(["find", "/var/cache/bai-wizard/python", "-type", "f"]).out == ""
 
 
@@ -119,7 +119,7 @@ def test_an_environment_of_another_python_is_shown_and_kept(node: ContainerNode)
     refused = node.wizard(*HEADLESS)
     assert refused.rc == 3, refused.out
     assert f"/home/bai/manager/.venv is of Python {other.version}" in refused.err
-    assert difference(before, node.snapshot(("/home",))) == []
+    assert_same(before, node.snapshot(("/home",)))
 
 
 def test_what_is_here_wins_over_a_newer_build(node: ContainerNode) -> None:

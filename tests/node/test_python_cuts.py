@@ -9,7 +9,7 @@ import pytest
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 from tests.node.pythons import CATALOGUE, HEADLESS, MIRROR, TOUCHED, as_bai, newest, prepare
-from tests.node.snapshot import difference
+from tests.node.snapshot import assert_same
 from tests.sampling import sampled
 
 pytestmark = pytest.mark.skipif(pbs_mirror.obstacle() is not None, reason=str(pbs_mirror.obstacle()))
@@ -77,7 +77,7 @@ def test_killed_in_the_middle_resumed_and_undone(node: ContainerNode, line: int,
     node.run(["rm", "/root/killer.py"], check=True)
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert difference(before, node.snapshot(TOUCHED)) == []
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 @pytest.mark.parametrize(("line", "delay"), sampled("python-kill-undo", MOMENTS, 2))
@@ -90,7 +90,7 @@ def test_killed_in_the_middle_and_undone_without_resuming(node: ContainerNode, l
     node.run(["rm", "/root/killer.py"], check=True)
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert difference(before, node.snapshot(TOUCHED)) == []
+    assert_same(before, node.snapshot(TOUCHED))
 
 
 def test_a_line_that_is_cut_every_five_megabytes(node: ContainerNode) -> None:
@@ -117,7 +117,7 @@ def test_what_is_no_archive_is_told_and_leaves_nothing(node: ContainerNode, mann
     failed = node.wizard(*HEADLESS)
     assert failed.rc == 4, failed.out
     assert words in failed.out
-    assert difference(before, node.snapshot(("/home",))) == []
+    assert_same(before, node.snapshot(("/home",)))
     assert node.run(["find", "/var/cache/bai-wizard", "-type", "f"]).out == ""
 
 

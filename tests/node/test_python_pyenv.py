@@ -15,7 +15,7 @@ import pytest
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 from tests.node.pythons import HEADLESS, MIRROR, look, newest, prepare
-from tests.node.snapshot import difference
+from tests.node.snapshot import assert_same
 
 PYENV = Path.home() / ".pyenv"
 pytestmark = [
@@ -122,7 +122,7 @@ def test_built_local_to_its_service_and_undone(pyenv_node: ContainerNode) -> Non
     assert node.run(["find", "/home/bai", "-not", "-user", "bai"]).out == ""
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
-    assert difference(before, node.snapshot(("/home",))) == []
+    assert_same(before, node.snapshot(("/home",)))
 
 
 def test_a_missing_compiler_is_named_and_the_build_done_again(pyenv_node: ContainerNode) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bai_wizard.core.change import Change
 from bai_wizard.core.keys import member_key
@@ -11,9 +11,29 @@ from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Account, Group, Key, Membership, Password, State, States, Unpredictable
 
+if TYPE_CHECKING:
+    from bai_wizard.core.view import NodeView
+
+# The field of an account that this wizard has just made: no password fits it.
+NO_PASSWORD = Secret("*")
+
+
+class AccountPrimitive(BasePrimitive):
+    """A change by one of the shadow tools, which write passwd, shadow, group, gshadow, subuid and subgid in turn."""
+
+    at_once: ClassVar[bool] = False
+
+    def way_back(self, before: States, view: NodeView) -> tuple[BasePrimitive, ...]:
+        # A line is there or not. One that is neither as before nor as promised is somebody else's.
+        key = self.keys()[0]
+        inverse = self.inverse(before)
+        if self.at_once or inverse is None or view.state(key) != self.after(before)[key]:
+            return ()
+        return (inverse,)
+
 
 @dataclass(frozen=True)
-class AddGroup(BasePrimitive):
+class AddGroup(AccountPrimitive):
     """A local group with an exact gid."""
 
     kind: ClassVar[str] = "add-group"
@@ -34,7 +54,7 @@ class AddGroup(BasePrimitive):
 
 
 @dataclass(frozen=True)
-class RemoveGroup(BasePrimitive):
+class RemoveGroup(AccountPrimitive):
     """Removes a local group."""
 
     kind: ClassVar[str] = "remove-group"
@@ -55,7 +75,7 @@ class RemoveGroup(BasePrimitive):
 
 
 @dataclass(frozen=True)
-class AddUser(BasePrimitive):
+class AddUser(AccountPrimitive):
     """A local user with exact ids, a locked password (`*`) and no home directory made."""
 
     kind: ClassVar[str] = "add-user"
@@ -76,23 +96,41 @@ class AddUser(BasePrimitive):
     def inverse(self, before: States) -> BasePrimitive | None:
         return RemoveUser(self.name) if before[self.keys()[0]] is None else None
 
+    def way_back(self, before: States, view: NodeView) -> tuple[BasePrimitive, ...]:
+        # Whom somebody has given a password or a group in the meantime is not taken away again.
+        password = view.password(self.name)
+        is_used = password is not None and password.hash != NO_PASSWORD
+        is_used = is_used or any(view.is_member(self.name, group.name) for group in view.groups())
+        return () if is_used else super().way_back(before, view)
+
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         attributes = f"uid {self.uid} gid {self.gid} home {self.home} shell {self.shell}"
         return Change(f"user {self.name}", verb_of(before, after), attributes=attributes)
 
 
 @dataclass(frozen=True)
-class RemoveUser(BasePrimitive):
-    """Removes a local user's entries; its files stay."""
+class RemoveUser(AccountPrimitive):
+    """Removes a local user's entries; its files stay, and so does the group of the same name.
+
+    What keeps the group is that root is in it for a moment, hence the second key.
+    """
 
     kind: ClassVar[str] = "remove-user"
     name: str
 
     def keys(self) -> tuple[Key, ...]:
-        return (Key("user", self.name),)
+        return (Key("user", self.name), member_key("root", self.name))
 
     def after(self, before: States) -> Outcome:
-        return {self.keys()[0]: None}
+        user, keeper = self.keys()
+        return {user: None, keeper: before[keeper]}
+
+    def way_back(self, before: States, view: NodeView) -> tuple[BasePrimitive, ...]:
+        user, keeper = self.keys()
+        parts = super().way_back(before, view)
+        if view.state(keeper) != before[keeper] and (parts or view.state(user) == before[user]):
+            parts += (RemoveMember("root", self.name),)
+        return parts
 
     def inverse(self, before: States) -> BasePrimitive | None:
         state = before[self.keys()[0]]
@@ -105,7 +143,7 @@ class RemoveUser(BasePrimitive):
 
 
 @dataclass(frozen=True)
-class AddMember(BasePrimitive):
+class AddMember(AccountPrimitive):
     """Lists a user in a local group; in effect at the user's next login."""
 
     kind: ClassVar[str] = "add-member"
@@ -126,7 +164,7 @@ class AddMember(BasePrimitive):
 
 
 @dataclass(frozen=True)
-class RemoveMember(BasePrimitive):
+class RemoveMember(AccountPrimitive):
     """Takes a user off the list of a local group."""
 
     kind: ClassVar[str] = "remove-member"
@@ -147,10 +185,11 @@ class RemoveMember(BasePrimitive):
 
 
 @dataclass(frozen=True)
-class SetPassword(BasePrimitive):
+class SetPassword(AccountPrimitive):
     """The password field of a user, by hash. `changed` restores the day of the last change on undo."""
 
     kind: ClassVar[str] = "set-password"
+    at_once: ClassVar[bool] = True  # the shadow file alone
     user: str
     hash: Secret
     changed: int | None = None
@@ -163,6 +202,11 @@ class SetPassword(BasePrimitive):
         if isinstance(old, Password) and old.hash == self.hash and self.changed in (None, old.changed):
             return {self.keys()[0]: old}
         return {self.keys()[0]: Password(self.hash, self.changed)}
+
+    def holds(self, before: States) -> bool:
+        # Two passwords are equal whatever their day; on the way back the day counts.
+        old = before[self.keys()[0]]
+        return isinstance(old, Password) and old.hash == self.hash and self.changed in (None, old.changed)
 
     def inverse(self, before: States) -> BasePrimitive | None:
         old = before[self.keys()[0]]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bai_wizard.core.change import Change, Verb
 from bai_wizard.core.state import Key, State, States, Unpredictable
+
+if TYPE_CHECKING:
+    from bai_wizard.core.view import NodeView
 
 Outcome = dict[Key, State | None | Unpredictable]
 
@@ -17,6 +20,9 @@ class BasePrimitive(ABC):
     kind: ClassVar[str]
     # Undo performs these after everything else, once each: a service is to read files that are back already.
     undo_last: ClassVar[bool] = False
+    # False where several files are written one after the other: cut in between, the first of them may already show
+    # the state that was promised, and that proves nothing of the others.
+    at_once: ClassVar[bool] = True
 
     @abstractmethod
     def keys(self) -> tuple[Key, ...]:
@@ -29,6 +35,10 @@ class BasePrimitive(ABC):
     @abstractmethod
     def inverse(self, before: States) -> BasePrimitive | None:
         """What restores `before`; None where this cannot be taken back."""
+
+    def way_back(self, before: States, view: NodeView) -> tuple[BasePrimitive, ...]:
+        """What takes an attempt back that was cut in the middle; empty where nothing can, or must not."""
+        return ()
 
     def holds(self, before: States) -> bool:
         """True when doing this would change nothing."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bai_wizard.core.change import Change
 from bai_wizard.core.primitives.base import BasePrimitive, Outcome, verb_of
 from bai_wizard.core.state import Entry, Flag, Key, State, States, Unpredictable
+
+if TYPE_CHECKING:
+    from bai_wizard.core.view import NodeView
 
 Validator = Literal["", "visudo", "findmnt", "dockerd", "sshd"]
 
@@ -22,6 +25,11 @@ class PathPrimitive(BasePrimitive):
 
     def inverse(self, before: States) -> BasePrimitive | None:
         return restore(self.path, before[self.keys()[0]])
+
+    def way_back(self, before: States, view: NodeView) -> tuple[BasePrimitive, ...]:
+        # Neither old nor new: a file written in place, or owner and mode of a directory.
+        inverse = self.inverse(before)
+        return (inverse,) if inverse is not None else ()
 
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         old = before if isinstance(before, Entry) else None

@@ -53,6 +53,7 @@ def prove(words: Iterable[str], noted: NotingMachine, files: Iterable[str], said
 
 def keep(proof: Proof, place: str = PLACE) -> None:
     """Puts a proof in the place of the last one of the same command line; 0600."""
+    from contextlib import suppress
     from pathlib import Path
 
     from bai_wizard.engine.run.durable import write_json
@@ -60,11 +61,12 @@ def keep(proof: Proof, place: str = PLACE) -> None:
     value = {"version": VERSION, "words": proof.words, "directory": proof.directory, "files": proof.files,
              "reads": proof.reads, "said": proof.said, "code": proof.code}  # fmt: skip
     directory = Path(place)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_json(directory / _name(proof.words), value)
-    by_age = sorted(directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    for path in by_age[:-MOST]:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # a full disk, a read-only one: the next run makes its plan as if there had been none
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_json(directory / _name(proof.words), value)
+        by_age = sorted(directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        for path in by_age[:-MOST]:
+            path.unlink(missing_ok=True)
 
 
 def kept(words: Iterable[str], place: str = PLACE) -> Proof | None:

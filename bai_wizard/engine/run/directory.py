@@ -16,7 +16,7 @@ from bai_wizard.core.codec import KEPT
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.event import EVENT_VERSION
 from bai_wizard.core.plan import PLAN_VERSION, Plan
-from bai_wizard.engine.run.durable import write_json
+from bai_wizard.engine.run.durable import RESERVE, RESERVED, recording, write_durably, write_json
 from bai_wizard.engine.run.places import Places
 
 RunKind = Literal["apply", "undo"]
@@ -84,13 +84,16 @@ class RunDirectory:
 
     def begin_attempt(self, plan: Plan, about: Mapping[str, Any]) -> None:
         """Makes `plan` the one to carry out and takes the last attempt's result away."""
-        (self.path / "result.json").unlink(missing_ok=True)
-        write_json(self.path / "plan.json", plan.to_json(KEPT))
-        write_json(self.path / "run.json", {**about, "digest": plan.digest()})
+        with recording(self.path, PreflightError, "nothing was touched"):
+            write_durably(self.path / RESERVE, bytes(RESERVED))
+            (self.path / "result.json").unlink(missing_ok=True)
+            write_json(self.path / "plan.json", plan.to_json(KEPT))
+            write_json(self.path / "run.json", {**about, "digest": plan.digest()})
         self.__dict__.pop("about", None)
 
     def end(self, result: Mapping[str, Any]) -> None:
         """Writes how the attempt ended."""
+        (self.path / RESERVE).unlink(missing_ok=True)
         write_json(self.path / "result.json", dict(result))
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -108,26 +111,31 @@ def create_run(
     undoes: str = "",
     consent: tuple[str, ...] = (),
 ) -> RunDirectory:
-    """Makes the directory of a new run with everything the executor needs."""
-    places.make()
+    """Makes the directory of a new run with everything the executor needs. Raises PreflightError without room."""
     now = datetime.now(UTC)
     run = RunDirectory(places.runs / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
-    run.path.mkdir(mode=0o700)
-    run.backup.mkdir(mode=0o700)
-    write_json(run.path / "settings.json", dict(settings))
-    run.begin_attempt(
-        plan,
-        {
-            "run": run.id,
-            "kind": kind,
-            "undoes": undoes,
-            "host": plan.host,
-            "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-            "wizard": __version__,
-            "versions": {"plan": PLAN_VERSION, "event": EVENT_VERSION},
-            "consent": list(consent),
-        },
-    )
+    about = {
+        "run": run.id,
+        "kind": kind,
+        "undoes": undoes,
+        "host": plan.host,
+        "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "wizard": __version__,
+        "versions": {"plan": PLAN_VERSION, "event": EVENT_VERSION},
+        "consent": list(consent),
+    }
+    try:
+        with recording(places.runs, PreflightError, "nothing was touched"):
+            places.make()
+            run.path.mkdir(mode=0o700)
+            run.backup.mkdir(mode=0o700)
+            write_json(run.path / "settings.json", dict(settings))
+        run.begin_attempt(plan, about)
+    except PreflightError:
+        from shutil import rmtree
+
+        rmtree(run.path, ignore_errors=True)
+        raise
     return run
 
 

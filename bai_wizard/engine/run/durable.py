@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from bai_wizard.core.errors import WizardError
+
+# A file in the run's directory, and its bytes: given up when the disk is full, for the words of the run's end.
+RESERVE = "reserve"
+RESERVED = 1 << 17
+T = TypeVar("T")
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -35,6 +45,39 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_line(descriptor: int, line: bytes) -> None:
+    """Appends a whole line or nothing: a part of one would spoil the next."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, end, os.SEEK_SET)
+        raise
+
+
+@contextmanager
+def recording(what: Path, error: type[WizardError], tail: str) -> Iterator[None]:
+    """Turns a full disk and its like, met while a run writes down what it does, into `error`."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"{what}: {(problem.strerror or str(problem)).lower()}: {tail}") from problem
+
+
+def with_reserve(reserve: Path, write: Callable[[], T]) -> T:
+    """`write()`; where the disk is full, once more with the reserved room given up. Raises OSError."""
+    try:
+        return write()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not reserve.exists():
+            raise
+    reserve.unlink()
+    return write()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

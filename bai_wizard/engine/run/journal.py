@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.primitives import BasePrimitive, Primitive, closed_set
 from bai_wizard.core.state import UNPREDICTABLE, Key, State, States, Unpredictable
 from bai_wizard.engine.run.backups import Backups
-from bai_wizard.engine.run.durable import read_lines, sync_directory
+from bai_wizard.engine.run.durable import RESERVE, append_line, read_lines, recording, sync_directory, with_reserve
 
 Fate = Literal["open", "done", "failed", "void", "undone", "left"]
 UNKNOWN = "unpredictable"
@@ -41,6 +42,7 @@ class Journal:
 
     def __init__(self, path: Path, backups: Backups) -> None:
         self._path = path
+        self._reserve = path.with_name(RESERVE)
         self._codec = backups.codec
         self._descriptor: int | None = None
         self._next = 1 + max((record["n"] for record in read_lines(path) if "n" in record), default=0)
@@ -48,26 +50,36 @@ class Journal:
     def intent(self, step: str, primitive: BasePrimitive, before: States, inverse: BasePrimitive | None) -> int:
         """Writes what is about to be done, with its way back; returns its number once that is on disk."""
         number = self._next
+
+        def write() -> None:
+            self._append(
+                {
+                    "n": number,
+                    "what": "intent",
+                    "step": step,
+                    "primitive": self._codec.encode(primitive),
+                    "before": self._states(before),
+                    "after": self._states(primitive.after(before)),
+                    "inverse": self._codec.encode(inverse),
+                }
+            )
+
+        with recording(self._path, StepFailed, "nothing was changed for this; make room and run `resume`"):
+            with_reserve(self._reserve, write)
         self._next += 1
-        self._append(
-            {
-                "n": number,
-                "what": "intent",
-                "step": step,
-                "primitive": self._codec.encode(primitive),
-                "before": self._states(before),
-                "after": self._states(primitive.after(before)),
-                "inverse": self._codec.encode(inverse),
-            }
-        )
         return number
 
     def settle(self, number: int, fate: Fate, after: States | None = None) -> None:
         """Writes how an intent ended."""
-        record: dict[str, Any] = {"n": number, "what": fate}
-        if after is not None:
-            record["after"] = self._states(after)
-        self._append(record)
+
+        def write() -> None:
+            told = {} if after is None else {"after": self._states(after)}
+            self._append({"n": number, "what": fate, **told})
+
+        with recording(
+            self._path, StepFailed, "how the last change ended is not written down; `resume` finds it out"
+        ):
+            with_reserve(self._reserve, write)
 
     def last_number(self) -> int:
         """The number of the newest intent; 0 before the first."""
@@ -103,7 +115,7 @@ class Journal:
         if self._descriptor is None:
             self._descriptor = self._open()
         line = json.dumps({"t": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}, ensure_ascii=False)
-        os.write(self._descriptor, line.encode() + b"\n")
+        append_line(self._descriptor, line.encode() + b"\n")
         os.fsync(self._descriptor)
 
     def _open(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bai_wizard.core.event import Event, EventKind, Level, Outcome
 from bai_wizard.core.secret import redact
-from bai_wizard.engine.run.durable import read_lines
+from bai_wizard.engine.run.durable import append_line, read_lines
 
 
 class Narrator:
@@ -55,7 +56,8 @@ class Narrator:
             data=data,
         )
         self._next += 1
-        os.write(self._descriptor, redact(json.dumps(event.to_json(), ensure_ascii=False)).encode() + b"\n")
+        with suppress(OSError):  # a full disk costs the narrative this line, and the run nothing
+            append_line(self._descriptor, redact(json.dumps(event.to_json(), ensure_ascii=False)).encode() + b"\n")
         return event.id
 
     def close(self) -> None:

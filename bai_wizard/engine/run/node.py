@@ -10,7 +10,8 @@ from bai_wizard.core.machine import Machine
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import States
 from bai_wizard.core.view import NodeView
-from bai_wizard.engine.run.journal import Journal
+from bai_wizard.engine.run.journal import Entry, Journal
+from bai_wizard.engine.run.settle import settle_one
 
 # Called between the parts of every change, with the name of the part: where the tests cut the power.
 Instant = Callable[[str], None]
@@ -48,7 +49,9 @@ class JournalledNode:
         try:
             self._machine.perform(primitive, self._log)
         except StepFailed:
-            self._journal.settle(number, "failed", self._states(primitive))
+            # A tool that failed may have got as far as one that was killed.
+            attempt = Entry(number, self._step, primitive, before, primitive.after(before), primitive.inverse(before))
+            settle_one(attempt, self._journal, self._machine)
             raise
         self._instant("after change")
         self._journal.settle(number, "done", self._states(primitive))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +168,63 @@ def test_stop_request_ends_after_the_step_and_resume_goes_on(places: Places, mac
     result = execute(places, run, plan.digest(), machine, should_stop=lambda: next(asked))
     assert result.code() is ExitCode.INTERRUPTED
     assert result.count("changed") == 2
+
+
+class FullDisk:
+    """Stands for `os.write` on a disk with that many bytes left, shared by everything a run writes down."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._write = os.write
+
+    def __call__(self, descriptor: int, data: bytes) -> int:
+        if self.left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = self._write(descriptor, data[: self.left])
+        self.left -= written
+        return written
+
+
+@pytest.mark.parametrize("left", [0, 10, 700, *range(1000, 6000, 499)])
+def test_a_disk_that_fills_up_stops_the_run_and_spoils_nothing(
+    places: Places, machine: SimulatedMachine, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Journal and events end with a whole line wherever the room ends; later lines are read as ever."""
+    before = machine.snapshot()
+    plan = plan_of(machine, tuple(step for step in steps() if step.id != "node.motd"))
+    run = create_run(places, plan, {})
+    (run.path / "reserve").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("bai_wizard.engine.run.durable.os.write", FullDisk(left))
+        result = execute(places, run, plan.digest(), machine)
+    assert result.code() is ExitCode.FAILED
+    assert "no space left" in next(step.text for step in result.steps if step.outcome == "failed")
+    for line in run.events.read_bytes().splitlines():
+        json.loads(line)
+    settle(journal_of(run), machine)
+    again = plan_of(machine, tuple(item.step for item in plan.steps))
+    run.begin_attempt(again, run.about)
+    assert execute(places, run, again.digest(), machine).code() is ExitCode.OK
+    assert undo_run(places, machine, run).code() is ExitCode.OK
+    assert machine.snapshot() == before
+
+
+def test_the_reserved_room_carries_the_words_of_the_end(
+    places: Places, machine: SimulatedMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(machine, steps())
+    run = create_run(places, plan, {})
+    disk = FullDisk(300)
+    unlink = Path.unlink
+
+    def give_up(path: Path, missing_ok: bool = False) -> None:
+        disk.left += path.stat().st_size if path.name == "reserve" and path.exists() else 0
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bai_wizard.engine.run.durable.os.write", disk)
+        patch.setattr(Path, "unlink", give_up)
+        execute(places, run, plan.digest(), machine)
+    assert not (run.path / "reserve").exists()
+    last = json.loads(run.events.read_bytes().splitlines()[-1])
+    assert last["kind"] == "summary"

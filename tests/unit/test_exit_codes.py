@@ -1,0 +1,158 @@
+"""Each exit code by a command line that ends with it (DESIGN, «Exit codes»), over a simulated node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from bai_wizard import compose
+from bai_wizard.cli import main
+from bai_wizard.core.errors import RebootNeeded
+from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.secret import Secret
+from bai_wizard.core.step import Step, register
+from bai_wizard.core.view import NodeView
+from bai_wizard.engine.run.directory import RunDirectory, all_runs
+from bai_wizard.engine.run.execute import execute
+from bai_wizard.engine.run.lock import hold_lock
+from bai_wizard.engine.run.places import Places
+from bai_wizard.exits import ExitCode, worst
+from bai_wizard.machine.faults import fail_on
+from bai_wizard.machine.simulated import Fault, SimulatedMachine, Surroundings
+from bai_wizard.steps.write_file import DropIn
+from tests.unit.engine.plans import STATES, plan_of
+
+Headless = Callable[..., int]
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AfterReboot(Step):
+    """A step of which nothing can be done before the next boot."""
+
+    kind: ClassVar[str] = "test-after-reboot"
+
+    def describe(self) -> str:
+        return "something after a reboot"
+
+    def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        raise RebootNeeded("the new kernel has to run first")
+        yield
+
+
+FIRST = DropIn(id="tuning.first", path="/etc/first.conf", text="a = 1\n", why="first")
+OPTIONAL = DropIn(id="tuning.optional", path="/etc/extra.conf", text="b = 2\n", why="extra", optional=True)
+LAST = DropIn(id="tuning.last", path="/etc/last.conf", text="c = 3\n", why="last")
+
+
+@pytest.fixture
+def headless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headless:
+    """`headless(steps…, words=[…])` runs `--headless FILE` with a plan of these steps; the executor runs inside."""
+    answers = tmp_path / "answers.toml"
+    answers.write_text("version = 1\n[tuning]\n")
+
+    def run(*steps: Step, words: tuple[str, ...] = (), fault: Fault | None = None, stop: bool = False) -> int:
+        machine = SimulatedMachine(STATES, fault=fault)
+
+        def start(run: RunDirectory, digest: str, places: Places) -> None:
+            execute(places, run, digest, machine, should_stop=lambda: stop)
+
+        monkeypatch.setattr(compose, "local_machine", lambda _root: machine)
+        monkeypatch.setattr(compose, "plan", lambda view, _wish: plan_of(view, steps))
+        monkeypatch.setattr("bai_wizard.engine.launch.unit.start_executor", start)
+        return main(["--headless", str(answers), "--root", str(tmp_path), *words])
+
+    return run
+
+
+def test_0_all_is_in_effect(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headless(FIRST, LAST) == ExitCode.OK
+    assert "2 changed" in capsys.readouterr().out
+
+
+def test_1_a_bug_is_told_without_secrets(
+    headless: Headless, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(_wish: object) -> None:
+        raise RuntimeError("found correct-horse in a place where nothing should be")
+
+    Secret("correct-horse")
+    monkeypatch.setattr(compose, "refuse_blocked", plan)
+    assert headless(FIRST) == ExitCode.BUG
+    told = capsys.readouterr().err
+    assert "this is a bug in the wizard" in told
+    assert "correct-horse" not in told
+
+
+@pytest.mark.parametrize("words", [["--nonsense"], ["doctor", "--nonsense"], ["nonsense"], ["check"]])
+def test_2_usage(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == ExitCode.ANSWERS
+
+
+def test_2_a_page_that_is_none(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headless(FIRST, words=("--only", "tunning")) == ExitCode.ANSWERS
+    assert "no page of that name" in capsys.readouterr().err
+
+
+def test_3_another_run_holds_the_lock(headless: Headless, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with hold_lock(Places(tmp_path), {"run": "20260101T000000Z-abcd"}):
+        assert headless(FIRST) == ExitCode.PREFLIGHT
+    assert "20260101T000000Z-abcd" in capsys.readouterr().err
+    assert all_runs(Places(tmp_path)) == []
+
+
+def test_3_not_root_and_no_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody = SimulatedMachine(STATES, Surroundings(is_root=False))
+    monkeypatch.setattr(compose, "local_machine", lambda _root: somebody)
+    answers = tmp_path / "answers.toml"
+    answers.write_text("version = 1\n[tuning]\n")
+    assert main(["--headless", str(answers), "--root", str(tmp_path)]) == ExitCode.PREFLIGHT
+
+
+def test_4_a_step_failed_and_the_rest_was_not_begun(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headless(FIRST, LAST, fault=fail_on("file:/etc/first", "the disk is on fire")) == ExitCode.FAILED
+    told = capsys.readouterr().out
+    assert "failed: tuning.first: the disk is on fire" in told
+    assert "skipped: tuning.last: not begun" in told
+
+
+def test_5_the_rest_waits_for_a_reboot(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headless(FIRST, AfterReboot(id="tuning.reboot"), LAST) == ExitCode.REBOOT
+    assert "a reboot is needed" in capsys.readouterr().out
+
+
+def test_6_only_an_optional_step_failed(headless: Headless) -> None:
+    fault = fail_on("file:/etc/extra", "no luck")
+    assert headless(FIRST, OPTIONAL, LAST, fault=fault) == ExitCode.OPTIONAL_FAILED
+
+
+def test_7_there_are_changes_to_make(headless: Headless) -> None:
+    words = ("--plan", "--detailed-exitcode")
+    assert headless(FIRST, words=words) == ExitCode.CHANGES
+    assert headless(FIRST, words=("--plan",)) == ExitCode.OK
+    assert headless(words=words) == ExitCode.OK
+
+
+def test_130_stopped_before_its_end(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+    assert headless(FIRST, LAST, stop=True) == ExitCode.INTERRUPTED
+    assert "not begun: the run was asked to stop" in capsys.readouterr().out
+
+
+def test_130_interrupted_before_a_run(headless: Headless, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_plan: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compose, "refuse_blocked", interrupt)
+    assert headless(FIRST) == ExitCode.INTERRUPTED
+
+
+def test_the_order_when_several_apply() -> None:
+    order = [ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.FAILED, ExitCode.REBOOT, ExitCode.OPTIONAL_FAILED]
+    for number, code in enumerate(order):
+        assert worst([ExitCode.OK, *reversed(order[number:])]) is code
