@@ -117,3 +117,44 @@ def test_directories_swapped_during_runs_and_before_undo(ready: ContainerNode) -
     node.run(["sh", "-c", f"rm -rf /home/bai/.ssh; ln -s {VICTIM} /home/bai/.ssh"], user="bai", check=True)
     assert node.wizard("undo").rc == 4, "what is no longer ours is left alone and told"
     assert victim(node) == before
+
+
+DIRECTORY = """version = 1
+[account]
+source = "directory"
+sudo = "nopasswd"
+groups = ["adm"]
+"""
+
+
+def test_a_directorys_account_is_told_apart_and_never_shadowed(ready: ContainerNode) -> None:
+    """A name service of its own (libnss-extrausers) stands for LDAP and SSSD: its users are in no local file."""
+    node = ready
+    node.run(["apt-get", "-qq", "update"], timeout=120, check=True)
+    node.run(["apt-get", "-qq", "install", "--yes", "libnss-extrausers"], timeout=120, check=True)
+    node.run(["sed", "-i", "-E", "s/^(passwd|group):.*/\\1: files extrausers/", "/etc/nsswitch.conf"], check=True)
+    node.write("/var/lib/extrausers/group", "bai:x:1100:\n")
+    node.write("/var/lib/extrausers/passwd", "bai:x:1100:1100::/home/bai:/bin/bash\n")
+    node.run(["install", "-d", "-o", "1100", "-g", "1100", "-m", "0700", "/home/bai"], check=True)
+    before = node.snapshot(TOUCHED)
+    shadowing = node.wizard(*RUN)
+    assert shadowing.rc == 3, shadowing.out
+    assert "comes from a directory" in shadowing.err
+    node.write("/root/other.toml", 'version = 1\n[account]\nusername = "other"\nsudo = "no"\n')
+    taken = node.wizard("--headless", "/root/other.toml")
+    assert taken.rc == 3, taken.out
+    assert "belongs to the account 'bai'" in taken.err
+    node.run(["rm", "/root/other.toml"], check=True)
+    assert_same(before, node.snapshot(TOUCHED))
+    node.write("/root/answers.toml", DIRECTORY, 0o600)
+    before = node.snapshot(TOUCHED)
+    done = node.wizard(*RUN)
+    assert done.rc == 0, done.out + done.err
+    assert node.run(["id", "bai"]).out.strip() == "uid=1100(bai) gid=1100(bai) groups=1100(bai),4(adm),27(sudo)"
+    assert node.run(["sudo", "-n", "id", "-u"], user="bai").out.strip() == "0"
+    assert b"bai:x:1100" not in node.read("/etc/passwd") + node.read("/etc/group")
+    assert node.wizard(*RUN, "--plan", "--detailed-exitcode").rc == 0
+    node.run(["rm", "-f", "/home/bai/.sudo_as_admin_successful"], check=True)
+    undone = node.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert_same(before, node.snapshot(TOUCHED))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.node.container import ContainerNode
 from tests.node.snapshot import assert_same
-from tests.node.spine import prepare
+from tests.node.spine import ANSWERS, prepare
 
 ATTACKER = Path(__file__).with_name("attacker.py").read_text()
 MARK = "the prize is not for the account"
@@ -17,7 +17,7 @@ OUTSIDE = ("/var/prize", "/root/keep")
 
 def with_attacker(node: ContainerNode) -> None:
     """An account that is there already, a prize that is root's, and a process that wants it."""
-    prepare(node)
+    prepare(node, ANSWERS + NETWORK)
     node.run(["groupadd", "-g", "1100", "bai"], check=True)
     node.run(["useradd", "-m", "-u", "1100", "-g", "1100", "-s", "/bin/bash", "bai"], check=True)
     node.run(["install", "-d", "-o", "bai", "-g", "bai", "/vfroot", "/vfroot/local"], check=True)
@@ -27,7 +27,10 @@ def with_attacker(node: ContainerNode) -> None:
     node.write("/usr/local/lib/attacker.py", ATTACKER)
 
 
-@pytest.mark.parametrize("page", ["account", "storage", "tuning", "aliases"])
+NETWORK = '[network]\nproxy = { http = "http://127.0.0.1:9" }\n'
+
+
+@pytest.mark.parametrize("page", ["account", "storage", "tuning", "node,aliases"])
 def test_nothing_outside_is_read_written_or_deleted(node: ContainerNode, page: str) -> None:
     with_attacker(node)
     before = node.snapshot(OUTSIDE)

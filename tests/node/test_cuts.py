@@ -101,6 +101,34 @@ def test_two_runs_at_once(node: ContainerNode) -> None:
     assert node.wizard(*HEADLESS, "--plan").rc == 0, "looking takes no lock"
 
 
+SLOW_USERADD = """#!/bin/sh
+touch /run/waiting
+while [ ! -e /run/go ]; do sleep 0.05; done
+exec /usr/sbin/useradd "$@"
+"""
+
+
+def test_ctrl_c_ends_after_the_step_and_resume_goes_on(node: ContainerNode) -> None:
+    prepare(node)
+    node.write("/usr/local/sbin/useradd", SLOW_USERADD, 0o755)
+    front = "bai-wizard --headless /root/answers.toml >/root/out 2>&1; echo $? >/root/rc"
+    node.run(["sh", "-c", front], detach=True)
+    node.wait_for(lambda: node.exists("/run/waiting"), 60, "the step that makes the account")
+    node.run(["pkill", "-INT", "-f", "bai_wizard --headless"], check=True)
+    node.wait_for(lambda: b"stopping after this step" in node.read("/root/out"), 30, "the answer to Ctrl-C")
+    node.write("/run/go", "")
+    node.wait_for(lambda: node.exists("/root/rc"), 60, "the end")
+    told = node.read("/root/out").decode()
+    assert node.read("/root/rc") == b"130\n", told
+    assert "bai-wizard resume" in told
+    assert "1 changed" in told, "the step that had begun was finished, and no other was begun"
+    assert node.run(["id", "bai"]).rc == 0
+    assert not node.exists("/home/bai")
+    resumed = node.wizard("resume")
+    assert resumed.rc == 0, resumed.out + resumed.err
+    assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0
+
+
 def test_edited_since_is_left_alone_with_its_diff(node: ContainerNode) -> None:
     prepare(node)
     assert node.wizard(*HEADLESS).rc == 0
