@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.needs import OBSTACLES
 
 if TYPE_CHECKING:
     from tests.node.docker import Docker
+
+# How long an example takes says something of the machine and its other work, nothing of the product.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 NEED_OF_FIXTURE = {
     "docker_engine": "needs_node",

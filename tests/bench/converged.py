@@ -35,6 +35,9 @@ COMMANDS = {
     "bai-wizard check": ["bai-wizard", "check", "/root/answers.toml"],
     "bai-wizard --headless, converged": ["bai-wizard", "--headless", "/root/hashed.toml"],
     "the same, password in clear": ["bai-wizard", "--headless", "/root/answers.toml"],
+    # Any word more than the file, and no proof is kept: the plan is made anew.
+    "the same, without a proof": ["bai-wizard", "--headless", "/root/hashed.toml", "--skip", "docker"],
+    "without a proof, password in clear": ["bai-wizard", "--headless", "/root/answers.toml", "--skip", "docker"],
 }  # fmt: skip
 PYTHON = ["env", f"PYTHONPATH={PEERS}", "HOME=/root", "python3", "-m"]
 PEER_COMMANDS = {

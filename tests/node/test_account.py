@@ -151,7 +151,7 @@ def test_a_directorys_account_is_told_apart_and_never_shadowed(ready: ContainerN
     done = node.wizard(*RUN)
     assert done.rc == 0, done.out + done.err
     assert node.run(["id", "bai"]).out.strip() == "uid=1100(bai) gid=1100(bai) groups=1100(bai),4(adm),27(sudo)"
-    assert node.run(["sudo", "-n", "id", "-u"], user="bai").out.strip() == "0"
+    assert node.run(["runuser", "-u", "bai", "--", "sudo", "-n", "id", "-u"]).out.strip() == "0"
     assert b"bai:x:1100" not in node.read("/etc/passwd") + node.read("/etc/group")
     assert node.wizard(*RUN, "--plan", "--detailed-exitcode").rc == 0
     node.run(["rm", "-f", "/home/bai/.sudo_as_admin_successful"], check=True)

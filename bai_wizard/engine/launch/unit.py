@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from bai_wizard.core.errors import PreflightError
@@ -14,9 +15,17 @@ from bai_wizard.engine.run.places import Places
 STOP_TIMEOUT = 3600
 
 
-def unit_name(run: RunDirectory) -> str:
-    """The transient unit of a run."""
-    return f"bai-wizard-{run.id}.service"
+# How long the unit of a killed attempt may take to go, in seconds: until systemd has ended all its children.
+PATIENCE = 10.0
+# After that, by number: a child that hangs in the kernel cannot be ended and holds its unit for hours.
+MOST_UNITS = 9
+# What systemd says of a name that is taken.
+TAKEN = "was already loaded"
+
+
+def unit_name(run: RunDirectory, number: int = 1) -> str:
+    """The transient unit of a run; numbered where the one before still stands."""
+    return f"bai-wizard-{run.id}{'' if number == 1 else f'-{number}'}.service"
 
 
 def executor_argv(run: RunDirectory, digest: str, places: Places) -> list[str]:
@@ -32,12 +41,28 @@ def start_executor(run: RunDirectory, digest: str, places: Places) -> None:
     """
     argv = executor_argv(run, digest, places)
     if Path("/run/systemd/system").is_dir() and str(places.root) == "/":
-        _start_unit(unit_name(run), argv, run)
+        _start_unit(argv, run)
     else:
-        _spawn(argv, run.log)
+        log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            _spawn(argv, log)
+        finally:
+            os.close(log)
 
 
-def _start_unit(unit: str, argv: list[str], run: RunDirectory) -> None:
+def _start_unit(argv: list[str], run: RunDirectory) -> None:
+    patience, number = time.monotonic() + PATIENCE, 1
+    while refused := _systemd_run(unit_name(run, number), argv, run):
+        if TAKEN not in refused or number == MOST_UNITS:
+            raise PreflightError(f"systemd does not start {unit_name(run, number)}: {refused}")
+        if time.monotonic() < patience:
+            time.sleep(0.2)
+        else:
+            number += 1
+
+
+def _systemd_run(unit: str, argv: list[str], run: RunDirectory) -> str:
+    """Starts the unit and waits until its program runs; what systemd says where it does not, else nothing."""
     properties = {
         "Type": "exec",
         "KillMode": "mixed",
@@ -49,21 +74,25 @@ def _start_unit(unit: str, argv: list[str], run: RunDirectory) -> None:
     }
     command = ["systemd-run", "--quiet", "--collect", "--no-ask-password", f"--unit={unit}"]
     command += [f"--property={name}={value}" for name, value in properties.items()]
-    pid = _spawn([*command, "--", *argv], run.log)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as said:
+        try:
+            pid = _spawn([*command, "--", *argv], writer)
+        finally:
+            os.close(writer)
+        text = said.read().strip()
     _, status = os.waitpid(pid, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise PreflightError(f"systemd does not start {unit}: {run.log.read_text(errors='replace').strip()}")
+    return "" if os.waitstatus_to_exitcode(status) == 0 else text or f"systemd-run ended with {status}"
 
 
-def _spawn(argv: list[str], log: Path) -> int:
-    """A child in its own session, its output in `log`; returns its pid."""
+def _spawn(argv: list[str], output: int) -> int:
+    """A child in its own session, its output in an open file; returns its pid."""
     from shutil import which
 
     program = which(argv[0])
     if program is None:
         raise PreflightError(f"{argv[0]} is not installed")
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
-    output = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     return os.posix_spawn(
         program,
         argv,
@@ -71,7 +100,7 @@ def _spawn(argv: list[str], log: Path) -> int:
         setsid=True,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), output, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
         ],
     )
