@@ -42,7 +42,6 @@ OPTIONS = (
     "-o", "Dpkg::Options::=--force-confold",
     "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}",
     "-o", "Acquire::Retries=3",
-    "-o", "DPkg::Inhibit-Shutdown=true",  # apt's own hold on logind, for as long as dpkg works
 )  # fmt: skip
 LISTS = "var/lib/apt/lists"
 
