@@ -102,6 +102,10 @@ class Machine(NodeView):
         """
         raise CannotTell("this node's container engine cannot be asked")
 
+    def remote_size(self, url: str, proxy: str = "", *, deadline: float = 3.0) -> int:
+        """Bytes of the file behind an address (http, https or file). Raises CannotTell with the reason."""
+        raise CannotTell("this node asks nobody")
+
     def sweep(self, primitive: Primitive) -> None:
         """Removes what a cut attempt at `primitive` left beside its path. Nothing to do for most machines.
 

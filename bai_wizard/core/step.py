@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -61,6 +61,9 @@ class Node(Protocol):
 
     def do(self, primitive: Primitive) -> None:
         """Carries the primitive out unless it already holds. Raises StepFailed with the cause."""
+
+    def do_together(self, primitives: Sequence[Primitive]) -> None:
+        """The same for several that have no key in common, some at a time; a step says so in its `apply`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.errors import CannotTell, StepFailed
 from bai_wizard.core.event import Log, silent
 from bai_wizard.machine.download_causes import Refused, cause_of, refuse_answer
 from bai_wizard.machine.failures import changing
@@ -58,6 +58,31 @@ def fetch(source: Source, path: str, log: Log = silent, trusted: str = TRUSTED) 
             part.finish(source.sha256, source.url)
         finally:
             part.close()
+
+
+def size_of(url: str, proxy: str = "", trusted: str = TRUSTED) -> int:
+    """Bytes of the file behind an address, without fetching it. Raises CannotTell with the reason."""
+    if url.startswith("file://"):
+        try:
+            return os.stat(unquote(url.removeprefix("file://"))).st_size
+        except FileNotFoundError as error:
+            raise CannotTell("the mirror does not hold this file") from error
+        except OSError as error:
+            raise CannotTell(f"the mirror cannot be read: {(error.strerror or str(error)).lower()}") from error
+    manager = _manager(Source(url, "", proxy), trusted)
+    try:
+        response = manager.request("HEAD", url, headers={"Accept-Encoding": "identity"}, redirect=5)
+        refuse_answer(response.status, response.headers.get("Location", ""))
+    except Refused as refusal:
+        raise CannotTell(str(refusal)) from refusal
+    except _transport_errors() as error:
+        raise CannotTell(cause_of(error, url, proxy)) from error
+    finally:
+        manager.clear()
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise CannotTell("the server tells no size")
+    return int(length)
 
 
 def _bring(source: Source, part: Part, log: Log, trusted: str) -> None:

@@ -179,6 +179,11 @@ class LocalMachine(Machine):
 
         return ask(path, deadline)
 
+    def remote_size(self, url: str, proxy: str = "", *, deadline: float = 3.0) -> int:
+        if self.prefix:
+            raise CannotTell(f"the running node would ask, and not {self.root}")
+        return int(within(deadline, "the size", lambda: late("download", "size_of")(url, proxy)))
+
     def free_bytes(self, path: str) -> int:
         def measure() -> int:
             here = path

@@ -16,17 +16,14 @@ PHASES: tuple[tuple[str, str], ...] = (
     (r"(gcc|cc|clang|x86_64-linux-gnu-gcc|aarch64-linux-gnu-gcc)\b.* -c ", "compiling"),
     (r"(Creating directory |if test \"x(upgrade|install)\"|/usr/bin/install|Compiling ')", "installing"),
 )
-# What stands in the log → what it means. The first that is found is told.
+# What stands in the log → what it means. The first that is found is told; what ends every build comes before what a
+# healthy log may name as well, and no pattern is a mere name: configure and the compiler name OpenSSL and _ctypes in
+# every build.
 CAUSES: tuple[tuple[str, str], ...] = (
     (r"no acceptable C compiler|C compiler cannot create", "there is no C compiler: install build-essential"),
-    (r"OpenSSL|ssl extension was not compiled", "the OpenSSL headers are missing: install libssl-dev"),
-    (r"zlib not available|zipimport.ZipImportError", "the zlib headers are missing: install zlib1g-dev"),
-    (r"_ctypes|ffi\.h", "the libffi headers are missing: install libffi-dev"),
-    (r"lzma extension was not compiled", "the lzma headers are missing: install liblzma-dev"),
-    (r"bz2 extension was not compiled", "the bzip2 headers are missing: install libbz2-dev"),
+    (r"(make: not found|make: command not found)", "make is missing: install build-essential"),
     (r"No space left on device", "no space left: a build needs about 1 GiB in the account's home"),
-    (r"(Killed|internal compiler error|virtual memory exhausted)", "the compiler was killed: not enough memory"),
-    (r"Permission denied", "a program may not be executed: is the account's home mounted noexec?"),
+    (r"(\bKilled\b|internal compiler error|virtual memory exhausted)", "the compiler was killed: not enough memory"),
     (
         r"definition not found",
         "this pyenv does not know that version: its repository is older, see [python] pyenv_url",
@@ -35,7 +32,22 @@ CAUSES: tuple[tuple[str, str], ...] = (
         r"(Could not resolve host|failed to download|error: failed to)",
         "the source could not be downloaded: network, proxy",
     ),
-    (r"(make: not found|make: command not found)", "make is missing: install build-essential"),
+    (
+        r"ssl extension was not compiled|openssl/\w+\.h: No such file",
+        "the OpenSSL headers are missing: install libssl-dev",
+    ),
+    (
+        r"zlib not available|zipimport.ZipImportError|zlib\.h: No such file",
+        "the zlib headers are missing: install zlib1g-dev",
+    ),
+    (
+        r"No module named '_ctypes'|ctypes extension was not compiled|ffi\.h: No such file",
+        "the libffi headers are missing: install libffi-dev",
+    ),
+    (r"lzma extension was not compiled", "the lzma headers are missing: install liblzma-dev"),
+    (r"bz2 extension was not compiled", "the bzip2 headers are missing: install libbz2-dev"),
+    (r"fatal error: \S+\.h: No such file", "a header file is missing: install the package that holds it"),
+    (r"Permission denied", "a program may not be executed: is the account's home mounted noexec?"),
 )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import basename, dirname
+from threading import Lock
 from typing import Any, Literal
 
 from bai_wizard.core.errors import CannotTell
@@ -64,6 +65,7 @@ class SimulatedMachine(Machine):
         self.now = FIRST_MOMENT
         self._states: dict[Key, State] = {key: state for key, state in states.items() if state is not None}
         self._changed_at: dict[str, float] = {}
+        self._acting = Lock()
         for key in list(self._states):
             self._make_parents(key)
 
@@ -153,13 +155,14 @@ class SimulatedMachine(Machine):
         if self.fault is not None:
             self.fault(primitive, "before")
         self._narrate(primitive, log)
-        self.now += 1
-        around = self.surroundings
-        for key, state in act(primitive, self._states, around.offers, self.now, around.effects).items():
-            self._put(key, state)
-        if isinstance(primitive, RefreshPackages):
-            self._changed_at[PACKAGE_LISTS] = self.now
-        self.performed.append(primitive)
+        with self._acting:
+            self.now += 1
+            around = self.surroundings
+            for key, state in act(primitive, self._states, around.offers, self.now, around.effects).items():
+                self._put(key, state)
+            if isinstance(primitive, RefreshPackages):
+                self._changed_at[PACKAGE_LISTS] = self.now
+            self.performed.append(primitive)
         if self.fault is not None:
             self.fault(primitive, "after")
 

@@ -118,7 +118,7 @@ class PyenvVenv(Step):
             yield MakeDirectory(dirname(self._environment), account.uid, account.gid)
             yield made
         else:
-            kept = Venv(id=self.id, path=self._environment, python=python, version=self.version, least=self.least,
+            kept = Venv(path=self._environment, python=python, version=self.version, least=self.least,
                         requirements=self.requirements, account=self.account, sources=self.sources)  # fmt: skip
             yield from kept.primitives(view)
         yield MakeLink(join(self.root, "versions", self.name), self._environment, account.uid, account.gid)

@@ -27,7 +27,9 @@ version = "{version}"
 mirror = "{mirror}"
 venvs = [ {venvs} ]
 """
-VENVS = '{ service = "manager" }, { service = "agent" }'
+# Three, so that two are made at the same time: the first is made alone.
+SERVICES = ("manager", "agent", "webserver")
+VENVS = ", ".join(f'{{ service = "{service}" }}' for service in SERVICES)
 
 
 def newest() -> MirroredBuild:

@@ -8,7 +8,19 @@ import pytest
 
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
-from tests.node.pythons import CATALOGUE, HEADLESS, MIRROR, TABLE, TOUCHED, VENVS, as_bai, newest, older, prepare
+from tests.node.pythons import (
+    CATALOGUE,
+    HEADLESS,
+    MIRROR,
+    SERVICES,
+    TABLE,
+    TOUCHED,
+    VENVS,
+    as_bai,
+    newest,
+    older,
+    prepare,
+)
 from tests.node.snapshot import assert_same, difference
 
 pytestmark = pytest.mark.skipif(pbs_mirror.obstacle() is not None, reason=str(pbs_mirror.obstacle()))
@@ -47,7 +59,7 @@ def test_interpreter_and_environments_then_nothing_then_undone(node_factory, sui
         "cc",
         f"/home/bai/.static-python/versions/{build.version}/lib",
     ]
-    for service in ("manager", "agent"):
+    for service in SERVICES:
         assert f"/home/bai/{service}/.venv" in as_bai(node, f"/home/bai/{service}/.venv/bin/pip", "--version")
     assert node.run(["find", "/home/bai", "-not", "-user", "bai"]).out == ""
     assert node.run(["find", "/home/bai", "-name", "*bai-wizard*"]).out == ""
@@ -68,7 +80,10 @@ def test_a_c_extension_is_built_from_source(node: ContainerNode) -> None:
         node.write(f"/home/bai/small/{name}", text, owner="bai:bai")
     node.run(["chown", "bai:bai", "/home/bai/small"], check=True)
     pip = "/home/bai/manager/.venv/bin/pip"
-    as_bai(node, pip, "install", "--no-build-isolation", "/home/bai/small")
+    # What an index serves for a package without wheels: a source archive, built here without the network.
+    build = f"cd /home/bai/small && {pip.removesuffix('pip')}python setup.py -q sdist"
+    as_bai(node, "sh", "-c", build)
+    as_bai(node, pip, "install", "--no-build-isolation", "/home/bai/small/dist/small-1.tar.gz")
     assert as_bai(node, "/home/bai/manager/.venv/bin/python", "-c", "import small; print(small.answer())") == "42"
     undone = node.wizard("undo")
     assert undone.rc == 4, "the environment holds what we did not make"

@@ -47,6 +47,11 @@ def test_silent_on_a_healthy_node_and_loud_on_a_broken_one(node: ContainerNode) 
     # Parts that are missing.
     node.run(["sh", "-c", f"mv {place}/lib/python{minor}/lib-dynload/_ssl*.so /root/"], check=True)
     assert look(node)["pyenv-missing-libs"] == "problem"
+    # The page takes no interpreter that does not work, though its files say that it is the right one.
+    refused = node.wizard(*HEADLESS)
+    assert refused.rc == 3, refused.out + refused.err
+    assert "it lacks ssl" in refused.err
+    assert f"{place} is Python {version}" in refused.err
     # Builds for something else.
     node.run(["mv", f"{place}/bin/python{minor}", "/root/kept"], check=True)
     node.write(f"{place}/bin/python{minor}", elf(183), 0o755, "bai:bai")

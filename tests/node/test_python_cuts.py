@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
-from tests.node.pythons import CATALOGUE, HEADLESS, MIRROR, TOUCHED, as_bai, newest, prepare
+from tests.node.pythons import CATALOGUE, HEADLESS, MIRROR, SERVICES, TOUCHED, as_bai, newest, prepare
 from tests.node.snapshot import assert_same
 from tests.sampling import sampled
 
@@ -54,7 +55,7 @@ def set_mirror(node: ContainerNode, url: str) -> None:
 def works(node: ContainerNode) -> None:
     python = f"/home/bai/.static-python/versions/{newest().version}/bin/python3"
     assert as_bai(node, python, "-c", "import ssl, sqlite3, pip; print(1)") == "1"
-    for service in ("manager", "agent"):
+    for service in SERVICES:
         as_bai(node, f"/home/bai/{service}/.venv/bin/pip", "--version")
     assert node.run(["find", "/home/bai", "-name", "*bai-wizard*"]).out == ""
 
@@ -100,6 +101,26 @@ def test_a_line_that_is_cut_every_five_megabytes(node: ContainerNode) -> None:
     assert done.rc == 0, done.out + done.err
     assert "going on at byte" in done.out + done.err
     works(node)
+
+
+def test_killed_during_the_download_and_resumed_where_it_stopped(node: ContainerNode) -> None:
+    """Each answer of the server is cut and asked again after a pause, so the kill comes in the middle for sure."""
+    prepare(node, newest())
+    set_mirror(node, serve(node, archive(node), "dict(cut=2_000_000)"))
+    node.write("/root/killer.py", KILLER)
+    node.run(["python3", "/root/killer.py", "1", "1500"], detach=True)
+    cut = node.wizard(*HEADLESS)
+    assert cut.rc != 0, cut.out + cut.err
+    kept = node.run(["find", "/var/cache/bai-wizard/python", "-name", "*.part", "-size", "+1M"]).out.split()
+    assert len(kept) == 1
+    assert not node.exists(kept[0].removesuffix(".part"))
+    assert not node.exists("/home/bai/.static-python")
+    resumed = node.wizard("resume")
+    assert resumed.rc == 0, resumed.out + resumed.err
+    began = re.findall(r"going on at byte (\d+)", resumed.out + resumed.err)
+    assert int(began[0]) > 2_000_000, "the first answer after the kill continued what was there"
+    works(node)
+    assert node.run(["find", "/var/cache/bai-wizard/python", "-name", "*.part*"]).out == ""
 
 
 @pytest.mark.parametrize(

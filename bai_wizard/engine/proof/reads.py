@@ -82,6 +82,9 @@ class NotingMachine(Machine):
     def engine(self, path: str, *, deadline: float = 3.0) -> Any:
         return self._note("engine", path, deadline=deadline)
 
+    def remote_size(self, url: str, proxy: str = "", *, deadline: float = 3.0) -> int:
+        return int(self._note("remote_size", url, proxy, deadline=deadline))
+
     def hardware(self) -> Hardware:
         found: Hardware = self._note("hardware")
         return found

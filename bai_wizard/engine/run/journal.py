@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from bai_wizard.core.errors import StepFailed
@@ -38,23 +39,23 @@ class Entry:
 
 
 class Journal:
-    """Appends to `journal.jsonl` and reads it back. Contents and hashes lie in the backups."""
+    """Appends to `journal.jsonl` and reads it back. Contents and hashes lie in the backups. Threads may share it."""
 
     def __init__(self, path: Path, backups: Backups) -> None:
         self._path = path
         self._reserve = path.with_name(RESERVE)
         self._codec = backups.codec
         self._descriptor: int | None = None
+        self._lock = Lock()
         self._next = 1 + max((record["n"] for record in read_lines(path) if "n" in record), default=0)
 
     def intent(self, step: str, primitive: BasePrimitive, before: States, inverse: BasePrimitive | None) -> int:
         """Writes what is about to be done, with its way back; returns its number once that is on disk."""
-        number = self._next
 
         def write() -> None:
             self._append(
                 {
-                    "n": number,
+                    "n": self._next,
                     "what": "intent",
                     "step": step,
                     "primitive": self._codec.encode(primitive),
@@ -64,10 +65,13 @@ class Journal:
                 }
             )
 
-        with recording(self._path, StepFailed, "nothing was changed for this; make room and run `resume`"):
+        with (
+            self._lock,
+            recording(self._path, StepFailed, "nothing was changed for this; make room and run `resume`"),
+        ):
             with_reserve(self._reserve, write)
-        self._next += 1
-        return number
+            self._next += 1
+            return self._next - 1
 
     def settle(self, number: int, fate: Fate, after: States | None = None) -> None:
         """Writes how an intent ended."""
@@ -76,8 +80,9 @@ class Journal:
             told = {} if after is None else {"after": self._states(after)}
             self._append({"n": number, "what": fate, **told})
 
-        with recording(
-            self._path, StepFailed, "how the last change ended is not written down; `resume` finds it out"
+        with (
+            self._lock,
+            recording(self._path, StepFailed, "how the last change ended is not written down; `resume` finds it out"),
         ):
             with_reserve(self._reserve, write)
 

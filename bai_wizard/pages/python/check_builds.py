@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.examination import argv_of, lacking
 from bai_wizard.core.finding import Check, Evidence, Finding
 from bai_wizard.core.machine import Completed, Machine
-from bai_wizard.pages.python.look import Found, as_operator, finding, found_interpreters
+from bai_wizard.pages.python.look import Found, finding, found_interpreters
+from bai_wizard.pages.python.operator import as_operator
 from bai_wizard.pages.python.plan import build_packages
 from bai_wizard.pages.python.probe import architecture, home_of
 
-MODULES = ("ssl", "sqlite3", "lzma", "bz2", "zlib", "ctypes", "readline", "pip")
-SCRIPT = f"""
-import importlib, json, platform
-lacking = []
-for name in {MODULES!r}:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        lacking.append(name)
-print(json.dumps(lacking))
-"""
 # The first two words of an ELF file on a little-endian machine, and its e_machine (elf.h).
 ELF_MAGIC = ["17791", "17996"]
 ELF_MACHINES = {"62": "x86_64", "183": "aarch64"}
@@ -120,24 +110,37 @@ def _lacking(machine: Machine, context: Context) -> Finding:
     there = [found for found in found_interpreters(machine, context) if found.version]
     if not there:
         return finding(id, "not-applicable", title, cause="no interpreters in the account's home")
-    evidence = []
-    for found in there:
-        done = as_operator(machine, context, (found.program, "-I", "-B", "-c", SCRIPT))
-        lacking = json.loads(done.out) if done.code == 0 else []
-        if lacking:
-            evidence.append(Evidence("modules", found.program, f"lacks {', '.join(lacking)}", "all of them"))
-    if not evidence:
+    hit = {
+        found: names
+        for found in there
+        if (names := [name for name, _ in lacking(as_operator(machine, context, argv_of(found.program)))])
+    }
+    if not hit:
         return finding(id, "ok", title)
+    evidence = tuple(
+        Evidence("modules", found.program, f"lacks {', '.join(names)}", "all of them") for found, names in hit.items()
+    )
+    risk = "The environments made from it have to be made again."
+    if all(found.road == "standalone" for found in hit):
+        return finding(
+            id,
+            "problem",
+            "A standalone Python lacks some of its parts",
+            evidence=evidence,
+            cause="Files of it were removed or replaced after it was unpacked, or it was not unpacked whole.",
+            guidance=REMOVE_AND_PLAN,
+            risk=risk,
+        )
     packages = " ".join(build_packages(""))
     return finding(
         id,
         "problem",
         "pyenv built a Python without some parts",
-        evidence=tuple(evidence),
+        evidence=evidence,
         cause="Header packages were missing during the build; but for ssl, pyenv only warns and ends well.",
         guidance=f"Install what a build needs ({packages}), build again with «pyenv install -f VERSION», and make "
         "the environments of that version anew. Or take the standalone build.",
-        risk="The environments made from it have to be made again.",
+        risk=risk,
     )
 
 

@@ -8,7 +8,8 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.core.finding import Check, Evidence, Finding
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.python.look import as_operator, finding, found_interpreters
+from bai_wizard.pages.python.look import finding, found_interpreters
+from bai_wizard.pages.python.operator import as_operator
 from bai_wizard.pages.python.probe import environments, home_of
 
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"

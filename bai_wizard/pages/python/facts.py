@@ -24,6 +24,8 @@ class PipSettings:
 class PythonFacts:
     """`standalone`, `pyenv` and `uv` are the exact versions in the account's directories, `system` that of /usr/bin.
 
+    `fault` is what is wrong with the one of them that would be taken, found out by starting it; empty: nothing.
+    `size` is how many bytes the archive of the build that would be fetched has.
     `arch` is uname's name, `level` the x86-64 level (v2, v3, v4; empty: baseline or another architecture).
     """
 
@@ -36,6 +38,8 @@ class PythonFacts:
     standalone: Fact[tuple[str, ...]] = field(default_factory=Absent)
     pyenv: Fact[tuple[str, ...]] = field(default_factory=Absent)
     uv: Fact[tuple[str, ...]] = field(default_factory=Absent)
+    fault: Fact[str] = field(default_factory=Absent)
+    size: Fact[int] = field(default_factory=Absent)
     venvs: tuple[tuple[str, Fact[Venv]], ...] = ()
     pip: PipSettings = PipSettings()
 

@@ -1,20 +1,16 @@
-"""What the checks look at: the account's interpreters, started with the account's rights and never with root's."""
+"""What the checks look at: the account's interpreters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Known
 from bai_wizard.core.finding import Evidence, Finding, Result
-from bai_wizard.core.machine import Completed, Machine
+from bai_wizard.core.machine import Machine
 from bai_wizard.pages.python.probe import environments, home_of
 from bai_wizard.pages.python.releases import number_of
 
-# Seconds that one interpreter may take to start and import what it is asked for.
-START = 10.0
 # Prefixes of interpreters that belong to the distribution, or to whoever looks after the node.
 SYSTEM = ("", "/usr", "/usr/local")
 
@@ -56,18 +52,6 @@ def _beneath_environments(machine: Machine, home: str) -> tuple[str, ...]:
     homes = [fact.value.home for _, fact in environments(machine, home) if isinstance(fact, Known)]
     paths = [path.removesuffix("/bin") for path in homes if path.startswith("/") and path.endswith("/bin")]
     return tuple(dict.fromkeys(path for path in paths if path not in SYSTEM))
-
-
-def as_operator(machine: Machine, context: Context, argv: Sequence[str], deadline: float = START) -> Completed:
-    """Runs a program of the account's home with the account's rights. Raises CannotTell where that cannot be."""
-    if not machine.is_root:
-        raise CannotTell(f"needs root, to act as {context.account}")
-    account = machine.account(context.account)
-    if account is None:
-        raise CannotTell(f"there is no account {context.account} on this node")
-    ids = ("--reuid", str(account.uid), "--regid", str(account.gid), "--init-groups", "--inh-caps=-all")
-    own = ("env", "-i", f"HOME={account.home}", "LC_ALL=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin")
-    return machine.look(("setpriv", *ids, *own, *argv), deadline=deadline)
 
 
 def finding(

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context, Role
 from bai_wizard.core.errors import WizardError
+from bai_wizard.core.facts import Known
 from bai_wizard.core.step import Step
 from bai_wizard.data import read_toml
 from bai_wizard.pages.python.facts import MIRROR, PythonFacts
 from bai_wizard.pages.python.releases import dotted
 from bai_wizard.pages.python.sources import environment, package_sources, proxy_for, with_login
-from bai_wizard.pages.python.wanted import Chosen, choose_python
+from bai_wizard.pages.python.wanted import Chosen, choose_python, level_of, place_of, pyenv_root
 from bai_wizard.steps.apt import PackageLists, Packages
 from bai_wizard.steps.download import Download
 from bai_wizard.steps.pyenv import PyenvPython, PyenvRepository, PyenvShell, PyenvVenv
 from bai_wizard.steps.python_build import PythonBuild
 from bai_wizard.steps.refusal import Refusal
-from bai_wizard.steps.venv import Venv
+from bai_wizard.steps.venv import Venv, Venvs
 
 if TYPE_CHECKING:
     from bai_wizard.pages.python.settings import PythonSettings
@@ -34,14 +35,27 @@ SERVICES: dict[Role, tuple[str, ...]] = {
 
 def steps(settings: PythonSettings, facts: PythonFacts, context: Context) -> tuple[Step, ...]:
     """The steps in order. What cannot be had stands in the plan with the reason."""
-    login = with_login(settings)
+    login = with_login(settings, package_sources(settings, facts, context))
     if login:
-        reason = f"{login} carries a password, which would be seen in plans and process lists: put it into ~/.netrc"
+        reason = (
+            f"{login} carries a password, which would be seen in plans and process lists: put it into ~/.netrc of "
+            f"{context.account}, and the address without it into [python]"
+        )
         return (Refusal(id="python.sources", title="addresses without passwords", reason=reason),)
     try:
         chosen = choose_python(settings, facts, context)
     except WizardError as error:
         return (Refusal(id="python.version", title="a Python for this release of Backend.AI", reason=str(error)),)
+    if chosen.is_here and isinstance(facts.fault, Known) and facts.fault.value:
+        place = place_of(settings, facts, chosen.version)
+        reason = f"{place} is Python {chosen.version}, but {facts.fault.value}: move it away, then plan again"
+        return (Refusal(id="python.interpreter", title=f"Python {chosen.version} that works", reason=reason),)
+    if not chosen.is_here and level_of(settings, facts.arch) > facts.level:
+        has = f"x86-64-{facts.level}" if facts.level else "baseline x86-64"
+        reason = (
+            f"a build for x86-64-{settings.level} ends with an illegal instruction on this processor, which is {has}"
+        )
+        return (Refusal(id="python.interpreter", title=f"Python {chosen.version} that works", reason=reason),)
     if settings.method == "pyenv":
         return _pyenv(settings, facts, context, chosen)
     return (*_standalone(settings, facts, context, chosen), *_venvs(settings, facts, context, chosen))
@@ -59,7 +73,7 @@ def _standalone(settings: PythonSettings, facts: PythonFacts, context: Context, 
     if build is None:
         # Here already, and older than the catalogue: there is nothing to fetch or to compare it with.
         return ()
-    path = f"{facts.versions}/{chosen.version}"
+    path = place_of(settings, facts, chosen.version)
     url = build.address(settings.mirror)
     return (
         Download(
@@ -86,11 +100,10 @@ def _standalone(settings: PythonSettings, facts: PythonFacts, context: Context, 
 
 def _venvs(settings: PythonSettings, facts: PythonFacts, context: Context, chosen: Chosen) -> tuple[Step, ...]:
     sources = package_sources(settings, facts, context)
-    return tuple(
+    venvs = tuple(
         Venv(
-            id=f"python.venv-{service}",
             path=f"{facts.home}/{service}/.venv",
-            python=f"{facts.versions}/{chosen.version}",
+            python=place_of(settings, facts, chosen.version),
             version=chosen.version,
             least=dotted(chosen.wanted.least),
             requirements=(*BASICS, *packages),
@@ -99,10 +112,11 @@ def _venvs(settings: PythonSettings, facts: PythonFacts, context: Context, chose
         )
         for service, packages in services(settings, context)
     )
+    return (Venvs(id="python.venvs", venvs=venvs),) if venvs else ()
 
 
 def _pyenv(settings: PythonSettings, facts: PythonFacts, context: Context, chosen: Chosen) -> tuple[Step, ...]:
-    root = settings.base_dir or f"{facts.home}/.pyenv"
+    root = pyenv_root(settings, facts)
     account, proxies = context.account, environment(context)
     packages = build_packages(facts.codename)
     url = settings.pyenv_url or str(_data()["url"])

@@ -1,9 +1,11 @@
-"""Asks the node which interpreters and environments it has. Reads files only, but for the system's own Python."""
+"""Asks the node which interpreters and environments it has. Reads files, and starts two programs:
+the system's own Python, and the interpreter that would be taken."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bai_wizard.core.context import Context
@@ -11,6 +13,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.state import Venv
+from bai_wizard.pages.python.chosen import fault_of_chosen, size_of_chosen
 from bai_wizard.pages.python.cpu import flags_of, x86_level
 from bai_wizard.pages.python.facts import PipSettings, PythonFacts
 from bai_wizard.pages.python.releases import number_of
@@ -31,7 +34,7 @@ def probe(machine: Machine, settings: PythonSettings, context: Context) -> Pytho
     base = (settings.base_dir if settings.method == "standalone" else "") or f"{home}/.static-python"
     pyenv = (settings.base_dir if settings.method == "pyenv" else "") or f"{home}/.pyenv"
     cpuinfo = _or(lambda: machine.kernel_text("/proc/cpuinfo"), None) or ""
-    return PythonFacts(
+    facts = PythonFacts(
         arch=architecture(machine),
         level=x86_level(flags_of(cpuinfo)),
         codename=_codename(machine),
@@ -43,6 +46,11 @@ def probe(machine: Machine, settings: PythonSettings, context: Context) -> Pytho
         uv=_fact(lambda: interpreters(machine, UV_DIRECTORY % home)),
         venvs=environments(machine, home),
         pip=pip_settings(machine, home),
+    )
+    return replace(
+        facts,
+        fault=fault_of_chosen(machine, settings, facts, context),
+        size=size_of_chosen(machine, settings, facts, context),
     )
 
 

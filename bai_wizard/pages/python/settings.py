@@ -70,6 +70,17 @@ class PythonSettings(SettingsTable):
         help="Which form of the build is taken.",
         choices={"install_only": "as the manual has it", "install_only_stripped": "without debug symbols, smaller"},
     )
+    level: Literal["baseline", "v2", "v3", "v4"] = field(
+        "baseline",
+        label="x86-64 level",
+        help="Which processors the build is made for; one that is too new for this node's processor is refused.",
+        choices={
+            "baseline": "every x86-64 processor, as the manual has it",
+            "v2": "since about 2009 (SSE4.2)",
+            "v3": "since about 2013 (AVX2)",
+            "v4": "servers with AVX-512",
+        },
+    )
     base_dir: PathOrEmpty = field(
         "", label="Directory", help="Where interpreters are kept. Empty: .static-python in the account's home."
     )
@@ -100,5 +111,7 @@ class PythonSettings(SettingsTable):
             yield Conflict(("pyenv_url",), 'is used with method = "pyenv" only', ("method",))
         if self.mirror and self.method != "standalone":
             yield Conflict(("mirror",), 'is used with method = "standalone" only', ("method",))
+        if self.level != "baseline" and self.method != "standalone":
+            yield Conflict(("level",), 'is used with method = "standalone" only', ("method",))
         for place in duplicates(tuple(venv.service for venv in self.venvs or ())):
             yield Conflict(("venvs", place, "service"), "is listed twice")

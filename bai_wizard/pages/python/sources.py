@@ -58,9 +58,14 @@ def _is_in(host: str, network: str) -> bool:
         return False
 
 
-def with_login(settings: PythonSettings) -> str:
-    """The first address that carries a password; empty where none does. It would stand in plans and process lists."""
-    for url in (settings.mirror, settings.index_url, *settings.extra_index_urls, *settings.find_links):
+def with_login(settings: PythonSettings, sources: PackageSources) -> str:
+    """The first address that carries a password; empty where none does. It would stand in plans and process lists.
+
+    pip's own configuration counts as well: what it names is handed on to uv.
+    """
+    said = (settings.mirror, settings.pyenv_url, settings.index_url, *settings.extra_index_urls, *settings.find_links)
+    for url in (*said, sources.index_url, *sources.extra_index_urls, *sources.find_links):
         if urlsplit(url).password:
-            return f"{urlsplit(url).scheme}://…@{urlsplit(url).hostname}"
+            where = "" if url in said else " in pip's configuration"
+            return f"{urlsplit(url).scheme}://…@{urlsplit(url).hostname}{where}"
     return ""

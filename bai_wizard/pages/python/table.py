@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import WizardError
+from bai_wizard.core.examination import PARTS
 from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.page import Sheet
 from bai_wizard.pages.python.catalogue import Build, NoBuild, choose
 from bai_wizard.pages.python.facts import PythonFacts
 from bai_wizard.pages.python.releases import dotted
 from bai_wizard.pages.python.versions import Row, manual_rows, rows, which_python
-from bai_wizard.pages.python.wanted import choose_python
+from bai_wizard.pages.python.wanted import choose_python, level_of
 
 if TYPE_CHECKING:
     from bai_wizard.pages.python.settings import PythonSettings
@@ -53,8 +54,11 @@ def _details(settings: PythonSettings, facts: PythonFacts, context: Context) -> 
     except WizardError as error:
         return (("Build", str(error)),)
     if chosen.is_here:
-        return (("Version", f"{chosen.version}, here already"),)
-    lines = build_lines(chosen.build) if chosen.build is not None else ()
+        here = ("Version", f"{chosen.version}, here already")
+        if not isinstance(facts.fault, Known):
+            return (here,)
+        return (here, ("Examined", facts.fault.value or f"it runs; {', '.join(PARTS)} and pip are there"))
+    lines = build_lines(chosen.build, facts.size) if chosen.build is not None else ()
     return (*lines, ("Note", chosen.wanted.note)) if chosen.wanted.note else lines
 
 
@@ -64,14 +68,19 @@ def table(settings: PythonSettings, facts: PythonFacts, context: Context) -> tup
     return tuple(_row(row, row in chosen, settings, facts) for row in reversed(rows()))
 
 
-def build_lines(build: Build) -> tuple[tuple[str, str], ...]:
+def build_lines(build: Build, size: Fact[int]) -> tuple[tuple[str, str], ...]:
     """What is told about a build before it is taken."""
+    if isinstance(size, Known):
+        bytes_told = f"{size.value / 1e6:.0f} MB"
+    else:
+        reason = f"not known ({size.reason}); " if isinstance(size, Unknown) else ""
+        bytes_told = f"{reason}told by the server when the download begins"
     return (
         ("Version", build.version),
         ("Built on", build.released),
         ("Architecture", f"{build.arch}{f' ({build.level})' if build.level else ''}"),
         ("Flavour", build.flavour),
-        ("Size", "told by the server when the download begins"),
+        ("Size", bytes_told),
         ("sha256", build.sha256),
         ("File", build.file),
     )
@@ -88,7 +97,8 @@ def _row(row: Row, is_chosen: bool, settings: PythonSettings, facts: PythonFacts
     printed = next((manual.python for manual in manual_rows() if row in manual.rows), "not in the manual")
     needed = f"{row.python}, at least {dotted(row.least)}" + ("" if row.certain else " (assumed)")
     try:
-        build = choose(row.python, facts.arch, least=row.least, flavour=settings.flavour)
+        level = level_of(settings, facts.arch)
+        build = choose(row.python, facts.arch, least=row.least, flavour=settings.flavour, level=level)
         told = f"{build.version} ({build.released})"
     except NoBuild:
         told = "none"

@@ -81,13 +81,31 @@ def choose_python(settings: PythonSettings, facts: PythonFacts, context: Context
         fitting = [version for version in there.value if wanted.accepts(version)]
         if fitting:
             newest = max(fitting, key=number_of)
-            return Chosen(wanted, newest, _build(newest, facts.arch, settings.flavour), is_here=True)
-    build = choose(wanted.python, facts.arch, least=wanted.least, flavour=settings.flavour)
+            return Chosen(wanted, newest, _build(newest, facts, settings), is_here=True)
+    build = choose(
+        wanted.python, facts.arch, least=wanted.least, flavour=settings.flavour, level=level_of(settings, facts.arch)
+    )
     return Chosen(wanted, build.version, build)
 
 
-def _build(version: str, arch: str, flavour: str) -> Build | None:
+def pyenv_root(settings: PythonSettings, facts: PythonFacts) -> str:
+    """The directory of pyenv."""
+    return settings.base_dir or f"{facts.home}/.pyenv"
+
+
+def place_of(settings: PythonSettings, facts: PythonFacts, version: str) -> str:
+    """Where an exact version is kept on the road that the answers take."""
+    above = facts.versions if settings.method == "standalone" else f"{pyenv_root(settings, facts)}/versions"
+    return f"{above}/{version}"
+
+
+def level_of(settings: PythonSettings, arch: str) -> str:
+    """The x86-64 level of the build to take, as the catalogue has it; other architectures have none."""
+    return "" if settings.level == "baseline" or arch != "x86_64" else settings.level
+
+
+def _build(version: str, facts: PythonFacts, settings: PythonSettings) -> Build | None:
     try:
-        return choose(version, arch, flavour=flavour)
+        return choose(version, facts.arch, flavour=settings.flavour, level=level_of(settings, facts.arch))
     except NoBuild:
         return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
+from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import Entry, Key
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.aliases.checks import CHECKS
@@ -24,6 +27,9 @@ class Acting:
     def __init__(self, machine: SimulatedMachine) -> None:
         self.view = machine
         self.do = machine.perform
+
+    def do_together(self, primitives: Sequence[Primitive]) -> None:
+        raise AssertionError("no remedy of this page has several things to do at once")
 
 
 def look(machine: SimulatedMachine, id: str) -> Finding:

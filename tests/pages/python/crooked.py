@@ -49,6 +49,15 @@ def serving(manners: Manners) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_HEAD(self) -> None:
+            manners.paths.append(self.path)
+            if manners.status != 200:
+                self.send_error(manners.status)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(manners.body)))
+            self.end_headers()
+
         def do_GET(self) -> None:
             manners.requests.append(self.headers.get("Range", ""))
             manners.paths.append(self.path)

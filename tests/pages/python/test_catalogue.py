@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bai_wizard.machine.local import LocalMachine
 from bai_wizard.pages.python.catalogue import Build, NoBuild, builds, choose, parse
 from bai_wizard.pages.python.cpu import LEVELS, flags_of, x86_level
 from bai_wizard.pages.python.releases import number_of
@@ -87,6 +88,13 @@ def test_levels_need_the_levels_below() -> None:
     assert x86_level(v2 | v4) == "v2", "AVX-512 without AVX2 is no level"
     assert flags_of("processor\t: 0\nflags\t\t: fpu sse2\n\nprocessor\t: 1\nflags\t\t: other\n") == ("fpu", "sse2")
     assert flags_of("processor\t: 0\nFeatures\t: fp asimd\n") == ()
+
+
+def test_the_kernels_flags_give_the_level_that_py_cpuinfo_gives() -> None:
+    """The file is read in no time; py-cpuinfo takes seconds and is the judge of the names in it."""
+    machine = LocalMachine()
+    quick = x86_level(flags_of(machine.kernel_text("/proc/cpuinfo") or ""))
+    assert quick == x86_level(machine.hardware().flags)
 
 
 def test_build_names() -> None:

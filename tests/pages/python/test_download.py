@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.errors import CannotTell, StepFailed
 from bai_wizard.machine import download
-from bai_wizard.machine.download import Source, fetch
+from bai_wizard.machine.download import Source, fetch, size_of
 from bai_wizard.machine.part import drop
 from tests.pages.python.crooked import Manners, serving
 
@@ -189,6 +189,23 @@ def test_from_a_directory_of_the_node(tmp_path: Path) -> None:
     assert (tmp_path / "a.tar.gz").read_bytes() == BODY
     with pytest.raises(StepFailed, match="the mirror does not hold this file"):
         fetch(Source(f"file://{tmp_path}/none.tar.gz", manners.sha256), str(tmp_path / "b.tar.gz"))
+
+
+def test_the_size_is_asked_without_fetching(tmp_path: Path) -> None:
+    manners = Manners(BODY)
+    with serving(manners) as url:
+        assert size_of(f"{url}/a.tar.gz") == len(BODY)
+        assert size_of("http://mirror.invalid/a.tar.gz", url) == len(BODY)
+        assert manners.requests == []
+        manners.status = 404
+        with pytest.raises(CannotTell, match="the mirror lacks this build"):
+            size_of(f"{url}/a.tar.gz")
+    with pytest.raises(CannotTell, match="no connection"):
+        size_of("http://127.0.0.1:9/a.tar.gz")
+    (tmp_path / "m+1.tar.gz").write_bytes(BODY)
+    assert size_of(f"file://{tmp_path}/m%2B1.tar.gz") == len(BODY)
+    with pytest.raises(CannotTell, match="the mirror does not hold this file"):
+        size_of(f"file://{tmp_path}/none.tar.gz")
 
 
 @pytest.fixture

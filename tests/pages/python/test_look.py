@@ -1,11 +1,19 @@
-"""Which interpreters the checks look at."""
+"""Which interpreters the checks look at, and what the probe finds of the one that would be taken."""
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from bai_wizard.core.context import Context
+from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Account, Entry, Interpreter, Key, State, Venv
-from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.python.look import found_interpreters
+from bai_wizard.pages.python.probe import probe
+from bai_wizard.pages.python.settings import PythonSettings
 
 USUAL = "/home/bai/.static-python/versions/3.12.11"
 ELSEWHERE = "/data/python/versions/3.13.7"
@@ -26,3 +34,53 @@ def test_interpreters_elsewhere_are_known_by_the_environments_that_rest_on_them(
         states[Key("file", path)] = Entry("directory", 1100, 1100, 0o755)
     found = found_interpreters(SimulatedMachine(states), Context())
     assert [(one.version, one.path) for one in found] == [("3.12.11", USUAL), ("3.13.7", ELSEWHERE)]
+
+
+NEWER = "it needs a newer processor than this one (illegal instruction)"
+WHOLE = Completed(0, json.dumps({"version": "3.13.9", "lacking": []}), "")
+
+
+@pytest.mark.parametrize(
+    ("release", "said", "is_root", "fault"),
+    [
+        ("26.4", WHOLE, True, Known("")),
+        ("26.4", Completed(127, "", "env: gone"), True, Known("it does not run: env: gone")),
+        ("26.4", Completed(-4, "", ""), True, Known(NEWER)),
+        ("26.4", WHOLE, False, Unknown("needs root, to act as bai")),
+        # Another one is needed, so this one is nobody's business.
+        ("24.09", WHOLE, True, Absent()),
+    ],
+)  # fmt: skip
+def test_the_one_that_would_be_taken_is_started(
+    release: str, said: Completed, is_root: bool, fault: Fact[str]
+) -> None:
+    place = "/home/bai/.static-python/versions/3.13.9"
+    states: dict[Key, State] = {
+        Key("user", "bai"): Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash"),
+        Key("interpreter", place): Interpreter("3.13.9"),
+        Key("file", place): Entry("directory", 1100, 1100, 0o755),
+    }
+    node = SimulatedMachine(states, Surroundings(is_root=is_root, looks={("setpriv",): said}))
+    facts = probe(node, PythonSettings(), Context(backend_ai=release))
+    assert facts.standalone == Known(("3.13.9",))
+    assert facts.fault == fault
+
+
+def test_the_size_of_what_would_be_fetched_is_asked_of_its_mirror() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Asked(SimulatedMachine):
+        def remote_size(self, url: str, proxy: str = "", *, deadline: float = 3.0) -> int:
+            asked.append((url, proxy))
+            return 5
+
+    states: dict[Key, State] = {Key("user", "bai"): Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")}
+    context = Context(backend_ai="24.09", proxy_http="http://p:1")
+    around = Surroundings(kernel={"/proc/sys/kernel/arch": "x86_64"})
+    settings = PythonSettings(mirror="http://mirror.corp/pbs")
+    assert probe(Asked(states, around), settings, context).size == Known(5)
+    ((url, proxy),) = asked
+    assert url.startswith("http://mirror.corp/pbs/2")
+    assert proxy == "http://p:1"
+    assert probe(SimulatedMachine(states, around), settings, context).size == Unknown("this node asks nobody")
+    assert probe(Asked(states, around), PythonSettings(method="pyenv"), context).size == Absent()

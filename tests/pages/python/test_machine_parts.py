@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.examination import fault_of
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives.pythons import PackageSources
 from bai_wizard.machine import cache
@@ -18,7 +19,7 @@ from bai_wizard.machine.perform.pythons import environments_of, rename_inside
 from bai_wizard.machine.perform.trees import remove_at, tree_at
 from bai_wizard.machine.perform.uv import cause, source_options
 from bai_wizard.machine.pyenv_log import BuildLog, build_cause
-from bai_wizard.machine.pythons import attempt, fault_of
+from bai_wizard.machine.pythons import attempt
 from bai_wizard.machine.readers.pythons import distribution_at, interpreter_at, venv_at
 from tests.tools.make_python_catalogue import build_of, from_pbs_installer, merged
 
@@ -163,6 +164,8 @@ def test_places_are_renamed_in_texts_only(tmp_path: Path) -> None:
             "it lacks lzma (lzma: no _lzma)",
         ),
         (Completed(0, '{"version": "3.13.7", "lacking": []}', ""), ""),
+        (Completed(0, "", ""), "does not run: exit code 0"),
+        (Completed(0, "hello\n", ""), "does not run: exit code 0"),
     ],
 )
 def test_faults_of_interpreters(completed: Completed, words: str) -> None:
@@ -211,12 +214,16 @@ def test_source_options() -> None:
         ("ModuleNotFoundError: No module named '_ctypes'", "install libffi-dev"),
         ("python-build: definition not found: 3.13.99", "does not know that version"),
         ("c++: fatal error: Killed signal terminated program cc1plus", "not enough memory"),
+        ("cp: error writing 'python': No space left on device", "no space left"),
+        ("./Modules/_ssl.c:1:10: fatal error: openssl/rsa.h: No such file or directory", "install libssl-dev"),
+        ("./Modules/x.c:1:10: fatal error: gdbm.h: No such file or directory", "a header file is missing"),
     ],
 )
 def test_why_a_build_stopped(line: str, words: str) -> None:
     told: list[tuple[Any, ...]] = []
     log = BuildLog(lambda text, **rest: told.append((text, rest.get("done"))))
-    for text in ("Downloading Python-3.13.7.tar.xz...", "checking for gcc... no", line):
+    healthy = ("checking for stdlib extension module _ctypes... yes", "checking for OpenSSL... yes")
+    for text in ("Downloading Python-3.13.7.tar.xz...", "checking for gcc... no", *healthy, line):
         log.line(text, "stderr")
     assert words in build_cause(log, Completed(1, "", line))
     assert [(text, done) for text, done in told if done is not None] == [

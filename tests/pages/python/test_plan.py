@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.facts import Absent, Known, Unknown
 from bai_wizard.core.overlay import Overlay
 from bai_wizard.core.primitives.pythons import PackageSources
 from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
@@ -56,11 +56,15 @@ class Acting:
         if not primitive.holds(Overlay(self.view).states(primitive.keys())):
             self.view.perform(primitive)
 
+    def do_together(self, primitives: Any) -> None:
+        for primitive in primitives:
+            self.do(primitive)
+
 
 def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing() -> None:
     found = planned(venvs=[{"service": "manager"}, {"service": "agent", "packages": ["backend.ai-agent==26.4.10"]}])
     assert [step.id for step in found] == [
-        "python.download", "python.interpreter", "python.venv-manager", "python.venv-agent",
+        "python.download", "python.interpreter", "python.venvs",
     ]  # fmt: skip
     node = SimulatedMachine(NODE)
     before = node.snapshot()
@@ -86,9 +90,9 @@ def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing(
 
 def test_services_come_from_the_roles_unless_listed() -> None:
     context = Context(backend_ai="26.4", roles=("management", "storage", "compute"))
-    ids = [step.id for step in steps(settings(), PythonFacts(), context)]
-    assert ids[2:] == [
-        f"python.venv-{name}" for name in ("manager", "webserver", "app-proxy", "storage-proxy", "agent")
+    made = by_id(steps(settings(), PythonFacts(), context))["python.venvs"]
+    assert [venv.path for venv in made.venvs] == [
+        f"/home/bai/{name}/.venv" for name in ("manager", "webserver", "app-proxy", "storage-proxy", "agent")
     ]
     assert len(planned(venvs=[])) == 2
 
@@ -129,6 +133,55 @@ def test_what_cannot_be_had_stands_in_the_plan_with_its_reason(
     assert "geheim" not in verdict.reason
 
 
+def test_a_password_in_the_configuration_of_pip_is_not_handed_on() -> None:
+    facts = PythonFacts(pip=PipSettings("https://me:geheim@pypi.corp/simple"))
+    (step,) = planned(facts=facts)
+    reason = step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
+    assert "https://…@pypi.corp in pip's configuration carries a password" in reason
+    assert "geheim" not in reason
+    assert len(planned(facts=facts, index_url="https://pypi.corp/simple")) > 1
+
+
+def test_an_interpreter_that_is_here_and_does_not_work_is_told() -> None:
+    fault = "it lacks lzma (lzma: No module named '_lzma')"
+    facts = PythonFacts(standalone=Known(("3.13.9",)), fault=Known(fault))
+    (step,) = planned(facts=facts)
+    verdict = step.inspect(SimulatedMachine(NODE))
+    assert isinstance(verdict, Blocked)
+    assert verdict.reason == f"{VERSIONS}/3.13.9 is Python 3.13.9, but {fault}: move it away, then plan again"
+    (built,) = planned(method="pyenv", facts=PythonFacts(pyenv=Known(("3.13.9",)), fault=Known("it does not run")))
+    assert "/home/bai/.pyenv/versions/3.13.9 is" in built.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
+    for told in (Known(""), Unknown("needs root"), Absent()):
+        assert len(planned(facts=PythonFacts(standalone=Known(("3.13.9",)), fault=told))) > 1
+    shown = PAGE.sheet(settings(), facts, Context(backend_ai="26.4")) if PAGE.sheet else None
+    assert shown is not None
+    assert dict(shown.details)["Examined"] == fault
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "words"),
+    [
+        ("v3", "v3", ""),
+        ("v3", "v4", ""),
+        ("v3", "v2", "x86-64-v3 ends with an illegal instruction on this processor, which is x86-64-v2"),
+        ("v2", "", "which is baseline x86-64"),
+    ],
+)
+def test_a_build_for_newer_processors(asked: str, has: str, words: str) -> None:
+    found = planned(level=asked, release="24.09", facts=PythonFacts(level=has))
+    if words:
+        (step,) = found
+        assert words in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
+        return
+    assert f"-x86_64_{asked}-unknown" in by_id(found)["python.download"].url
+    assert by_id(found)["python.interpreter"].name.endswith(f"-linux-x86_64_{asked}-gnu")
+    # An interpreter that is here stays, whatever it was made for; other processors have no such levels.
+    here = PythonFacts(level="", standalone=Known(("3.12.8",)))
+    assert by_id(planned(level=asked, release="24.09", facts=here))["python.interpreter"].version == "3.12.8"
+    other = by_id(planned(level=asked, release="24.09", facts=PythonFacts(arch="aarch64")))
+    assert "-aarch64-unknown" in other["python.download"].url
+
+
 def test_another_architecture_is_told_to_build() -> None:
     (step,) = planned(facts=PythonFacts(arch="riscv64"))
     assert 'take method = "pyenv"' in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
@@ -160,7 +213,7 @@ def test_what_stands_in_the_way_of_the_interpreter(states: dict[Key, State | Non
 )
 def test_an_environment_of_another_python_is_never_overwritten(venv: Venv, words: str) -> None:
     node = SimulatedMachine({**NODE, Key("venv", "/home/bai/agent/.venv"): venv})
-    verdict = by_id(planned())["python.venv-agent"].inspect(node)
+    verdict = by_id(planned())["python.venvs"].inspect(node)
     assert isinstance(verdict, Blocked)
     assert words in verdict.reason
 
@@ -169,7 +222,7 @@ def test_only_what_is_missing_is_installed() -> None:
     venv = "/home/bai/agent/.venv"
     there = {Key("distribution", f"{venv}:{name}"): Package("80") for name in ("pip", "setuptools", "wheel", "six")}
     node = SimulatedMachine({**NODE, Key("venv", venv): Venv("3.13.9", f"{VERSIONS}/3.13.9/bin"), **there})
-    step = by_id(planned(venvs=[{"service": "agent", "packages": ["six>=81", "idna"]}]))["python.venv-agent"]
+    step = by_id(planned(venvs=[{"service": "agent", "packages": ["six>=81", "idna"]}]))["python.venvs"]
     verdict = step.inspect(node)
     assert isinstance(verdict, Pending)
     told = [change.headline() for change in verdict.changes]
@@ -239,11 +292,16 @@ def test_the_table_marks_the_row_and_tells_what_is_here() -> None:
     assert sheet.rows[sheet.marked][0] == "25.13 ~ 25.17"
     assert sheet.details == (("Version", "3.13.9, here already"),)
     assert all(len(row) == len(sheet.headings) for row in sheet.rows)
-    fresh = PAGE.sheet(settings(), PythonFacts(), Context(backend_ai="27.1")) if PAGE.sheet else None
+    fresh = (
+        PAGE.sheet(settings(), PythonFacts(size=Known(33_600_000)), Context(backend_ai="27.1"))
+        if PAGE.sheet
+        else None
+    )
     assert fresh is not None
     assert fresh.marked == 0
     told = dict(fresh.details)
     assert told["Version"] == NEWEST
+    assert told["Size"] == "34 MB"
     assert len(told["sha256"]) == 64
     assert "newer than the version table" in told["Note"]
     assert {row.manual for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.13.x"}
