@@ -24,6 +24,9 @@ DOCKER_CE: tuple[tuple[str, str, str], ...] = (
     ("docker-buildx-plugin", "docker-buildx", ""),
     ("docker-compose-plugin", "docker-compose", ""),
 )
+# Where the compose plugin notes, while it is installed, what holds a shutdown back.
+INHIBITORS = "/run/inhibitors"
+NOTING = f"#!/bin/sh\nsystemd-inhibit --list --no-legend >{INHIBITORS} 2>&1 || true\n"
 CONFLICTS = {"docker-ce": "docker.io, docker", "docker-ce-cli": "docker-cli", "containerd.io": "containerd"}
 
 
@@ -48,7 +51,10 @@ def docker_ce(node: Node, *versions: str) -> tuple[Package, ...]:
             number = version if name.startswith("docker-ce") else {"containerd.io": "2.1.5"}.get(name, "0.29.1")
             full = f"{'5:' if name.startswith('docker-ce') else ''}{number}-1~debian.13~trixie"
             conflicts = {"Conflicts": CONFLICTS[name]} if name in CONFLICTS else {}
-            found[name, full] = Package(name, full, depends, conflicts, like=debian_package(node, theirs))
+            scripts = {"postinst": NOTING} if name == "docker-compose-plugin" else {}
+            found[name, full] = Package(
+                name, full, depends, conflicts, scripts=scripts, like=debian_package(node, theirs)
+            )
     return tuple(found.values())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.apt_repository import AptRepository, docker_ce, make_key, served
+from tests.node.apt_repository import INHIBITORS, AptRepository, docker_ce, make_key, served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, done, gateway, is_running, planned, put, run_a_container
@@ -49,6 +49,7 @@ def test_the_road_to_a_running_daemon(node: ContainerNode, repository: tuple[Apt
     put(node, docker_table(node, port))
     said = done(apply(node))
     assert "docker.lists" in said
+    assert "bai-wizard" in node.read(INHIBITORS).decode(), "a shutdown waits while packages are installed"
     assert node.run(["stat", "-c", "%U %a", KEYRING], check=True).out.split() == ["root", "644"]
     version = node.run(["dpkg-query", "--show", "--showformat", "${Version}", "docker-ce"], check=True).out
     assert version.startswith("5:28."), "Backend.AI 26.4 does not work with Docker 29, which the repository has too"
