@@ -30,7 +30,7 @@ class PackageLists(Step):
     addresses: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        return "the package lists are as new as the sources"
+        return f"the package lists are as new as the source of {self.packages[0]}"
 
     def scope(self) -> tuple[str, ...]:
         return ("package-lists:",)

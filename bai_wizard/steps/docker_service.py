@@ -33,7 +33,7 @@ class DockerService(Service):
 
     def describe(self) -> str:
         told = f"; please check: {self.warned}" if self.warned else ""
-        return f"{self.unit} runs with its files as they are now{told}"
+        return f"{super().describe()}{told}"
 
     def note(self, view: NodeView) -> Unchanged:
         return Unchanged(f"please check: {self.warned}" if self.warned else "")

@@ -86,6 +86,16 @@ def test_a_whole_run_with_nvidia_ends_well(name: str, tmp_path: Path, no_network
     assert not no_network
 
 
+def test_no_two_steps_of_a_page_are_told_alike(tmp_path: Path) -> None:
+    load_all()
+    machine = demo_machine("bare", delay=0)
+    told = [
+        (planned.step.page, planned.step.describe())
+        for planned in compose.plan(machine, wish(tmp_path, machine)).steps
+    ]
+    assert [text for text in told if told.count(text) > 1] == []
+
+
 def test_troubleshooting_a_demo_asks_no_network(tmp_path: Path, no_network: list[object]) -> None:
     machine = demo_machine("broken", delay=0)
     examine(all_checks(), machine, wish(tmp_path, machine).context)
