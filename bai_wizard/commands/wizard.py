@@ -32,23 +32,29 @@ def run(arguments: argparse.Namespace) -> int:
     from bai_wizard import texts
 
     texts.choose(console.language)
-    desk = _desk(arguments)
-    draft = _draft(arguments, desk.machine.host)
     if console.mode == "lines":
         from bai_wizard.headless.plain import Conversation
 
-        return Conversation(desk, draft, ascii=console.ascii).run()
-    return _on_screen(desk, draft, console, arguments)
+        return Conversation(*_opening(arguments), ascii=console.ascii).run()
+    return _on_screen(console, arguments)
 
 
-def _on_screen(desk: Desk, draft: Draft, console: Console, arguments: argparse.Namespace) -> int:
+def _on_screen(console: Console, arguments: argparse.Namespace) -> int:
     os.environ.update(console.environment)
     from bai_wizard.tui.app import WizardApp
 
-    app = WizardApp(desk, draft, console=console, words=arguments.words)
+    app = WizardApp(lambda: _opening(arguments), console=console, words=arguments.words)
     code = app.run(mouse=not console.serial)
+    if app.failure is not None:
+        raise app.failure
     # A crash leaves no code behind, a signal its own.
     return code if code is not None else app.return_code or ExitCode.BUG
+
+
+def _opening(arguments: argparse.Namespace) -> tuple[Desk, Draft]:
+    """The node, and what the form begins with. Raises WizardError for a demo, or answers, that will not do."""
+    desk = _desk(arguments)
+    return desk, _draft(arguments, desk.machine.host)
 
 
 def _desk(arguments: argparse.Namespace) -> Desk:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 LANGUAGES = ("en", "ko")
 _chosen = "en"
@@ -46,6 +45,7 @@ def catalogue(language: str) -> Mapping[str, str]:
     if language == "en":
         return {}
     import tomllib
+    from importlib.resources import files
 
     text = files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
     return {key: str(value) for key, value in tomllib.loads(text).items()}

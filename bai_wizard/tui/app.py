@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from bai_wizard.core.finding import Finding
 from bai_wizard.pages import ORDER, load
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Came, Outcome, behind
-from bai_wizard.tui.runs import Runs
 from bai_wizard.tui.screens.main import MainScreen
-from bai_wizard.tui.surveyor import Surveyor
 from bai_wizard.tui.terminal import CursorDriver, TerminalMixin
 from bai_wizard.tui.themes import THEMES
 from bai_wizard.tui.typeahead import TypeAheadMixin
-from bai_wizard.tui.watcher import Watcher
 from bai_wizard.wizard.console import Console
-from bai_wizard.wizard.desk import Desk
-from bai_wizard.wizard.draft import Draft
-from bai_wizard.wizard.secrets import Secrets
-from bai_wizard.wizard.survey import Loader, Survey, reason_of
+
+if TYPE_CHECKING:
+    from bai_wizard.core.finding import Finding
+    from bai_wizard.core.page import Page
+    from bai_wizard.tui.runs import Runs
+    from bai_wizard.tui.surveyor import Surveyor
+    from bai_wizard.tui.watcher import Watcher
+    from bai_wizard.wizard.desk import Desk
+    from bai_wizard.wizard.draft import Draft
+    from bai_wizard.wizard.secrets import Secrets
 
 T = TypeVar("T")
+# What the first picture does without. Imported behind it, so that neither it nor a key waits.
+LATE = (
+    "bai_wizard.tui.pages.page",
+    "bai_wizard.tui.runs",
+    "bai_wizard.tui.surveyor",
+    "bai_wizard.tui.watcher",
+    "bai_wizard.tui.whatnode",
+    "bai_wizard.wizard.secrets",
+)
 
 
 class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
-    """The wizard on a full screen."""
+    """The wizard on a full screen.
+
+    Its first picture is the names of the pages. The node and the draft come after it: until `is_open`, keys wait.
+    `failure` is why they did not come; the screen is gone then.
+    """
 
     TITLE = "bai-wizard"
     CSS_PATH = "styles/wizard.tcss"
@@ -46,12 +61,17 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         Binding("ctrl+q,ctrl+c", "leave", "Quit", id="app.quit2", show=False),
     ]
 
+    desk: Desk
+    secrets: Secrets
+    surveyor: Surveyor
+    watcher: Watcher
+    runs: Runs
+
     def __init__(
         self,
-        desk: Desk,
-        draft: Draft,
+        opening: Callable[[], tuple[Desk, Draft]],
         *,
-        loader: Loader = load,
+        loader: Callable[[str], Page] = load,
         console: Console | None = None,
         words: Sequence[str] = (),
     ) -> None:
@@ -60,25 +80,52 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self.console_kind.theme
-        self.desk = desk
-        self.secrets = Secrets()
-        self.secrets.begin()
         self.words = tuple(words)
-        self.surveyor = Surveyor(self, draft, Survey(desk.machine, loader))
-        self.watcher = Watcher(self)
-        self.runs = Runs(self)
+        self.is_open = False
+        self.failure: Exception | None = None
+        self._opening = opening
+        self._loader = loader
+        self.hold_keys()
 
     def get_default_screen(self) -> MainScreen:
         return MainScreen()
 
     def on_mount(self) -> None:
         self.listen_to_signals()
-        # What was imported stays: a collection that walks through all of it holds the screen up for 60 ms.
-        self.call_after_refresh(gc.freeze)
-        # Probes import and read on threads of this process: none of them takes time from the first picture.
-        self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    def open(self) -> None:
+        """Gets the node and the draft, and then the first page, behind the first picture."""
+        behind(self, self._open, self._opened)
+
+    def _open(self) -> tuple[Desk, Draft]:
+        for module in LATE:
+            import_module(module)
+        self._loader(ORDER[0])
+        return self._opening()
+
+    def _opened(self, outcome: Outcome[tuple[Desk, Draft]]) -> None:
+        if outcome.error is not None:
+            self.failure = outcome.error
+            self.exit()
+            return
+        from bai_wizard.tui.runs import Runs
+        from bai_wizard.tui.surveyor import Surveyor
+        from bai_wizard.tui.watcher import Watcher
+        from bai_wizard.wizard.secrets import Secrets
+        from bai_wizard.wizard.survey import Survey
+
+        self.desk, draft = outcome.get()
+        self.secrets = Secrets()
+        self.secrets.begin()
+        self.surveyor = Surveyor(self, draft, Survey(self.desk.machine, self._loader))
+        self.watcher = Watcher(self)
+        self.runs = Runs(self)
+        self.is_open = True
+        self.call_later(self._begin)
+
+    async def _begin(self) -> None:
+        if isinstance(self.screen, MainScreen):
+            await self.screen.show_pages()
         self.surveyor.begin()
         self.runs.begin()
 
@@ -172,6 +219,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         """Asks where to, and writes what `text` gives; an existing file of another content is kept beside."""
         from bai_wizard.tui.screens.ask import LineQuestion
         from bai_wizard.wizard.saving import refuse_path, save_text
+        from bai_wizard.wizard.survey import reason_of
 
         def saved(outcome: Outcome[str]) -> None:
             if outcome.error is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bai_wizard.core.plan import Plan
-from bai_wizard.core.step import Pending
 from bai_wizard.texts import tr
+
+if TYPE_CHECKING:
+    from bai_wizard.core.plan import Plan
 
 Mood = Literal["good", "todo", "bad", "quiet", "busy"]
 
@@ -20,6 +21,8 @@ class Status(NamedTuple):
 
 def status_of_plan(page: str, plan: Plan) -> Status:
     """What the plan says about one page that applies."""
+    from bai_wizard.core.step import Pending
+
     blocked = [item for item in plan.blocked() if item.step.page == page]
     pending = [item for item in plan.pending() if item.step.page == page]
     if blocked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from textual.signal import Signal
@@ -10,7 +11,7 @@ from textual.timer import Timer
 from bai_wizard.compose import Wish
 from bai_wizard.core.plan import Plan, PlannedStep
 from bai_wizard.core.step import Unchanged
-from bai_wizard.pages import ORDER
+from bai_wizard.pages import ORDER, TABLES, settings_of
 from bai_wizard.tui import status
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.wizard.draft import Draft
@@ -26,6 +27,8 @@ DEBOUNCE = 0.25
 LOOK_AFTER = 3.0
 # What moves within so many seconds is drawn at once; a slow line has less patience for small changes.
 PAUSE = 0.03
+# Garbage is looked for in few objects at a time, in all of them hardly ever: a page that was left needs no search.
+COLLECT = (10_000, 5, 200)
 SERIAL_PAUSE = 0.8
 
 
@@ -52,7 +55,20 @@ class Surveyor:
         self._telling: Timer | None = None
 
     def begin(self) -> None:
-        """Looks at every page at once; each answers when it can."""
+        """Imports the pages where no key has to wait for that, then looks at all of them at once."""
+        behind(self.app, self._import_pages, self._look_at_all)
+
+    def _import_pages(self) -> None:
+        for table in TABLES:
+            settings_of(table)
+        for page in ORDER:
+            self.survey.page(page)
+
+    def _look_at_all(self, imported: Outcome[None]) -> None:
+        imported.get()
+        # What was imported stays: a collection that walks through all of it holds the screen up for 60 ms and more.
+        gc.freeze()
+        gc.set_threshold(*COLLECT)
         self._begun = True
         for page in ORDER:
             self._look(page)
@@ -102,7 +118,7 @@ class Surveyor:
     @property
     def is_busy(self) -> bool:
         """True while a look or a plan has not come back."""
-        return bool(self._looking) or self._planning or self._look_timer is not None
+        return not self._begun or bool(self._looking) or self._planning or self._look_timer is not None
 
     def status(self, page: str) -> status.Status:
         """The page's state in words."""

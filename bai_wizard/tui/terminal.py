@@ -15,7 +15,6 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.geometry import Offset
 from textual.widget import Widget
-from textual.widgets import Input, TextArea
 
 from bai_wizard.wizard.console import Console
 from bai_wizard.wizard.glyphs import to_ascii
@@ -65,8 +64,10 @@ class CursorDriver(LinuxDriver):
 
 def _place_of(widget: Widget) -> Offset:
     """Where on the screen a widget's own cursor is."""
-    if isinstance(widget, Input | TextArea):
-        return widget.cursor_screen_offset
+    # Textual's editors know; theirs are not imported for it, the text area alone costs 35 ms.
+    own: Offset | None = getattr(widget, "cursor_screen_offset", None)
+    if own is not None:
+        return own
     inside: Offset = getattr(widget, "cursor_in_widget", Offset(0, 0))
     return widget.content_region.offset + inside
 

@@ -18,6 +18,8 @@ from textual.message import Message
 # Markers get lost when a widget is removed under them; then the next key waits no longer than this, in seconds.
 PATIENCE = 2.0
 ROUNDS = 2
+# What never waits.
+WAY_OUT = ("ctrl+c", "ctrl+q")
 
 
 class Passed(Message):
@@ -35,11 +37,25 @@ class TypeAheadMixin:
     _typed: deque[events.Key]
     _number = 0
     _underway = False
+    holds_keys = False
     _patience: asyncio.TimerHandle | None = None
+
+    def hold_keys(self) -> None:
+        """From the first picture until there is something to act on: keys wait, the mouse is not heard."""
+        self._underway = self.holds_keys = True
+
+    def let_keys_go(self) -> None:
+        """The keys that waited go their way, one after the other."""
+        self.holds_keys = False
+        self._release(self._number)
 
     async def on_event(self, event: events.Event) -> None:
         """Holds keys back while another is under way."""
-        if not isinstance(event, events.Key) or event.is_forwarded:
+        if self.holds_keys and isinstance(event, events.MouseEvent):
+            return
+        if self.holds_keys and isinstance(event, events.Key) and event.key in WAY_OUT:
+            self.exit(0)  # type: ignore[attr-defined]
+        elif not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)  # type: ignore[misc]
         elif self._underway:
             self._queue().append(event)

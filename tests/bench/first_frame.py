@@ -27,7 +27,7 @@ COMMANDS = {
     "bai-wizard --demo bare": [sys.executable, "-m", "bai_wizard", "--demo", "bare"],
 }
 # What stands on the first picture of each.
-SEEN = {"minimal Textual application": "to do", "bai-wizard --demo bare": "bai-wizard"}
+SEEN = {"minimal Textual application": "to do", "bai-wizard --demo bare": "Troubleshoot"}
 
 
 def first_frame(name: str) -> float:

@@ -83,13 +83,14 @@ async def sitting(
     """A sitting over fake pages and a fake node, unless others are given."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         app = WizardApp(
-            desk or fake_desk(Path(place), machine),
-            draft or good_draft(),
+            lambda: (desk or fake_desk(Path(place), machine), draft or good_draft()),
             loader=loader or FakePages().load,
             console=console or Console("screen", theme="wizard-dark"),
         )
         async with app.run_test(size=size) as pilot:
-            yield Sitting(app, pilot)
+            seat = Sitting(app, pilot)
+            await seat.until(lambda: app.is_open and not app.holds_keys)
+            yield seat
             app.watcher.leave()
         run = app.watcher.run
         if desk is None and run is not None:

@@ -64,6 +64,10 @@ class PageView(Vertical):
         self.surveyor.moved.subscribe(self, self._moved)
         self.show()
 
+    def on_unmount(self) -> None:
+        # A signal keeps who left until it is sent again, and with a page all of its fields.
+        self.surveyor.moved.unsubscribe(self)
+
     @on(Form.Ready)
     def _form_ready(self) -> None:
         self._awaited -= 1

@@ -12,19 +12,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.events import DescendantBlur
 from textual.timer import Timer
-from textual.widgets import Input, TextArea
+from textual.widgets import Static
 
-from bai_wizard.core.plan import PlannedStep
 from bai_wizard.pages import ORDER, TITLES
 from bai_wizard.texts import tr
-from bai_wizard.tui.pages.page import PageView
+from bai_wizard.tui import status
 from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import Changed, wizard
-from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.header import Header
 from bai_wizard.tui.widgets.keys import Keys
-from bai_wizard.tui.widgets.logpanel import LogPanel
 from bai_wizard.tui.widgets.rail import Entry, Rail
 from bai_wizard.tui.widgets.walk import Walk
 
@@ -74,22 +71,28 @@ class MainScreen(WizardScreen[None]):
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield Rail()
-            with Vertical(id="right"):
-                yield Container(id="place")
+            with Vertical(id="right"), Container(id="place"):
+                yield Static(tr(TITLES[self.page]), markup=False, classes="title")
+                yield Static(tr("looking…"), markup=False)
         yield Keys(KEYS)
 
-    async def begin(self) -> None:
-        wizard(self).surveyor.moved.subscribe(self, lambda _page: self.show_rail())
+    def begin(self) -> None:
         self.show_rail()
-        await self.open(self.page)
         self.query_one(Rail).focus()
+        self.call_after_refresh(wizard(self).open)
+
+    async def show_pages(self) -> None:
+        """There is a node to show: its first page takes the place of the first picture."""
+        self.query_one(Header).begin()
+        wizard(self).surveyor.moved.subscribe(self, lambda _page: self.show_rail())
+        await self.open(self.page)
+        wizard(self).let_keys_go()
 
     def show_rail(self) -> None:
         """Brings the rail up to date."""
-        surveyor = wizard(self).surveyor
+        state = wizard(self).surveyor.status if wizard(self).is_open else lambda _page: status.looking()
         entries = [
-            Entry(name, f"{number or ' '} {tr(TITLES[name])}", surveyor.status(name))
-            for number, name in enumerate(ORDER)
+            Entry(name, f"{number or ' '} {tr(TITLES[name])}", state(name)) for number, name in enumerate(ORDER)
         ]
         entries.append(Entry("", ""))
         entries += [Entry(key, tr(title)) for key, (title, _) in ACTIONS.items()]
@@ -97,6 +100,8 @@ class MainScreen(WizardScreen[None]):
 
     async def open(self, page: str) -> None:
         """Shows a page in the place of the one that was open."""
+        from bai_wizard.tui.pages.page import PageView
+
         async with self._one_at_a_time:
             place = self.query_one("#place", Container)
             view = PageView(wizard(self).surveyor.survey.page(page), wizard(self).surveyor)
@@ -135,6 +140,8 @@ class MainScreen(WizardScreen[None]):
 
     @on(Changed)
     def _changed(self, event: Changed) -> None:
+        from textual.widgets import Input, TextArea
+
         wizard(self).surveyor.draft.put(event.table, event.path, event.value)
         wizard(self).surveyor.edited(typing=isinstance(self.focused, Input | TextArea))
 
@@ -170,12 +177,15 @@ class MainScreen(WizardScreen[None]):
         """Shows every change of the page as a diff, beginning with the one under the cursor."""
         await self._open_walked()
         from bai_wizard.tui.screens.diff import DiffScreen
+        from bai_wizard.tui.widgets.changes import Changes
 
-        steps: tuple[PlannedStep, ...] = wizard(self).surveyor.steps(self.page)
+        steps = wizard(self).surveyor.steps(self.page)
         wizard(self).show(DiffScreen(tr("What this page changes"), steps, self.query_one(Changes).step_at_cursor()))
 
     async def toggle_log(self) -> None:
         """Slides the log up or down."""
+        from bai_wizard.tui.widgets.logpanel import LogPanel
+
         panels = self.query(LogPanel)
         if panels:
             await panels.remove()

@@ -57,6 +57,9 @@ class RunScreen(WizardScreen[None]):
         actions.choose("back")
         actions.focus()
 
+    def on_unmount(self) -> None:
+        wizard(self).watcher.moved.unsubscribe(self)
+
     def _moved(self, _lines: list[LogLine]) -> None:
         watcher = wizard(self).watcher
         picture = watcher.picture

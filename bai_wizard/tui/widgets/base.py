@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.dom import DOMNode
 from textual.message import Message
 
-from bai_wizard.wizard.draft import Path
-
 if TYPE_CHECKING:
     from bai_wizard.tui.app import WizardApp
+    from bai_wizard.wizard.draft import Path
 
 
 def wizard(node: DOMNode) -> WizardApp:

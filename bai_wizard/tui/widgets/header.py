@@ -18,10 +18,14 @@ class Header(Widget):
     Header { height: 1; width: 1fr; }
     """
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
+        """From now on there is something to tell of the node."""
         wizard(self).surveyor.moved.subscribe(self, lambda _page: self.refresh())
+        self.refresh()
 
     def render(self) -> Content:
+        if not wizard(self).is_open:
+            return Content(" bai-wizard")
         surveyor = wizard(self).surveyor
         words = [surveyor.draft.host, *wizard(self).what_node()]
         left = " bai-wizard   " + " · ".join(word for word in words if word)

@@ -55,6 +55,9 @@ class LogPanel(Vertical):
         self.query_one(RunLog).fill(watcher.lines)
         self._tell()
 
+    def on_unmount(self) -> None:
+        wizard(self).watcher.moved.unsubscribe(self)
+
     def _moved(self, lines: list[LogLine]) -> None:
         log = self.query_one(RunLog)
         if not lines and not wizard(self).watcher.lines:
