@@ -28,6 +28,18 @@ class Unknown:
     reason: str
 
 
+@dataclass(frozen=True)
+class Asked(Unknown):
+    """No answer yet, and until the deadline, in seconds, one may come."""
+
+    deadline: float = 0.0
+
+    @staticmethod
+    def within(deadline: float) -> Asked:
+        """A question that was asked just now."""
+        return Asked(f"looking, {deadline:g} s at most", deadline)
+
+
 Fact = Known[T] | Absent | Unknown
 
 

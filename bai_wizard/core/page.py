@@ -55,6 +55,8 @@ class Page:
     pairs for the screens. `table` is the table of the answers that makes this page apply; empty: its own name.
     `lends` are the secrets that its steps need in clear while they run: name → where the secret comes from.
     `sheet` is a table to look things up in, for a page that has one.
+    `probe_telling` is `probe` of a page whose facts stand each for itself: it hands over what there is so far, the
+    rest `Asked`, each time one more is there.
     `reproducible` is True for settings whose plan follows from the answers and from what Machine reads of the node:
     not from the network, not from the time, not from how much room is left.
     """
@@ -71,4 +73,5 @@ class Page:
     table: str = ""
     lends: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}
     sheet: Callable[[Settings, Facts, Context], Sheet] | None = None
+    probe_telling: Callable[[Machine, Settings, Context, Callable[[Facts], None]], Facts] | None = None
     reproducible: Callable[[Settings], bool] = never

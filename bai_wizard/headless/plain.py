@@ -27,6 +27,7 @@ from bai_wizard.wizard.survey import Loader, Survey, reason_of
 
 if TYPE_CHECKING:
     from bai_wizard.compose import Wish
+    from bai_wizard.engine.run.result import Result
 
 
 class Conversation:
@@ -177,9 +178,18 @@ class Conversation:
             path = self._file(f"{run.id}.md")
             if path is not None:
                 self.talk.say(save_text(path, self.desk.report(run.id, result, self.draft.wish())))
+        self._offer_reboot(result)
         failed = [step for step in result.steps if step.outcome == "failed"] if result else []
         if failed and run.kind == "apply" and self.talk.sure(tr("Take this run back?")):
             self._undo(run)
+
+    def _offer_reboot(self, result: Result | None) -> None:
+        node = self.draft.settings("node")
+        waits = result is not None and (result.code() == ExitCode.REBOOT or result.waits_for("reboot"))
+        if waits and self.desk.machine.is_root and getattr(node, "reboot", "") == "ask":
+            self.talk.say(tr("Everything that runs on this node ends. Afterwards: bai-wizard, or bai-wizard resume."))
+            if self.talk.sure(tr("Reboot this node now")):
+                self.desk.reboot()
 
     def _save(self) -> None:
         from bai_wizard.answers.save import render

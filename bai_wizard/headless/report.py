@@ -16,13 +16,7 @@ from bai_wizard.core.secret import redact
 from bai_wizard.detect import detect
 from bai_wizard.engine.run.result import Result
 from bai_wizard.headless.sameness import sameness
-
-# Where Backend.AI's own installation begins, once this page of its manual is done.
-NEXT = {
-    "management": "as the account: ~/manager/.venv/bin/python -m pip install backend.ai-manager=={release}",
-    "compute": "as the account: ~/agent/.venv/bin/python -m pip install backend.ai-agent=={release}",
-    "storage": "as the account: ~/storage-proxy/.venv/bin/python -m pip install backend.ai-storage-proxy=={release}",
-}
+from bai_wizard.wizard.following import following
 
 
 def write_report(file: str, machine: Machine, run: str, result: Result, wish: Wish | None = None) -> None:
@@ -44,7 +38,6 @@ def make_report(machine: Machine, run: str, result: Result, wish: Wish | None) -
     """The report as data; `compare` reads it back."""
     around = wish.context if wish else Context(host=machine.host)
     found = detect(machine, wish.settings if wish else {}, around)
-    release = around.backend_ai or "RELEASE"
     return {
         "version": 1,
         "wizard": __version__,
@@ -54,7 +47,7 @@ def make_report(machine: Machine, run: str, result: Result, wish: Wish | None) -
         "same": sameness(machine, wish),
         "node": {page: dict(rows) for page, rows in found.items()},
         "result": result.to_json(),
-        "next": [NEXT[role].format(release=release) for role in around.roles],
+        "next": following(around.roles, around.backend_ai),
     }
 
 

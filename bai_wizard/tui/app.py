@@ -196,10 +196,13 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
             await self.screen.toggle_log()
 
     def action_show_help(self) -> None:
-        """Explains the screen that is open."""
+        """Explains the field that the cursor is in, or was last, and the screen that is open."""
+        from bai_wizard.tui.pages.page import PageView
         from bai_wizard.tui.screens.help import HelpScreen
 
-        self.show(HelpScreen(getattr(self.screen, "HELP", "") or "main"))
+        pages = self.screen.query(PageView)
+        asked = pages.first() if pages else self.screen
+        self.show(HelpScreen(getattr(self.screen, "HELP", "") or "main", getattr(asked, "helped", None)))
 
     def action_save(self) -> None:
         """Saves the answers as they stand."""

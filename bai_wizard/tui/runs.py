@@ -103,6 +103,8 @@ class Runs:
             self.open(run)
         elif key == "doctor":
             self.app.action_doctor()
+        elif key == "reboot":
+            self._offer_reboot()
         elif key == "report":
             self.app.save_report()
         elif key == "quit":
@@ -155,6 +157,20 @@ class Runs:
             self.app.offer_root()
             return
         behind(self.app, lambda: self.app.desk.begin_undo(run), self._begun)
+
+    def _offer_reboot(self) -> None:
+        from bai_wizard.tui.screens.ask import Question
+
+        text = tr("Everything that runs on this node ends. Afterwards: bai-wizard, or bai-wizard resume.")
+        answers = {"": tr("Not now"), "reboot": tr("Reboot this node now")}
+        question = Question(tr("Reboot this node"), text, answers)
+        self.app.show(question, lambda key: behind(self.app, self.app.desk.reboot, self._ordered) if key else None)
+
+    def _ordered(self, outcome: Outcome[None]) -> None:
+        if outcome.error is not None:
+            self.app.tell(reason_of(outcome.error), severity="error")
+        else:
+            self.app.tell(tr("The node restarts."))
 
     def save_log(self) -> None:
         """Saves the whole log, which the file of events holds, as text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING
 
 from textual.signal import Signal
@@ -13,7 +14,7 @@ from bai_wizard.core.plan import Plan, PlannedStep
 from bai_wizard.core.step import Unchanged
 from bai_wizard.pages import ORDER, TABLES, settings_of
 from bai_wizard.tui import status
-from bai_wizard.tui.background import Outcome, behind
+from bai_wizard.tui.background import Came, Outcome, behind
 from bai_wizard.wizard.draft import Draft
 from bai_wizard.wizard.survey import Survey, reason_of
 
@@ -46,6 +47,7 @@ class Surveyor:
         self._begun = False
         self.moved: Signal[str] = Signal(app, "moved")
         self._looking: set[str] = set()
+        self._began: dict[str, float] = {}
         self._look_again: set[str] = set()
         self._planning = False
         self._plan_again = False
@@ -152,7 +154,20 @@ class Surveyor:
             return
         self._looking.add(page)
         wish = self.draft.wish_to_look()
-        behind(self.app, lambda: self.survey.look(page, wish), lambda outcome: self._looked(page, outcome))
+        self._began[page] = time.monotonic()
+        more = Came(lambda: self.tell(page))
+        behind(
+            self.app,
+            lambda: self.survey.look(page, wish, lambda: self._hear(more)),
+            lambda outcome: self._looked(page, outcome),
+        )
+
+    def _hear(self, more: Came) -> None:
+        self.app.post_message(more)
+
+    def looks_for(self, page: str) -> float:
+        """For how many seconds a page has been looked at; 0.0 when it is not just now."""
+        return time.monotonic() - self._began[page] if page in self._looking else 0.0
 
     def _looked(self, page: str, outcome: Outcome[object]) -> None:
         self._looking.discard(page)

@@ -28,12 +28,16 @@ def _plainly(_machine: Machine, run: str, result: Result, _wish: compose.Wish) -
     return f"{run}\n" + "\n".join(f"{step.step}: {step.outcome} {step.text}" for step in result.steps) + "\n"
 
 
+def _nothing() -> None:
+    """A simulated node restarts in no time."""
+
+
 @dataclass(frozen=True)
 class Desk:
     """`start` carries a made run out, apart from this process or, for a simulated node, in a thread of it.
     `stop` asks a run to end after the step that it is at.
 
-    `demo` is the name of the simulated node; empty on a real one.
+    `reboot` restarts the node. `demo` is the name of the simulated node; empty on a real one.
     """
 
     machine: Machine
@@ -42,6 +46,7 @@ class Desk:
     stop: Stopper
     demo: str = ""
     reporter: Reporter = _plainly
+    reboot: Callable[[], None] = _nothing
 
     def begin(self, plan: Plan, wish: compose.Wish, consent: Collection[str] = ()) -> RunDirectory:
         """Makes a run of a confirmed plan and starts it. Raises LockHeld, PreflightError."""
@@ -105,6 +110,7 @@ class Desk:
 def real_desk(root: str = "/", reporter: Reporter = _plainly) -> Desk:
     """The node that this process runs on."""
     from bai_wizard.engine.launch.unit import start_executor
+    from bai_wizard.machine.reboot import reboot
 
     places = compose.places(root)
 
@@ -119,6 +125,7 @@ def real_desk(root: str = "/", reporter: Reporter = _plainly) -> Desk:
         lambda run, digest: start_executor(run, digest, places),
         stop,
         reporter=reporter,
+        reboot=reboot,
     )
 
 

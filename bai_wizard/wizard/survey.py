@@ -8,7 +8,7 @@ from typing import Any
 
 from bai_wizard.compose import Wish, packages_of, table_of, wish_from_json
 from bai_wizard.core.errors import WizardError
-from bai_wizard.core.facts import Unknown
+from bai_wizard.core.facts import Asked, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Page, Settings
 from bai_wizard.core.plan import Plan
@@ -28,14 +28,33 @@ class Survey:
         self.page = loader
         self._lock = threading.Lock()
         self._facts: dict[str, tuple[tuple[Settings, Any], Any]] = {}
+        self._so_far: dict[str, Any] = {}
 
-    def look(self, name: str, wish: Wish) -> Any:
-        """Probes one page, however long that takes, and keeps what it found. Raises WizardError."""
+    def look(self, name: str, wish: Wish, tell: Callable[[], None] = lambda: None) -> Any:
+        """Probes one page, however long that takes, and keeps what it found. Raises WizardError.
+
+        `tell` is called each time when `so_far` says more, for a page that tells its facts one by one.
+        """
         asked = sourced_to_look(wish)
-        found = self.page(name).probe(self.machine, asked.settings[table_of(name)], asked.context)
+        page, settings = self.page(name), asked.settings[table_of(name)]
+
+        def take(facts: Any) -> None:
+            self._so_far[name] = facts
+            tell()
+
+        if page.probe_telling is not None:
+            found = page.probe_telling(self.machine, settings, asked.context, take)
+        else:
+            found = page.probe(self.machine, settings, asked.context)
         with self._lock:
             self._facts[name] = ((wish.settings[table_of(name)], wish.context), found)
+            self._so_far.pop(name, None)
         return found
+
+    def so_far(self, name: str) -> Any | None:
+        """What a page knows by now: all of its last look, else what the first one has found until now."""
+        found = self.facts(name)
+        return self._so_far.get(name) if found is None else found
 
     def facts(self, name: str) -> Any | None:
         """What the last look at a page found, whatever it was asked with; None before the first."""
@@ -59,7 +78,7 @@ class Survey:
 
     def now(self, name: str) -> tuple[tuple[str, str], ...]:
         """What a page's facts say, as pairs for people; empty before the first look."""
-        facts = self.facts(name)
+        facts = self.so_far(name)
         return () if facts is None else self.page(name).now(facts)
 
     def plan(self, wish: Wish) -> Plan:
@@ -114,5 +133,14 @@ def unknowns(facts: object) -> tuple[tuple[str, str], ...]:
     """The facts of a page that nobody could tell, by their names, with the reasons."""
     names = getattr(facts, "__dataclass_fields__", {})
     return tuple(
-        (name.replace("_", " "), value.reason) for name in names if isinstance(value := getattr(facts, name), Unknown)
+        (name.replace("_", " "), value.reason)
+        for name in names
+        if isinstance(value := getattr(facts, name), Unknown) and not isinstance(value, Asked)
     )
+
+
+def asked(facts: object) -> dict[str, float]:
+    """What a page says of the facts that have not come yet, with their deadlines in seconds."""
+    names = getattr(facts, "__dataclass_fields__", {})
+    values = [getattr(facts, name) for name in names]
+    return {value.reason: value.deadline for value in values if isinstance(value, Asked)}

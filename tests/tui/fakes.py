@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.core.page import Page
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import Account, Group, Key, State, Unpredictable
-from bai_wizard.core.step import Interrupt, Step
+from bai_wizard.core.step import Effect, Interrupt, Step
 from bai_wizard.pages import settings_of
 from bai_wizard.steps.write_file import DropIn
 from bai_wizard.wizard.desk import Desk, demo_desk
@@ -103,6 +103,7 @@ class FakePages:
     broken: tuple[str, ...] = ()
     interrupting: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    rebooting: tuple[str, ...] = ()
     probes: list[str] = field(default_factory=list)
 
     def load(self, name: str) -> Page:
@@ -131,7 +132,9 @@ class FakePages:
         path, why = f"/etc/demo/{name}.conf", f"what {name} wants"
         interrupts: tuple[Interrupt, ...] = ("docker.restart",) if name in self.interrupting else ()
         optional = name in self.optional
-        return (DropIn(id=f"{name}.file", path=path, text=text, why=why, interrupts=interrupts, optional=optional),)
+        effect: Effect = "reboot" if name in self.rebooting else "now"
+        step = DropIn(id=f"{name}.file", path=path, text=text, why=why, effect=effect)
+        return (replace(step, interrupts=interrupts, optional=optional),)
 
 
 def fake_desk(directory: Path, machine: Machine | None = None) -> Desk:

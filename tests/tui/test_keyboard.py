@@ -11,6 +11,7 @@ from bai_wizard.pages import ORDER
 from bai_wizard.tui.screens.main import ACTIONS, MainScreen
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.entry import TypedField
+from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.rail import Rail
 from tests.tui.fakes import FakePages, fake_desk
 from tests.tui.sitting import sitting
@@ -108,3 +109,19 @@ async def test_nothing_is_probed_for_a_value_that_is_half_typed() -> None:
         assert len(fake.probes) == before
         await seat.press("down")
         await seat.until(lambda: fake.probes[before:] == ["docker"])
+
+
+async def test_help_says_all_about_the_field_under_the_cursor() -> None:
+    async with sitting(loader=pages.load) as seat:
+        await seat.settled()
+        await seat.to_page("docker")
+        while not isinstance(seat.app.focused, Field):
+            await seat.press("tab")
+        await seat.press("f1")
+        await seat.until("In the answers file: docker.source")
+        assert "distro: the distribution's packages" in seat.text()
+        assert "Default: docker-ce" in seat.text()
+        await seat.press("escape")
+        # The help of the field that was left is still there, for terminals whose F1 goes elsewhere.
+        await seat.press("escape", "?")
+        await seat.until("In the answers file: docker.source")

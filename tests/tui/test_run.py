@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.primitives import Primitive
@@ -13,7 +18,7 @@ from bai_wizard.tui.screens.run import RunScreen
 from bai_wizard.tui.screens.undo import UndoScreen
 from bai_wizard.tui.widgets.chosen import Chosen
 from bai_wizard.wizard.draft import Draft
-from tests.tui.fakes import FakeMachine, FakePages
+from tests.tui.fakes import FakeMachine, FakePages, fake_desk
 from tests.tui.sitting import Sitting, sitting
 
 
@@ -194,3 +199,45 @@ async def test_without_root_the_review_is_there_and_apply_offers_sudo() -> None:
         await review(seat)
         await seat.press("end", "down", "enter")
         await seat.until("This needs root")
+
+
+async def test_the_end_says_what_is_ready_and_what_comes_next() -> None:
+    async with sitting(machine=Failing()) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert "Ready: Node, Account\n" in seat.text()
+        assert "Not ready: Docker, Tuning, Python" in seat.text()
+        assert "Next," not in seat.text()
+        seat.app.desk.machine.broken = ""  # type: ignore[attr-defined]
+        await seat.press("home", "enter")
+        await seat.until("[ Go on ]")
+        await seat.press("left", "enter")
+        await seat.until("Done: everything")
+        assert "Not ready" not in seat.text()
+        assert "backend.ai-agent==26.4" in seat.text()
+
+
+@pytest.mark.parametrize("wanted", ["ask", "never"])
+async def test_a_reboot_is_offered_where_it_is_to_be_asked_for(wanted: str, tmp_path: Path) -> None:
+    ordered: list[str] = []
+    desk = replace(fake_desk(tmp_path, FakeMachine()), reboot=lambda: ordered.append("now"))
+    draft = Draft("gpu01", {"account": {"sudo": "nopasswd"}, "node": {"backend_ai": "26.4", "reboot": wanted}})
+    async with sitting(desk=desk, draft=draft, loader=FakePages(rebooting=("tuning",)).load) as seat:
+        await review(seat)
+        await apply(seat)
+        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        assert "In effect after a reboot: tuning.file" in seat.text()
+        assert ("> Reboot this node" in seat.text()) is (wanted == "ask")
+        if wanted == "ask":
+            await seat.press("home", "enter")
+            await seat.until("Everything that runs on this node ends.")
+            await seat.press("enter")
+            await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+            assert not ordered
+            seat.app.runs.show_end()
+            await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+            await seat.press("home", "enter")
+            await seat.until("Everything that runs on this node ends.")
+            await seat.press("down", "enter")
+            await seat.until(lambda: ordered == ["now"])

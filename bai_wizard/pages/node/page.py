@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from bai_wizard.core.facts import Fact, Known, Unknown
+from bai_wizard.core.facts import Asked, Fact, Known, Unknown
 from bai_wizard.core.page import Page, always
 from bai_wizard.pages import TITLES
 from bai_wizard.pages.node.facts import Network, NodeFacts, Processor, Release
 from bai_wizard.pages.node.plan import steps
-from bai_wizard.pages.node.probe import probe
+from bai_wizard.pages.node.probe import probe, probe_telling
 from bai_wizard.pages.node.settings import NetworkSettings
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def now(facts: NodeFacts) -> tuple[tuple[str, str], ...]:
 
 
 def _told(fact: Fact[T], tell: Callable[[T], str], absent: str = "not found") -> str:
+    if isinstance(fact, Asked):
+        return fact.reason
     if isinstance(fact, Unknown):
         return f"cannot tell: {fact.reason}"
     return tell(fact.value) if isinstance(fact, Known) else absent
@@ -84,6 +86,7 @@ PAGE = Page(
     steps=steps,
     checks=checks,
     now=now,
+    probe_telling=probe_telling,
     reproducible=always,
     table="network",
 )

@@ -1,14 +1,17 @@
-"""Looks at a node: every fact apart, so that one without an answer costs nothing else."""
+"""Looks at a node: every fact apart and all at once, so that one without an answer costs nothing else."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
 
 from bai_wizard.core.blocks import BlockDamaged, outside
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.facts import Absent, Asked, Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.view import NodeView
 from bai_wizard.pages.node import proxy
@@ -24,22 +27,54 @@ DF = (
 )  # fmt: skip
 
 
+class Piece(NamedTuple):
+    """One fact: how it is read, and for how long it is waited for at most, in seconds."""
+
+    read: Callable[[Machine], Any]
+    deadline: float
+
+
 def probe(machine: Machine, settings: NetworkSettings, context: Context) -> NodeFacts:
     """The facts of the node."""
-    return NodeFacts(
-        host=machine.host,
-        release=_fact(lambda: release(machine)),
-        kernel=_fact(lambda: machine.kernel_text("/proc/sys/kernel/osrelease")),
-        processor=_fact(lambda: _processor(machine)),
-        memory=_fact(lambda: _memory(machine)),
-        disks=_fact(lambda: _disks(machine)),
-        networks=_fact(lambda: _networks(machine)),
-        surroundings=_fact(lambda: _surroundings(machine)),
-        uptime=_fact(lambda: _uptime(machine)),
-        reboot=_fact(lambda: waiting_for_reboot(machine)),
-        environment=_others(machine, proxy.ENVIRONMENT),
-        gitconfig=_others(machine, proxy.GITCONFIG),
-    )
+    return probe_telling(machine, settings, context, lambda _facts: None)
+
+
+def probe_telling(
+    machine: Machine, settings: NetworkSettings, context: Context, tell: Callable[[NodeFacts], None]
+) -> NodeFacts:
+    """The facts of the node, each asked in a thread that is left behind when it does not answer in time."""
+    begun = time.monotonic()
+    answers: SimpleQueue[tuple[str, Fact[Any]]] = SimpleQueue()
+    found: dict[str, Any] = {name: Asked.within(piece.deadline) for name, piece in PIECES.items()}
+
+    for name, piece in PIECES.items():
+        Thread(target=_answer, args=(machine, name, piece, answers), daemon=True, name=f"node {name}").start()
+    while waiting := [name for name, fact in found.items() if isinstance(fact, Asked)]:
+        tell(NodeFacts(machine.host, **found))
+        left = min(PIECES[name].deadline for name in waiting) - (time.monotonic() - begun)
+        try:
+            name, fact = answers.get(timeout=max(0.0, left))
+        except Empty:
+            found |= {
+                name: Unknown(f"no answer within {PIECES[name].deadline:g} s") for name in _late(waiting, begun)
+            }
+        else:
+            # An answer that came too late was told to be missing.
+            found[name] = fact if isinstance(found[name], Asked) else found[name]
+    environment, gitconfig = _others(machine, proxy.ENVIRONMENT), _others(machine, proxy.GITCONFIG)
+    return NodeFacts(machine.host, **found, environment=environment, gitconfig=gitconfig)
+
+
+def _answer(machine: Machine, name: str, piece: Piece, answers: SimpleQueue[tuple[str, Fact[Any]]]) -> None:
+    try:
+        fact = _fact(lambda: piece.read(machine))
+    except Exception as error:  # noqa: BLE001 - in a thread nobody else would hear of it
+        fact = Unknown(f"{type(error).__name__}: {error}")
+    answers.put((name, fact))
+
+
+def _late(waiting: list[str], begun: float) -> list[str]:
+    return [name for name in waiting if time.monotonic() - begun >= PIECES[name].deadline]
 
 
 def _fact(read: Callable[[], T | None]) -> Fact[T]:
@@ -117,3 +152,17 @@ def _others(view: NodeView, path: str) -> str:
         return "\n".join(line for _, line in outside(text, proxy.MARKERS))
     except (CannotTell, BlockDamaged):
         return ""
+
+
+# Each a little longer than what the reads themselves wait for, whose reasons say more.
+PIECES: dict[str, Piece] = {
+    "release": Piece(release, 3.0),
+    "kernel": Piece(lambda machine: machine.kernel_text("/proc/sys/kernel/osrelease"), 3.0),
+    "surroundings": Piece(_surroundings, 6.0),
+    "processor": Piece(_processor, 8.0),
+    "memory": Piece(_memory, 3.0),
+    "uptime": Piece(_uptime, 3.0),
+    "reboot": Piece(waiting_for_reboot, 3.0),
+    "disks": Piece(_disks, 6.0),
+    "networks": Piece(_networks, 6.0),
+}

@@ -17,16 +17,21 @@ from bai_wizard.pages import settings_of
 from bai_wizard.texts import tr
 from bai_wizard.tui.surveyor import Surveyor
 from bai_wizard.tui.widgets.actions import Actions
+from bai_wizard.tui.widgets.base import wizard
 from bai_wizard.tui.widgets.changes import Changes
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.form import Form
-from bai_wizard.tui.widgets.now import Now
+from bai_wizard.tui.widgets.hint import Hint
+from bai_wizard.tui.widgets.now import Now, spinner
 from bai_wizard.tui.widgets.sheet import SheetView
 from bai_wizard.wizard.draft import tables_of
-from bai_wizard.wizard.survey import unknowns
+from bai_wizard.wizard.survey import asked, unknowns
 
 # What a newcomer needs, said while nothing else asks for the place.
-FIRST_KEYS = "Arrows walk, Enter opens, Space chooses, Esc goes back, ? explains. Nothing changes before you say so."
+FIRST_KEYS = "Arrows walk, Enter opens, Space chooses, Esc back, ? help. Nothing changes before you say so."
+
+# How often the spinners turn, on a slow line and elsewhere, and what is too short to be told of; in seconds.
+SLOW_TURN, TURN, SOON = 3.0, 0.25, 0.8
 
 
 class PageView(Vertical):
@@ -38,6 +43,8 @@ class PageView(Vertical):
         self.surveyor = surveyor
         # Set when the fields are there: whoever opens the page waits for it, so that keys typed ahead find them.
         self.ready = asyncio.Event()
+        # The field whose help is shown; the help screen says all of it.
+        self.helped: Field | None = None
         self._awaited = len(tables_of(page.name))
 
     def compose(self) -> ComposeResult:
@@ -47,22 +54,26 @@ class PageView(Vertical):
             yield from self.parts()
             yield Static(tr("Will change"), markup=False, classes="heading")
             yield Changes()
-        yield Static(tr(FIRST_KEYS), markup=False, id="hint")
+        yield Hint(tr(FIRST_KEYS))
         labels = {"apply_page": "Apply page", "diff": "Diff", "skip": "Skip", "recheck": "Look again"}
         yield Actions({key: tr(label) for key, label in labels.items()})
 
     def parts(self) -> Sequence[Widget]:
-        """What stands between the summary and the changes. The first page begins with its questions."""
+        """What stands between the summary and the changes. The first page begins with questions, then the node."""
         now = [Static(tr("Now"), markup=False, classes="heading"), Now()]
         want: list[Widget] = [Static(tr("Want"), markup=False, classes="heading")]
-        want += [Form(table, settings_of(table), self.surveyor.draft) for table in tables_of(self.page.name)]
+        forms = [Form(table, settings_of(table), self.surveyor.draft) for table in tables_of(self.page.name)]
         if self.page.sheet is not None:
-            want += [Static(markup=False, id="sheet-title", classes="heading"), SheetView()]
-        return [*want, *now] if self.page.name == "node" else [*now, *want]
+            return [*now, *want, *forms, Static(markup=False, id="sheet-title", classes="heading"), SheetView()]
+        if self.page.name == "node":
+            more = Static(tr("Network and sources"), markup=False, classes="heading")
+            return [*want, forms[0], *now, more, *forms[1:]]
+        return [*now, *want, *forms]
 
     def on_mount(self) -> None:
         self.surveyor.moved.subscribe(self, self._moved)
         self.show()
+        self.set_interval(SLOW_TURN if wizard(self).console_kind.serial else TURN, self._turn)
 
     def on_unmount(self) -> None:
         # A signal keeps who left until it is sent again, and with a page all of its fields.
@@ -74,6 +85,11 @@ class PageView(Vertical):
         if not self._awaited:
             self.show()
             self.ready.set()
+
+    def _turn(self) -> None:
+        """Turns the spinners, and counts what is spent of each deadline."""
+        if self.surveyor.looks_for(self.page.name):
+            self.query_one(Now).show(self._now())
 
     def _moved(self, page: str) -> None:
         if page in ("", self.page.name):
@@ -109,17 +125,29 @@ class PageView(Vertical):
         reason = self.surveyor.reasons.get(name, "")
         if reason:
             return [("", tr("The node gave no answer: {reason}", reason=reason))]
-        facts = self.surveyor.survey.facts(name)
+        facts = self.surveyor.survey.so_far(name)
+        spent = self.surveyor.looks_for(name)
         if facts is None:
-            return [("", tr("looking…"))]
-        pairs = [(tr(what), value) for what, value in self.surveyor.survey.now(name)]
+            return [("", f"{spinner(spent)} " + tr("looking, for {seconds} s", seconds=int(spent)))]
+        waits = asked(facts)
+        pairs = [
+            (tr(what), self._waiting(spent, waits[value]) if value in waits else value)
+            for what, value in self.surveyor.survey.now(name)
+        ]
         told = {what for what, _ in pairs}
         pairs += [
             (tr(what), tr("cannot tell: {reason}", reason=reason))
             for what, reason in unknowns(facts)
             if tr(what) not in told and not any(reason in value for _, value in pairs)
         ]
+        if spent > SOON and self.surveyor.survey.facts(name) is not None:
+            again = tr("looking again, for {seconds} s", seconds=int(spent))
+            pairs.append(("", f"{spinner(spent)} {again}"))
         return pairs or [("", tr("nothing to tell"))]
+
+    def _waiting(self, spent: float, deadline: float) -> str:
+        told = tr("looking, {seconds} of at most {deadline} s", seconds=int(spent), deadline=f"{deadline:g}")
+        return f"{spinner(spent)} {told}"
 
     def _nothing(self) -> str:
         name, draft = self.page.name, self.surveyor.draft
@@ -135,4 +163,5 @@ class PageView(Vertical):
 
     @on(Field.Focused)
     def _help(self, event: Field.Focused) -> None:
-        self.query_one("#hint", Static).update(event.field.help)
+        self.helped = event.field
+        self.query_one(Hint).show(event.field.help)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from bai_wizard.exits import ExitCode
+from bai_wizard.pages import TITLES
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.ask import Answers
@@ -20,6 +21,7 @@ from bai_wizard.tui.widgets.base import wizard
 from bai_wizard.tui.widgets.findings import WORDS
 from bai_wizard.tui.widgets.keys import Keys
 from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.wizard.following import following
 from bai_wizard.wizard.picture import LogLine, Picture
 from bai_wizard.wizard.survey import reason_of
 from bai_wizard.wizard.symptoms import likely_cause
@@ -49,14 +51,35 @@ class EndScreen(WizardScreen[str]):
 
     def compose(self) -> ComposeResult:
         yield Static(headline(self.picture), markup=False, classes="title")
-        with VerticalScroll(id="end-body", can_focus=False):
+        with VerticalScroll(id="end-body"):
             yield Static(told(self.picture, self._lines), markup=False)
+            yield Static("\n".join(self._following()), markup=False)
             yield Static(markup=False, id="end-verdict")
-            yield Answers(what_now(self.picture))
-        yield Keys((("Enter", "Do it"), ("Esc", "Pages")))
+        yield Answers(what_now(self.picture, may_reboot=self._may_reboot()))
+        yield Keys((("Enter", "Do it"), ("Tab", "Read on above"), ("Esc", "Pages")))
+
+    def on_resize(self) -> None:
+        """What can be done stays in sight; what there is to read scrolls above it."""
+        for answers in self.query(Answers):
+            room = self.app.size.height - len(answers.lines()) - 2
+            self.query_one("#end-body").styles.max_height = max(3, room)
+
+    def _following(self) -> list[str]:
+        """What Backend.AI's own installation begins with, when nothing of this one is left to do."""
+        node, result = wizard(self).surveyor.draft.settings("node"), self.picture.result
+        is_done = result is not None and result.code() in (ExitCode.OK, ExitCode.OPTIONAL_FAILED)
+        if node is None or not is_done or self.picture.kind != "apply":
+            return []
+        commands = following(getattr(node, "roles", ()), getattr(node, "backend_ai", ""))
+        return [tr("Next, {command}", command=command) for command in commands] + [""]
+
+    def _may_reboot(self) -> bool:
+        node = wizard(self).surveyor.draft.settings("node")
+        return wizard(self).desk.machine.is_root and getattr(node, "reboot", "") == "ask"
 
     def begin(self) -> None:
         self.query_one(Answers).focus()
+        self.on_resize()
         if self._look_again is not None:
             behind(self.app, self._look_again, self._looked)
 
@@ -119,6 +142,7 @@ def told(picture: Picture, lines: list[LogLine]) -> Content:
             tr("{count} failed", count=result.count("failed")),
         ]
         parts.append(Content(", ".join(counts)))
+        parts += ready(picture) if picture.kind == "apply" else []
     for step in picture.failed():
         parts += [
             Content(""),
@@ -142,10 +166,28 @@ def told(picture: Picture, lines: list[LogLine]) -> Content:
     return Content("\n").join([*parts, Content("")])
 
 
-def what_now(picture: Picture) -> dict[str, str]:
+def ready(picture: Picture) -> list[Content]:
+    """Which pages are as they were wanted, and which are not."""
+    pages: dict[str, bool] = {}
+    for step in picture.steps.values():
+        page = step.id.partition(".")[0]
+        pages[page] = pages.get(page, True) and step.stage in ("changed", "unchanged")
+
+    def titles(wanted: bool) -> str:
+        return ", ".join(tr(TITLES.get(page, page)) for page, is_ready in pages.items() if is_ready is wanted)
+
+    told = [Content(tr("Ready: {pages}", pages=titles(True)))] if True in pages.values() else []
+    if False in pages.values():
+        told.append(Content(tr("Not ready: {pages}", pages=titles(False))))
+    return told
+
+
+def what_now(picture: Picture, *, may_reboot: bool = False) -> dict[str, str]:
     """What can be done now, the most useful first."""
     result = picture.result
     answers: dict[str, str] = {}
+    if may_reboot and result is not None and (result.code() == ExitCode.REBOOT or result.waits_for("reboot")):
+        answers["reboot"] = tr("Reboot this node")
     failed = picture.failed()
     if picture.kind == "apply" and (result is None or result.code() != ExitCode.OK):
         answers["retry"] = tr("Go on: try again from where it stopped")

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.widgets import Static
 
 from bai_wizard import compose
@@ -181,6 +182,12 @@ class ReviewScreen(WizardScreen[Plan | None]):
         chosen = self.query_one(Chosen)
         chosen.show([anew.get(item.step.id, item) for item in chosen.steps])
         self._look_for_interrupts()
+
+    @on(DescendantFocus)
+    def _decides(self, event: DescendantFocus) -> None:
+        # Who comes to the decision sees what follows from it, which stands at the end.
+        if isinstance(event.widget, Actions):
+            self.query_one("#review-body").scroll_end(animate=False)
 
     @on(Tick.Turned)
     def _consented(self) -> None:

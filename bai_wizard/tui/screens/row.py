@@ -19,6 +19,7 @@ from bai_wizard.tui.widgets.base import Changed
 from bai_wizard.tui.widgets.choice import Choice
 from bai_wizard.tui.widgets.field import Field
 from bai_wizard.tui.widgets.form import Form
+from bai_wizard.tui.widgets.hint import Hint
 from bai_wizard.wizard.draft import Draft, Trouble, troubles_of
 from bai_wizard.wizard.shapes import Shape
 
@@ -51,6 +52,8 @@ class RowScreen(Dialogue[RowAnswer | None]):
         self._draft.scratch(self.TABLE, {name: value for name, value in row.items() if name != "type"})
         self._key = key
         self._is_new = is_new
+        # The field whose help is shown; the help screen says all of it.
+        self.helped: Field | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialogue tall"):
@@ -64,7 +67,7 @@ class RowScreen(Dialogue[RowAnswer | None]):
                     yield Input(self._key, id="key", compact=True, select_on_focus=False)
             with VerticalScroll(id="row-body", can_focus=False):
                 yield self._form()
-            yield Static(markup=False, id="hint")
+            yield Hint()
             labels = {"take": tr("Take it"), "remove": "" if self._is_new else tr("Remove"), "no": tr("Back")}
             yield Actions(labels)
 
@@ -87,7 +90,8 @@ class RowScreen(Dialogue[RowAnswer | None]):
 
     @on(Field.Focused)
     def _help(self, event: Field.Focused) -> None:
-        self.query_one("#hint", Static).update(event.field.help)
+        self.helped = event.field
+        self.query_one(Hint).show(event.field.help)
 
     def row(self) -> dict[str, Any]:
         """The row as it stands in the form: what is not a field of this type is left out."""
@@ -111,9 +115,9 @@ class RowScreen(Dialogue[RowAnswer | None]):
         key = self.query_one("#key", Input).value.strip() if self.shape.sort == "named-parts" else ""
         if troubles:
             self._show(troubles)
-            self.query_one("#hint", Static).update("! " + "; ".join(str(item.reason) for item in troubles))
+            self.query_one(Hint).show("! " + "; ".join(str(item.reason) for item in troubles))
         elif self.shape.sort == "named-parts" and not key:
-            self.query_one("#hint", Static).update("! " + tr("a name must be given"))
+            self.query_one(Hint).show("! " + tr("a name must be given"))
         else:
             self.dismiss(RowAnswer(self.row(), key))
 

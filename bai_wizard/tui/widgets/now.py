@@ -10,8 +10,9 @@ from textual.content import Content
 from bai_wizard.texts import tr
 from bai_wizard.tui.widgets.walk import Walk, wrapped
 
-# Lines shown before anybody asks for more.
-FEW = 6
+# Lines shown before anybody asks for more, on a screen of this height.
+FEW, HEIGHT = 6, 24
+TURNS = "|/-\\"
 
 
 class Now(Walk):
@@ -29,15 +30,20 @@ class Now(Walk):
         if tuple(pairs) != self._pairs:
             self._pairs = tuple(pairs)
             self.changed()
-        self.can_focus = len(self._all()) > FEW + 1
+        self.can_focus = len(self._all()) > self._few() + 1
 
     def lines(self) -> list[Content]:
         lines = [Content(line) for line in self._all()]
-        if len(lines) <= FEW + 1:
+        few = self._few()
+        if len(lines) <= few + 1:
             return lines
         if self._folded:
-            return [*lines[:FEW], Content(tr("+ {count} more lines", count=len(lines) - FEW))]
+            return [*lines[:few], Content(tr("+ {count} more lines", count=len(lines) - few))]
         return [*lines, Content(tr("- fewer lines"))]
+
+    def _few(self) -> int:
+        """Lines that are always shown: more on a taller screen."""
+        return max(FEW, self.app.size.height - HEIGHT + FEW)
 
     def _all(self) -> list[str]:
         return list(columns(self._pairs, self.size.width or 50))
@@ -53,6 +59,11 @@ class Now(Walk):
         self.changed()
 
 
+def spinner(spent: float) -> str:
+    """A sign that turns, four times a second."""
+    return TURNS[int(spent * 4) % len(TURNS)]
+
+
 def columns(pairs: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
     """Pairs in two columns, the second one wrapped below itself; one without a name takes the whole width."""
     first = min(width // 2, max((cell_len(what) for what, _ in pairs), default=0))
@@ -61,5 +72,10 @@ def columns(pairs: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
             yield from wrapped(value, width)
             continue
         lines = wrapped(value, max(16, width - first - 2))
+        if cell_len(what) > first and lines and cell_len(what) + 2 + cell_len(lines[0]) > width:
+            # A name that leaves no room: the value stands below it.
+            yield from wrapped(what, width)
+            yield from ("    " + line for line in wrapped(value, width - 4))
+            continue
         yield f"{what}{' ' * (first - cell_len(what))}  {lines[0] if lines else ''}"
         yield from (" " * (first + 2) + line for line in lines[1:])

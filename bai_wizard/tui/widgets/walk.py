@@ -138,9 +138,19 @@ class Walk(Widget, can_focus=True):
         while isinstance(parent := below.parent, Widget):
             region = region.translate(below.virtual_region.offset)
             if parent.is_scrollable:
-                parent.scroll_to_region(region, animate=False, immediate=True, force=True)
+                self._scroll(parent, region)
                 region = region.translate(-parent.scroll_offset)
             below = parent
+
+    def _scroll(self, parent: Widget, line: Region) -> None:
+        """Brings a line in sight; from the first and the last one, also what lies beyond and cannot be walked to."""
+        inside = [widget for widget in self.screen.focus_chain if parent in widget.ancestors]
+        if inside[:1] == [self] and self.at == 0:
+            parent.scroll_to(y=line.bottom - parent.size.height, animate=False, immediate=True, force=True)
+        elif inside[-1:] == [self] and self.at == len(self.lines()) - 1:
+            parent.scroll_to(y=line.y, animate=False, immediate=True, force=True)
+        else:
+            parent.scroll_to_region(line, animate=False, immediate=True, force=True)
 
     # Textual calls the handlers of all base classes by itself: no super() in these.
     def _on_focus(self, event: Focus) -> None:
