@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -14,6 +13,7 @@ from textual.screen import Screen
 from bai_wizard.pages import ORDER, load
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Came, Outcome, behind
+from bai_wizard.tui.opening import Opening
 from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.terminal import CursorDriver, TerminalMixin
 from bai_wizard.tui.themes import THEMES
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from bai_wizard.wizard.secrets import Secrets
 
 T = TypeVar("T")
-# What the first picture does without. Imported behind it, so that neither it nor a key waits.
-LATE = (
-    "bai_wizard.tui.pages.page",
-    "bai_wizard.tui.runs",
-    "bai_wizard.tui.surveyor",
-    "bai_wizard.tui.watcher",
-    "bai_wizard.tui.whatnode",
-    "bai_wizard.wizard.secrets",
-)
 
 
 class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
@@ -83,8 +74,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         self.words = tuple(words)
         self.is_open = False
         self.failure: Exception | None = None
-        self._opening = opening
-        self._loader = loader
+        self._opening = Opening(self, opening, loader)
         self.hold_keys()
 
     def get_default_screen(self) -> MainScreen:
@@ -94,40 +84,8 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         self.listen_to_signals()
 
     def open(self) -> None:
-        """Gets the node and the draft, and then the first page, behind the first picture."""
-        behind(self, self._open, self._opened)
-
-    def _open(self) -> tuple[Desk, Draft]:
-        for module in LATE:
-            import_module(module)
-        self._loader(ORDER[0])
-        return self._opening()
-
-    def _opened(self, outcome: Outcome[tuple[Desk, Draft]]) -> None:
-        if outcome.error is not None:
-            self.failure = outcome.error
-            self.exit()
-            return
-        from bai_wizard.tui.runs import Runs
-        from bai_wizard.tui.surveyor import Surveyor
-        from bai_wizard.tui.watcher import Watcher
-        from bai_wizard.wizard.secrets import Secrets
-        from bai_wizard.wizard.survey import Survey
-
-        self.desk, draft = outcome.get()
-        self.secrets = Secrets()
-        self.secrets.begin()
-        self.surveyor = Surveyor(self, draft, Survey(self.desk.machine, self._loader))
-        self.watcher = Watcher(self)
-        self.runs = Runs(self)
-        self.is_open = True
-        self.call_later(self._begin)
-
-    async def _begin(self) -> None:
-        if isinstance(self.screen, MainScreen):
-            await self.screen.show_pages()
-        self.surveyor.begin()
-        self.runs.begin()
+        """Gets the node and the draft behind the first picture, then shows the first page."""
+        self._opening.begin()
 
     def on_came(self, came: Came) -> None:
         came.take()

@@ -149,3 +149,20 @@ async def test_troubleshooting_a_finding_its_remedy_and_the_search(tmp_path: Pat
         await seat.until(lambda: here(seat) == "DoctorScreen")
         await seat.press("escape")
         await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+
+
+async def test_who_comes_to_the_decision_has_seen_what_follows_from_it(tmp_path: Path) -> None:
+    answers = {"account": {"sudo": "nopasswd"}, "node": {"backend_ai": "26.4"}}
+    desk = demo_desk("bare", demo_machine("bare", delay=0), tmp_path)
+    async with sitting(desk=desk, loader=load, draft=Draft("gpu01", answers, demo=True)) as seat:
+        await review(seat)
+        # More steps than lines: what follows stands below all of them.
+        assert "Not taken back by undo" not in seat.text()
+        await seat.press("tab")
+        assert isinstance(seat.app.focused, Actions)
+        assert "Not taken back by undo: packages stay installed" in seat.text()
+        # The same by arrows alone, and what stands above the first line comes back.
+        await seat.press("shift+tab", "home")
+        await seat.until("steps on gpu01, page by page")
+        await seat.press("end")
+        await seat.until("Not taken back by undo: packages stay installed")

@@ -180,7 +180,9 @@ class MainScreen(WizardScreen[None]):
         from bai_wizard.tui.widgets.changes import Changes
 
         steps = wizard(self).surveyor.steps(self.page)
-        wizard(self).show(DiffScreen(tr("What this page changes"), steps, self.query(Changes).first().step_at_cursor()))
+        wizard(self).show(
+            DiffScreen(tr("What this page changes"), steps, self.query(Changes).first().step_at_cursor())
+        )
 
     async def toggle_log(self) -> None:
         """Slides the log up or down."""

@@ -6,7 +6,7 @@ One widget a field, drawn by itself: a page of forty fields has to be there in a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
@@ -115,6 +115,7 @@ class Walk(Widget, can_focus=True):
     def action_walk_to(self, place: int) -> None:
         """Moves the cursor to a line, counted from the end where negative."""
         self.at = place if place >= 0 else max(0, len(self.lines()) + place)
+        self.show_cursor()
 
     def action_take(self) -> None:
         """Takes the line under the cursor."""
@@ -141,6 +142,10 @@ class Walk(Widget, can_focus=True):
                 self._scroll(parent, region)
                 region = region.translate(-parent.scroll_offset)
             below = parent
+
+    def scroll_visible(self, *_: Any, **__: Any) -> None:
+        """What Textual asks for when the focus comes: the line under the cursor, not the top of a long list."""
+        self.show_cursor()
 
     def _scroll(self, parent: Widget, line: Region) -> None:
         """Brings a line in sight; from the first and the last one, also what lies beyond and cannot be walked to."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Sequence
+
+import pytest
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Absent, Known, Unknown
+from bai_wizard.core.facts import Absent, Asked, Known, Unknown
 from bai_wizard.core.machine import Completed
+from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.pages.node.facts import Disk, Network, NodeFacts, Processor, Release
 from bai_wizard.pages.node.page import PAGE, now
 from bai_wizard.pages.node.parse import parse_cpuinfo, parse_df, parse_ip, parse_lscpu, parse_release
-from bai_wizard.pages.node.probe import DF
+from bai_wizard.pages.node.probe import DF, PIECES, probe_telling
 from bai_wizard.pages.node.settings import NetworkSettings
 from tests.pages.ubuntu import ubuntu
 
@@ -131,3 +136,28 @@ def test_releases() -> None:
     assert found == Release("debian", "13", "Debian 13")
     assert found.is_supported
     assert not Release("ubuntu", "22.04", "Ubuntu 22.04").is_supported
+
+
+def test_each_fact_is_told_when_it_is_there_and_one_that_hangs_costs_itself_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    never = threading.Event()
+
+    class Hanging(SimulatedMachine):
+        def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+            if argv[0] == "df":
+                never.wait(20)
+            return super().look(argv, deadline=deadline)
+
+    monkeypatch.setitem(PIECES, "disks", PIECES["disks"]._replace(deadline=0.3))
+    told: list[NodeFacts] = []
+    node = ubuntu()
+    machine = Hanging(node.snapshot(), node.surroundings)
+    facts = probe_telling(machine, NetworkSettings(), Context(host="n"), told.append)
+    never.set()
+    assert facts.disks == Unknown("no answer within 0.3 s")
+    assert isinstance(told[0].kernel, Asked)
+    assert isinstance(told[-1].disks, Asked)
+    assert not [name for name in PIECES if name != "disks" and isinstance(getattr(told[-1], name), Asked)]
+    assert ("Disks", "looking, 0.3 s at most") in now(told[-1])
+    assert ("Disks", "cannot tell: no answer within 0.3 s") in now(facts)
