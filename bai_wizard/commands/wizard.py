@@ -81,8 +81,12 @@ def _draft(arguments: argparse.Namespace, host: str) -> Draft:
     from bai_wizard.wizard.draft import Draft
 
     demo = arguments.demo is not None
+    if demo and not arguments.answers:
+        from bai_wizard.machine.demo import demo_answers
+
+        return Draft(host, demo_answers(arguments.demo), demo=True)
     if not arguments.answers:
-        return Draft(host, demo=demo)
+        return Draft(host)
     from bai_wizard.answers.load import load
 
     return Draft.of_answers(load(arguments.answers, host), host, demo=demo)

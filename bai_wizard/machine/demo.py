@@ -55,6 +55,12 @@ def demo_machine(name: str, *, delay: float = DEMO_DELAY) -> SimulatedMachine:
     return machine_from(_table(name), delay=delay)
 
 
+def demo_answers(name: str) -> Table:
+    """What the form begins with on that node, table by table; nothing on a bare one."""
+    answers: Table = _table(name).get("answers", {})
+    return answers
+
+
 def machine_from(table: Table, *, delay: float = 0.0) -> SimulatedMachine:
     """A node from the values of a fixture."""
     return SimulatedMachine(dict(_states(table)), _surroundings(table), delay=delay)

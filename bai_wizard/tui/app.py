@@ -218,8 +218,7 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         )
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action, for the command palette."""
+        """Every action, for the command palette. Textual's own are not among them: its way to quit asks nobody."""
         from bai_wizard.tui.commands import commands
 
-        yield from super().get_system_commands(screen)
-        yield from commands(self)
+        yield from commands(self, screen)

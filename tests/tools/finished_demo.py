@@ -6,6 +6,7 @@ Run it again when pages change: python -m tests.tools.finished_demo
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from bai_wizard.core.state import (
     Download,
     Entry,
     Group,
+    Image,
     Interpreter,
     Key,
+    Library,
     Package,
     Password,
     State,
@@ -43,6 +46,7 @@ HEAD = """\
 ANSWERS = """
 version = 1
 [node]
+roles = ["compute"]
 backend_ai = "26.4"
 [account]
 password_hash = "$y$j9T$9V0BuHKzCAYCsN0kZkZ4N/$8kEZl2oIsbT5hRtTD1Y4AuYt1gPN8WyLkCt9dWJkPq6"
@@ -54,6 +58,8 @@ own_name = "move"
 hosts = [ { ip = "10.20.30.10", names = ["bai-m1"], comment = "management node 01" } ]
 [storage]
 volumes = [ { name = "local", type = "local" } ]
+[accelerators.nvidia]
+[images]
 """
 SORTS: dict[type, str] = {
     Account: "users",
@@ -108,6 +114,10 @@ def describe(key: Key, state: State, states: dict[Key, State]) -> tuple[str, str
         return "packages", key.name, {"version": state.version, "held": state.held}
     if isinstance(state, Unit):
         return "units", key.name, {"enabled": state.enabled, "active": state.active}
+    if isinstance(state, Image):
+        return "images", key.name, {"id": state.id, "size": state.size}
+    if isinstance(state, Library):
+        return "libraries", key.name, {"version": state.version, "said": state.said}
     if isinstance(state, Venv):
         return "venvs", key.name, {"version": state.version, "home": state.home}
     plain = {Sysctl: "value", Tree: "digest", Interpreter: "version", Download: "sha256"}
@@ -123,11 +133,15 @@ def main() -> None:
     # A member or a password is written with its group or user.
     changed |= {Key("group", key.name.partition(":")[0]) for key in changed if key.sort == "member"}
     changed |= {Key("user", key.name) for key in changed if key.sort == "password"}
-    document: dict[str, Any] = {"extends": "bare", "node": {"host": "gpu01"}}
+    answers = {name: table for name, table in tomllib.loads(ANSWERS).items() if name != "version"}
+    document: dict[str, Any] = {"extends": "bare", "node": {"host": "gpu01"}, "answers": answers}
     for key in sorted(changed):
         if key.sort not in ("member", "password"):
             table, name, value = describe(key, after[key], after)
             document.setdefault(table, {})[name] = value
+    # What Docker does by itself when it starts, and with the toolkit registered.
+    document["sysctl"]["net.ipv4.ip_forward"] = "1"
+    document["engine"] = {"/info": {"Runtimes": {"nvidia": {}, "runc": {}}}}
     removed = [key for key in before if key not in after]
     assert not removed, f"the format cannot take away: {removed}"
     TARGET.write_text(HEAD + tomlkit.dumps(document))

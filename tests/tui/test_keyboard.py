@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from textual.binding import Binding
 from textual.widget import Widget
 
 from bai_wizard import pages
 from bai_wizard.machine.demo import demo_machine
 from bai_wizard.pages import ORDER
+from bai_wizard.tui.app import WizardApp
 from bai_wizard.tui.screens.main import ACTIONS, MainScreen
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.entry import TypedField
@@ -125,3 +127,23 @@ async def test_help_says_all_about_the_field_under_the_cursor() -> None:
         # The help of the field that was left is still there, for terminals whose F1 goes elsewhere.
         await seat.press("escape", "?")
         await seat.until("In the answers file: docker.source")
+
+
+async def test_every_action_stands_in_the_palette_by_its_name() -> None:
+    async with sitting() as seat:
+        await seat.settled()
+        screen = seat.app.screen
+        offered = {command.callback for command in seat.app.get_system_commands(screen)}
+        for owner_of, actions in ((seat.app, WizardApp.BINDINGS), (screen, MainScreen.BINDINGS)):
+            for binding in actions:
+                assert isinstance(binding, Binding)
+                if binding.description in ("Pages", "Page", ""):
+                    continue  # walking, not doing
+                assert getattr(owner_of, f"action_{binding.action}") in offered, binding
+        for key, (_, action) in ACTIONS.items():
+            assert getattr(seat.app, f"action_{action}") in offered, key
+        await seat.press("ctrl+p")
+        await seat.type("diff")
+        await seat.until("Show what the open page changes")
+        await seat.press("enter")
+        await seat.until("What this page changes")

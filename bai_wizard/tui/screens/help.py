@@ -13,6 +13,7 @@ from textual.widgets import Static
 from bai_wizard.texts import tr
 from bai_wizard.tui.helptexts import HELP, KEYS
 from bai_wizard.tui.screens.base import Dialogue
+from bai_wizard.tui.widgets.walk import cut
 from bai_wizard.wizard.values import in_one_line, plain_default
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class HelpScreen(Dialogue[None]):
                 yield Static(tr("This screen"), markup=False, classes="heading")
             yield Static(tr(HELP.get(self.topic, HELP["main"])), markup=False)
             yield Static(tr("Keys"), markup=False, classes="heading")
-            yield Static("\n".join(f"{key:<14} {tr(text)}" for key, text in KEYS), markup=False)
+            yield Static("\n".join(f"{cut(tr(key), 14)} {tr(text)}" for key, text in KEYS), markup=False)
 
     def begin(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -26,7 +26,7 @@ class Keys(Widget):
         parts: list[Content] = []
         room = self.size.width
         for key, text in (*self._pairs, ("?", "Help"), ("q", "Quit")):
-            told = tr(text)
+            key, told = tr(key), tr(text)
             width = cell_len(key) + cell_len(told) + 3
             if width > room + 2:
                 continue

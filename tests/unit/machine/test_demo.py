@@ -22,6 +22,7 @@ from bai_wizard.exits import ExitCode
 from bai_wizard.machine.demo import demo_machine
 from bai_wizard.machine.nvml import from_said
 from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages import ORDER
 from bai_wizard.steps import load_all
 
 ANSWERS = """\
@@ -106,3 +107,21 @@ def test_the_command_line_tells_the_answers_that_the_node_is_a_demo() -> None:
     for name, simulated in (("bare", True), (None, False)):
         draft = _draft(Namespace(answers="", demo=name), "gpu01")
         assert draft.wish_to_look().context.demo is simulated
+
+
+@pytest.mark.parametrize("name", ["finished", "half", "broken"])
+def test_a_demo_begins_with_answers_that_fit_its_node(name: str) -> None:
+    machine = demo_machine(name, delay=0)
+    draft = _draft(Namespace(answers="", demo=name), machine.host)
+    assert not draft.skipped
+    wanted = draft.wish()
+    assert wanted.pages == ORDER
+    plan = compose.plan(machine, wanted)
+    worst = {finding.result for finding in examine(all_checks(), machine, wanted.context)}
+    if name == "finished":
+        assert plan.is_empty()
+        assert not worst & {"problem", "warning", "crashed"}
+    else:
+        assert not plan.is_empty()
+        assert bool(plan.blocked()) is (name == "broken")
+        assert "problem" in worst
