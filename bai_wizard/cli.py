@@ -88,6 +88,12 @@ def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         each.add_argument("--root", metavar="DIR", default=SUPPRESS, help=SUPPRESS)
     made["check"].add_argument("file", metavar="FILE")
     made["check"].add_argument("--host", default="", help="check as this host (for [[override]])")
+    made["check"].add_argument(
+        "--bundle", metavar="DIR", default=SUPPRESS, help="also say what this bundle lacks for these answers"
+    )
+    made["check"].add_argument(
+        "--bundle-digest", metavar="SHA256", default=SUPPRESS, help="refuse a bundle whose manifest has another one"
+    )
     made["answers"].add_argument("--from-node", action="store_true", help="filled with what this node has")
     for name in ("detect", "doctor", "runs", "attach", "resume", "undo"):
         made[name].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")

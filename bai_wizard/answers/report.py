@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bai_wizard.answers.load import load
 from bai_wizard.answers.mask import masked_urls
 from bai_wizard.answers.model import Answers, dotted
 from bai_wizard.answers.positions import Path
@@ -13,11 +12,6 @@ from bai_wizard.core.secret import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def check(path: str, host: str) -> str:
-    """Reads and validates the file for the node `host`; the report. Raises AnswersError with all problems."""
-    return report(load(path, host))
 
 
 def report(answers: Answers) -> str:

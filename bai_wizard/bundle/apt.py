@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bai_wizard.bundle.nvidia import WantedDriver
 from bai_wizard.bundle.system import Likeness
 from bai_wizard.bundle.wanted import WantedPackages
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.machine import Completed
+from bai_wizard.machine.readers.packages import parse_policy
 from bai_wizard.steps.apt_source import AptSource, key_fault
 
 # Seconds for the lists, and for all packages over a slow line.
@@ -32,7 +34,7 @@ class Apt:
         (files / "partial").mkdir(parents=True, exist_ok=True)
         (state / "status").write_bytes(like.status)
 
-    def read_lists(self, wanted: Sequence[WantedPackages]) -> str:
+    def read_lists(self, wanted: Sequence[WantedPackages | WantedDriver]) -> str:
         """The lists of the system's own repositories and of those wanted. What failed is told, for later use."""
         for old in (self._state / "sources").iterdir():
             old.unlink()
@@ -49,13 +51,23 @@ class Apt:
         done = self._apt("update", timeout=LISTS)
         return "" if done.code == 0 and not done.err.strip() else (done.err or done.out).strip()[-2000:]
 
+    def candidate(self, name: str) -> str | None:
+        """The version that would be fetched; None where no source offers the package. Raises StepFailed."""
+        told = self._apt("policy", "--", name, timeout=LISTS, program="apt-cache")
+        if told.code != 0:
+            raise StepFailed(f"apt-cache policy {name}: {_last(told)}")
+        return parse_policy(told.out)
+
     def fetch(self, wanted: WantedPackages) -> tuple[str, ...]:
-        """Fetches the packages with what they depend on; the names of the files. Raises StepFailed."""
+        """Fetches the packages with what they depend on; the names of the files. Raises StepFailed.
+
+        Those that are wanted come even where the nodes have them; dependencies that they have do not.
+        """
         words = [
             f"{name}={version}" if version else name
             for name, version in zip(wanted.names, wanted.versions, strict=True)
         ]
-        install = ["install", "--no-install-recommends", "--", *words]
+        install = ["install", "--reinstall", "--no-install-recommends", "--", *words]
         simulated = self._apt("--simulate", *install, timeout=LISTS)
         if simulated.code != 0:
             raise StepFailed(f"[{wanted.page}] {_last(simulated)}")
@@ -92,7 +104,7 @@ class Apt:
     def _write(self, name: str, text: str) -> None:
         (self._state / "sources" / name).write_text(text)
 
-    def _apt(self, *words: str, timeout: float) -> Completed:
+    def _apt(self, *words: str, timeout: float, program: str = "apt-get") -> Completed:
         from bai_wizard.machine.runner import run
 
         trusted = self._like.root / "etc/apt"
@@ -116,7 +128,7 @@ class Apt:
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         return run(
-            ["apt-get", "--quiet", *options, *words], timeout=timeout, env={"DEBIAN_FRONTEND": "noninteractive"},
+            [program, "--quiet", *options, *words], timeout=timeout, env={"DEBIAN_FRONTEND": "noninteractive"},
             keep=1 << 22,
         )  # fmt: skip
 

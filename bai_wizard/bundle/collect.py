@@ -5,18 +5,25 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bai_wizard import __version__
 from bai_wizard.bundle.images import collect_images, to_pull
 from bai_wizard.bundle.itself import collect_itself
-from bai_wizard.bundle.manifest import Manifest, held_in, sha256_of
-from bai_wizard.bundle.needs import Lack, not_served
+from bai_wizard.bundle.manifest import Lack, Manifest, held_in, sha256_of
+from bai_wizard.bundle.needs import not_served
+from bai_wizard.bundle.nvidia import WantedDriver, wanted_drivers
 from bai_wizard.bundle.packages import collect_packages
-from bai_wizard.bundle.system import likeness
-from bai_wizard.bundle.wanted import wanted_packages
+from bai_wizard.bundle.system import Likeness, likeness
+from bai_wizard.bundle.wanted import WantedPackages, wanted_packages
 from bai_wizard.compose import Wish
 from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.facts import Absent, Fact, Known
+from bai_wizard.machine.local import LocalMachine
+from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
+from bai_wizard.pages.accelerators.vendors.nvidia.facts import System as NvidiaSystem
+from bai_wizard.pages.accelerators.vendors.nvidia.probe import key
 from bai_wizard.pages.docker.probe import ARCHITECTURES
 from bai_wizard.pages.images.settings import ImagesSettings
 from bai_wizard.pages.python.facts import PythonFacts
@@ -51,7 +58,8 @@ def collect(wishes: tuple[Wish, ...], directory: Path, say: Say, *, like: str = 
             wanted = to_pull(images, wish.context, architecture)
             found = collect_images(images, wanted, directory, f"linux/{architecture}", say)
             lacks += [("images", what) for what in found]
-    system = _packages(wishes, directory, say, like)
+    system, unoffered = _packages(wishes, directory, say, like)
+    lacks += unoffered
     without = collect_itself(wizard, directory, say)
     lacks += [("wizard", without)] if without else []
     say("hashing what is there")
@@ -61,14 +69,27 @@ def collect(wishes: tuple[Wish, ...], directory: Path, say: Say, *, like: str = 
     return manifest
 
 
-def _packages(wishes: tuple[Wish, ...], directory: Path, say: Say, like: str) -> str:
-    """The code name of the system whose packages were brought; empty where the answers need none."""
-    if not any(page in wish.pages for wish in wishes for page in ("docker", "storage")):
-        return ""
+def _packages(wishes: tuple[Wish, ...], directory: Path, say: Say, like: str) -> tuple[str, tuple[Lack, ...]]:
+    """The code name of the system whose packages were brought, empty where the answers need none; what is lacking."""
+    if not any(page in wish.pages for wish in wishes for page in ("docker", "storage", "accelerators")):
+        return "", ()
     resembled = likeness(like)
-    wanted = tuple(dict.fromkeys(each for wish in wishes for each in wanted_packages(wish, resembled.system)))
-    collect_packages(wanted, directory, resembled, say)
-    return resembled.system.codename if wanted else ""
+    found: list[WantedPackages | WantedDriver] = []
+    for wish in (replace(wish, context=replace(wish.context, bundle="")) for wish in wishes):
+        found += wanted_packages(wish, resembled.system)
+        found += wanted_drivers(wish, resembled.system, resembled.kernels(), _nvidias_key(wish, resembled))
+    wanted = tuple(dict.fromkeys(found))
+    lacks = collect_packages(wanted, directory, resembled, say)
+    return resembled.system.codename if wanted else "", lacks
+
+
+def _nvidias_key(wish: Wish, like: Likeness) -> Fact[str]:
+    """The key of NVIDIA's repository, by the page's own look at the file or the server."""
+    accelerators, system = wish.settings.get("accelerators"), like.system
+    if "accelerators" not in wish.pages or not isinstance(accelerators, AcceleratorsSettings):
+        return Absent()
+    here = Known(NvidiaSystem(system.os, system.version, system.codename, system.architecture))
+    return key(LocalMachine(), accelerators.nvidia, wish.context, here)
 
 
 def _python(settings: PythonSettings, wish: Wish, directory: Path, say: Say) -> None:

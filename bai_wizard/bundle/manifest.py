@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bai_wizard.core.errors import PreflightError
 
+# A page, and in words what it needs and a bundle does not bring.
+Lack = tuple[str, str]
 NAME = "manifest.json"
 VERSION = 1
 
@@ -33,7 +35,7 @@ class Manifest:
     arch: str
     wizard: str
     files: tuple[Held, ...]
-    lacks: tuple[tuple[str, str], ...] = ()
+    lacks: tuple[Lack, ...] = ()
     system: str = ""
 
     def write(self, directory: Path) -> None:

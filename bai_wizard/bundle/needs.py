@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 
 from bai_wizard.bundle.images import archive_name, saved_name, to_pull
-from bai_wizard.bundle.manifest import Manifest
+from bai_wizard.bundle.manifest import Lack, Manifest
+from bai_wizard.bundle.nvidia import wanted_drivers
 from bai_wizard.bundle.wanted import wanted_packages
 from bai_wizard.compose import Wish
 from bai_wizard.core.errors import WizardError
-from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
 from bai_wizard.pages.docker.facts import System
 from bai_wizard.pages.docker.probe import ARCHITECTURES
 from bai_wizard.pages.images.settings import ImagesSettings
@@ -23,32 +23,21 @@ from bai_wizard.pages.python.wanted import choose_python
 # The name that a requirement begins with, before versions, extras and markers.
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 PYENV = 'pyenv builds from sources that it fetches itself; choose method = "standalone"'
-ACCELERATORS = (
-    "driver, toolkit and CUDA are not bundled: install them from a mirror inside (source, apt_url, key_file), or"
-    ' take driver = "keep", container_toolkit = false, cuda_toolkit = "none"'
-)
-
-Lack = tuple[str, str]
 
 
 def not_served(wish: Wish) -> tuple[Lack, ...]:
     """By page, what no bundle brings."""
-    found = []
-    python, accelerators = wish.settings.get("python"), wish.settings.get("accelerators")
+    python = wish.settings.get("python")
     if "python" in wish.pages and isinstance(python, PythonSettings) and python.method != "standalone":
-        found.append(("python", PYENV))
-    if "accelerators" in wish.pages and isinstance(accelerators, AcceleratorsSettings):
-        nvidia = accelerators.nvidia
-        fetches = nvidia is not None and (
-            nvidia.driver != "keep" or nvidia.container_toolkit or nvidia.cuda_toolkit != "none"
-        )
-        if fetches:
-            found.append(("accelerators", ACCELERATORS))
-    return tuple(found)
+        return (("python", PYENV),)
+    return ()
 
 
 def missing(wish: Wish, manifest: Manifest, system: System | None) -> tuple[Lack, ...]:
-    """By page, what these answers need and the manifest does not name. `system` is the node's, None if unknown."""
+    """By page, what these answers need and the manifest does not name. `system` is the node's, None if unknown.
+
+    Which kernel modules a node needs only its plan knows: it refuses what the bundle does not offer.
+    """
     names = {held.path for held in manifest.files}
     return (
         *not_served(wish),
@@ -97,9 +86,14 @@ def _packages(wish: Wish, names: set[str], manifest: Manifest, system: System) -
     except WizardError as error:
         yield "docker", str(error)
         return
-    for each in wanted:
-        gone = [name for name in each.names if name not in held]
+    needed = [(each.page, each.names) for each in wanted]
+    flavours = [each.certain() for each in wanted_drivers(wish, system)]
+    if flavours:
+        # Either flavour may be the one for the cards of this node.
+        needed.append(("accelerators", min(flavours, key=lambda names: sum(name not in held for name in names))))
+    for page, names_of_page in needed:
+        gone = [name for name in names_of_page if name not in held]
         if gone:
-            yield each.page, f"the packages {', '.join(gone)}"
+            yield page, f"the packages {', '.join(gone)}"
         elif manifest.system and manifest.system != system.codename:
-            yield each.page, f"packages for {system.codename}: it was made for {manifest.system}"
+            yield page, f"packages for {system.codename}: it was made for {manifest.system}"

@@ -36,6 +36,7 @@ def from_bundle(wish: Wish, directory: str = "", digest: str = "") -> Wish:
     place = Path(directory).absolute()
     manifest = read_manifest(place)
     _refuse_stranger(place, manifest, digest)
+    wish = replace(wish, context=replace(wish.context, bundle=str(place)))
     lacks = missing(wish, manifest, value_or(system_of(LocalMachine()), None))
     if lacks:
         listed = "\n".join(f"  [{page}] {what}" for page, what in dict.fromkeys(lacks))
@@ -44,7 +45,7 @@ def from_bundle(wish: Wish, directory: str = "", digest: str = "") -> Wish:
         )
     changed = _redirected(wish.settings, place, manifest, wish.context)
     changed["sources"] = told.model_copy(update={"bundle": str(place), "bundle_digest": digest_of(place)})
-    return replace(wish, settings=changed, context=replace(wish.context, bundle=str(place)))
+    return replace(wish, settings=changed)
 
 
 def _refuse_stranger(place: Path, manifest: Manifest, digest: str) -> None:

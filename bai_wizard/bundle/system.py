@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.facts import Known, Unknown
 from bai_wizard.machine.local import LocalMachine
+from bai_wizard.machine.readers.packages import parse_paragraph
+from bai_wizard.pages.accelerators.vendors.nvidia.kernels import sort_key
 from bai_wizard.pages.docker.facts import System
 from bai_wizard.pages.docker.probe import ARCHITECTURES, system_of
 
 STATUS = "var/lib/dpkg/status"
+# The package of one kernel, whose name ends in its release; meta packages have no number there.
+KERNEL = re.compile(r"^Package: linux-image-(?:unsigned-)?(\d\S*)$(?<!-dbg)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,12 @@ class Likeness:
     root: Path
     system: System
     status: bytes = b""
+
+    def kernels(self) -> tuple[str, ...]:
+        """The releases of the kernels that a node has, the one that boots next last; empty where nobody knows."""
+        paragraphs = self.status.decode(errors="replace").split("\n\n")
+        found = {match[1] for text in paragraphs if (match := KERNEL.search(text)) and parse_paragraph(text)}
+        return tuple(sorted(found, key=sort_key))
 
 
 def likeness(directory: str = "") -> Likeness:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bai_wizard.compose import Wish
@@ -28,7 +28,7 @@ class WantedPackages:
 
 
 def wanted_packages(wish: Wish, system: System) -> tuple[WantedPackages, ...]:
-    """By page, for those pages of the wish that a bundle serves with packages. Raises StepFailed."""
+    """By page, for docker and storage. With a bundle in the context: what it is to have. Raises StepFailed."""
     found = []
     docker, storage = wish.settings.get("docker"), wish.settings.get("storage")
     if "docker" in wish.pages and isinstance(docker, DockerSettings) and docker.source != "keep":
@@ -43,8 +43,9 @@ def _docker(settings: DockerSettings, wish: Wish, system: System) -> WantedPacka
     """From the page's own steps for a node without an engine: the same names, versions, address and key."""
     from bai_wizard.pages.docker.sources import package_steps
 
-    facts = DockerFacts(system=Known(system), engine=Absent(), key=_key(settings.key_file))
-    steps = package_steps(settings, facts, replace(wish.context, bundle=""))
+    key = Absent() if wish.context.bundle else _key(settings.key_file)
+    facts = DockerFacts(system=Known(system), engine=Absent(), key=key)
+    steps = package_steps(settings, facts, wish.context)
     for step in steps:
         if isinstance(step, Refusal):
             raise StepFailed(f"[docker] cannot be bundled for {system.name}: {step.reason}")

@@ -42,10 +42,14 @@ def _account(machine: Machine, wish: Wish | None, around: Context) -> Iterator[t
 
 
 def _volumes(machine: Machine, wish: Wish | None, around: Context) -> Iterator[tuple[str, str]]:
-    """Source and path of every volume of the answers. A local one has no source that nodes could share."""
+    """The names, and path and source of every volume of the answers. A local one has no source to share."""
     if wish is None or "storage" not in wish.settings:
         return
-    for volume in _facts("storage", machine, wish, around).volumes:
+    volumes = _facts("storage", machine, wish, around).volumes
+    if volumes:
+        # One that is called otherwise, or is missing, on a node has no label there that could differ.
+        yield "volume names", ", ".join(sorted(volume.name for volume in volumes))
+    for volume in volumes:
         yield f"volume {volume.name}: path", volume.path
         if volume.type == "local":
             continue

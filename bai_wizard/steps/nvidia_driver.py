@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,40 +53,37 @@ class NvidiaDriver(Step):
         )
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
+        names = self.chosen(lambda name: view.package(name) is not None or view.candidate(name) is not None)
+        yield from Packages(id=self.id, names=names, why="the driver", brings=BRINGS).primitives(view)
+
+    def chosen(self, offered: Callable[[str], bool]) -> tuple[str, ...]:
+        """The packages, by what is here or can be had. Raises StepBlocked where the driver cannot."""
         for name in self.user:
-            if not _offered(view, name):
+            if not offered(name):
                 where = f" It is in the parts {self.components} of the archive: add them," if self.components else ""
                 raise StepBlocked(
                     f"no source of this node offers the package {name}.{where or ' Look at the sources,'} then repeat"
                 )
-        names = (*self.user, *self._modules(view))
-        yield from Packages(id=self.id, names=names, why="the driver", brings=BRINGS).primitives(view)
+        return (*self.user, *(self._ready_made(offered) or self._built(offered)))
 
-    def _modules(self, view: NodeView) -> tuple[str, ...]:
-        return self._ready_made(view) or self._built(view)
-
-    def _ready_made(self, view: NodeView) -> tuple[str, ...]:
+    def _ready_made(self, offered: Callable[[str], bool]) -> tuple[str, ...]:
         """Signed modules for each kernel that has them; none where the next boot's has none."""
         if not self.prebuilt:
             return ()
         names = [self.prebuilt.format(kernel=kernel) for kernel in self.kernels]
-        if not _offered(view, names[-1]):
+        if not offered(names[-1]):
             return ()
         followers = [self.prebuilt.format(kernel=meta) for meta in self.metas]
-        return tuple(name for name in (*names, *followers) if _offered(view, name))
+        return tuple(name for name in (*names, *followers) if offered(name))
 
-    def _built(self, view: NodeView) -> tuple[str, ...]:
+    def _built(self, offered: Callable[[str], bool]) -> tuple[str, ...]:
         if self.unsigned:
             raise StepBlocked(self.unsigned)
         headers = [HEADERS.format(kernel=kernel) for kernel in self.kernels]
-        if not _offered(view, headers[-1]):
+        if not offered(headers[-1]):
             raise StepBlocked(
                 f"no source of this node offers {headers[-1]}, and without it the driver's module cannot be built for"
                 " the kernel that boots next. Install the archive's newest kernel, restart, then repeat"
             )
         followers = [HEADERS.format(kernel=meta) for meta in self.metas]
-        return (*self.dkms, *(name for name in (*headers, *followers) if _offered(view, name)))
-
-
-def _offered(view: NodeView, name: str) -> bool:
-    return view.package(name) is not None or view.candidate(name) is not None
+        return (*self.dkms, *(name for name in (*headers, *followers) if offered(name)))

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bai_wizard.bundle.manifest import digest_of
+from bai_wizard.cli import main
+from bai_wizard.exits import ExitCode
+from bai_wizard.pages.accelerators.vendors.nvidia import data
+from bai_wizard.steps.openpgp import fingerprints
 from tests.node.apt_repository import served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
@@ -18,6 +23,7 @@ from tests.node.nvidia_hardware import (
     plug_in,
     toolkit_packages,
 )
+from tests.node.way_out import lead_nowhere, left, prove_counting
 
 KNOWN = "/opt/bai-wizard/bai_wizard/data/accelerators.toml"
 NVIDIAS_OWN = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
@@ -81,6 +87,54 @@ def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode) -> None:
     assert "580.95.05" in told
     assert "libcudart.so.12 (12.0)" in told
     done(planned(node), 0)
+
+
+def bundled(node: ContainerNode, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bundle for this node, made here from the repositories at hand."""
+    like, bundle = directory / "like", directory / "bundle"
+    for path in (DISTRIBUTION, "/etc/apt/keyrings/distribution.asc", "/var/lib/dpkg/status", "/usr/lib/os-release"):
+        target = like / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(node.read(path))
+    kernel = node.run(["uname", "-r"], check=True).out.strip()
+    with (like / "var/lib/dpkg/status").open("a") as status:
+        status.write(f"\nPackage: linux-image-{kernel}\nStatus: install ok installed\nVersion: 1\n")
+    key = node.read("/root/nvidia.asc").decode()
+    (directory / "nvidia.asc").write_text(key)
+    (fingerprint,) = fingerprints(key.encode())
+    monkeypatch.setattr(data, "toolkit_repository", lambda url="": data.Repository(url, fingerprint, key))
+    answers = directory / "answers.toml"
+    answers.write_text(
+        node.read("/root/answers.toml").decode().replace("/root/nvidia.asc", f"{directory}/nvidia.asc")
+    )
+    node.write("/root/answers.toml", answers.read_bytes(), 0o600)
+    assert main(["bundle", str(answers), "-o", str(bundle), "--like", str(like)]) == ExitCode.OPTIONAL_FAILED
+    return bundle
+
+
+def test_the_same_road_from_a_bundle(
+    gpu_node: ContainerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No way out, no repository named: driver, CUDA and toolkit come from the bundle; what it lacks was told."""
+    node = gpu_node
+    bundle = bundled(node, tmp_path, monkeypatch)
+    told = [line for line in capsys.readouterr().out.splitlines() if "[accelerators]" in line]
+    assert len(told) == 2, told
+    assert "nvidia-headless-no-dkms-580-server" in told[1]
+    assert "nvidia-fabricmanager-580" in told[0]
+    node.docker("cp", str(bundle), f"{node.hostname}:/srv/bundle")
+    before = node.read(DISTRIBUTION)
+    lead_nowhere(node)
+    source = ("--bundle", "/srv/bundle", "--bundle-digest", digest_of(bundle))
+    assert "nouveau holds the GPU" in done(apply(node, *source), 5)
+    boot_without_nouveau(node)
+    done(node.wizard("resume", timeout=600))
+    assert node.read(MODULE).decode().strip() == VERSION
+    assert node.read(MARK).decode() == "proven with ubuntu:24.04\n"
+    done(node.wizard("--headless", "/root/answers.toml", *source, "--plan", "--detailed-exitcode"))
+    assert (node.read(DISTRIBUTION), node.exists("/etc/apt/keyrings/nvidia-container-toolkit.asc")) == (before, False)
+    assert left(node) == 0, "something tried to leave"
+    prove_counting(node)
 
 
 def test_undo_takes_back_what_is_not_a_package(gpu_node: ContainerNode) -> None:

@@ -15,6 +15,7 @@ class System:
     name: str
     codename: str
     architecture: str
+    version: str = ""
 
 
 @dataclass(frozen=True)

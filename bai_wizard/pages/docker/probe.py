@@ -80,7 +80,8 @@ def system_of(machine: Machine) -> Fact[System]:
     )
     if not os:
         return Unknown(f"{fields.get('PRETTY_NAME', 'this system')} is neither Ubuntu nor Debian")
-    return Known(System(os, fields.get("PRETTY_NAME", os), codename, _architecture(machine)))
+    name, version = fields.get("PRETTY_NAME", os), fields.get("VERSION_ID", "")
+    return Known(System(os, name, codename, _architecture(machine), version))
 
 
 def _architecture(machine: Machine) -> str:

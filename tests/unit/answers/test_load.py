@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bai_wizard.answers.context import context
 from bai_wizard.answers.layers import Layer, locate, merge
 from bai_wizard.answers.load import load, loads
-from bai_wizard.answers.report import check
+from bai_wizard.answers.report import report
 from bai_wizard.core.secret import MASK
 from bai_wizard.pages import TABLES
 from bai_wizard.pages.account.settings import AccountSettings
@@ -141,7 +141,7 @@ def test_every_value_knows_where_it_came_from() -> None:
 
 
 def test_check_tells_origins_and_hides_secrets() -> None:
-    said = check(FOUR, "bai-s1")
+    said = report(load(FOUR, "bai-s1"))
     assert "[docker]  only as context (apply = false)" in said
     assert 'account.password = { file = "/root/bai.password" }' in said
     assert "(override for bai-s1)" in said
@@ -154,7 +154,7 @@ def test_check_masks_hashes_and_addresses_with_passwords(tmp_path: Any) -> None:
         '[python]\nindex_url = "https://me:hunter2@pypi.corp/simple"\n'
         '[network]\nproxy = { http = "http://me:hunter2@proxy:3128" }\n'
     )
-    said = check(str(file), "h")
+    said = report(load(str(file), "h"))
     assert HASH not in said
     assert "hunter2" not in said
     assert f"account.password_hash = {MASK}" in said

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import platform
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bai_wizard.answers.load import load
-from bai_wizard.bundle.manifest import damaged, digest_of, read_manifest
+from bai_wizard.bundle.manifest import Held, Manifest, damaged, digest_of, read_manifest
+from bai_wizard.bundle.needs import missing
 from bai_wizard.bundle.redirect import from_bundle
 from bai_wizard.bundle.verify import verify
+from bai_wizard.bundle.wanted import wanted_packages
 from bai_wizard.cli import main
 from bai_wizard.compose import wish_of
-from bai_wizard.core.errors import PreflightError
+from bai_wizard.core.errors import PreflightError, StepFailed
 from bai_wizard.exits import ExitCode
+from bai_wizard.pages.docker.facts import System
 from bai_wizard.pages.python import catalogue
 from bai_wizard.pages.python.catalogue import Build
 
 CONTENT = b"an interpreter"
 IMAGE = b"an image"
+TRIXIE = System("debian", "Debian 13", "trixie", "amd64", "13")
 
 
 @pytest.fixture
@@ -95,18 +101,32 @@ def test_what_a_bundle_lacks_is_said_when_it_is_made_and_refused_by_check(
     outside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = outside.parent / "bundle"
-    more = f'[accelerators.nvidia]\n[sources]\nbundle = "{directory}"\n'
+    more = f'[sources]\nbundle = "{directory}"\n'
     file = answers(outside, more, starter="current")
     with monkeypatch.context() as without_docker:
         without_docker.setattr("shutil.which", lambda _program: None)
         assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.OPTIONAL_FAILED
-    said = capsys.readouterr().out
-    assert "not in the bundle: [accelerators]" in said
-    assert "not in the bundle: [images]" in said
+    assert "not in the bundle: [images]" in capsys.readouterr().out
     assert main(["check", str(file)]) == ExitCode.PREFLIGHT
     told = capsys.readouterr().err
-    assert "[accelerators]" in told
     assert "[images] the image cr.backend.ai/" in told
+
+
+def test_check_looks_into_a_bundle_that_the_answers_do_not_name(
+    outside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for answers on standard input."""
+    file, directory = answers(outside), outside.parent / "bundle"
+    main(["bundle", str(file), "-o", str(directory)])
+    assert main(["check", str(file), "--bundle", str(directory), "--bundle-digest", digest_of(directory)]) == 0
+    assert main(["check", str(file), "--bundle", str(directory), "--bundle-digest", "0" * 64]) == ExitCode.PREFLIGHT
+    text = file.read_text().replace('"3.13.7"', '"3.13.7"\nvenvs = [{service = "x", packages = ["aiohttp"]}]')
+    capsys.readouterr()
+    for told in (("--bundle", str(directory)), ()):
+        named = "" if told else f'[sources]\nbundle = "{directory}"\n'
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((text + named).encode())))
+        assert main(["check", "-", *told]) == ExitCode.PREFLIGHT
+        assert "a wheel of aiohttp" in capsys.readouterr().err
 
 
 def test_what_was_asked_for_later_is_missed_before_anything(outside: Path) -> None:
@@ -118,6 +138,18 @@ def test_what_was_asked_for_later_is_missed_before_anything(outside: Path) -> No
     )
     with pytest.raises(PreflightError, match=r"(?s)a wheel of aiohttp.*\[docker\] the packages docker.io"):
         from_bundle(wish_of(load(str(more), "a01")), str(directory))
+
+
+def test_a_key_file_is_needed_where_packages_are_fetched_and_not_on_the_node(tmp_path: Path) -> None:
+    file = tmp_path / "answers.toml"
+    file.write_text(f'version = 1\n[docker]\nkey_file = "{tmp_path}/docker.asc"\n')
+    wish = wish_of(load(str(file), "a01"))
+    with pytest.raises(StepFailed, match="cannot be read"):
+        wanted_packages(wish, TRIXIE)
+    here = replace(wish, context=replace(wish.context, bundle="/srv/bundle"))
+    (docker,) = wanted_packages(here, TRIXIE)
+    held = tuple(Held(f"packages/{name}_1_amd64.deb", "", 0) for name in docker.names)
+    assert missing(here, Manifest("", "", held, system="trixie"), TRIXIE) == ()
 
 
 DOCKER = """#!/bin/sh

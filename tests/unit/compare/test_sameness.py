@@ -47,6 +47,7 @@ def test_volumes_tell_their_path_and_shared_source() -> None:
     volumes = [{"name": "local", "type": "local"}, {"name": "v1", "type": "nfs", "source": "10.0.0.5:/export/v1"}]
     settings = {"storage": settings_of("storage").model_validate({"volumes": volumes})}
     found = sameness(machine, Wish(settings, ("storage",), Context(host=machine.host)))
-    told = {label: value for label, value in found.items() if label.startswith("volume ")}
+    told = {label: value for label, value in found.items() if label.startswith("volume ") and ":" in label}
     assert list(told) == ["volume local: path", "volume v1: path", "volume v1: source"]
     assert told["volume v1: source"] == "not there"
+    assert found["volume names"] == "local, v1"

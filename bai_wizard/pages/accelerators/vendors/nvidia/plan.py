@@ -55,15 +55,20 @@ def parts(settings: NvidiaSettings, facts: NvidiaFacts, cards: tuple[Card, ...],
     work = Work(settings, facts, cards, decision)
     managers = fabric.packages(work)
     return Parts(
-        packages=(*_libraries(work, context, managers), *_toolkit(work), *hold(work, managers)),
+        packages=(*_libraries(work, context, managers), *_toolkit(work, context), *hold(work, managers)),
         load=_load(work),
         services=_services(work),
     )
 
 
 def _libraries(work: Work, context: Context, managers: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Driver, fabric manager and CUDA, before a source is added that they do not need: so the plan can name them."""
+    """Driver, fabric manager and CUDA, before a source is added that they do not need: so the plan can name them.
+
+    With a bundle everything comes from there, and no repository is named.
+    """
     driver, cuda = _driver(work), _cuda(work, context)
+    if context.bundle:
+        return (*driver, *managers, *cuda)
     from_nvidia = work.settings.source == "nvidia" and isinstance(work.facts.system, Known)
     source = cuda_source(work.settings, work.facts) if from_nvidia and (driver or cuda) else ()
     names = [name for step in driver if isinstance(step, NvidiaDriver) for name in step.user]
@@ -73,14 +78,16 @@ def _libraries(work: Work, context: Context, managers: tuple[Step, ...]) -> tupl
     return (*source, *_lists("accelerators.lists", work, source, names), *driver, *managers, *cuda)
 
 
-def _toolkit(work: Work) -> tuple[Step, ...]:
+def _toolkit(work: Work, context: Context) -> tuple[Step, ...]:
     """The container toolkit with its repository. A mirror is one repository with everything in it, named once."""
     names = data.toolkit()
     if not work.settings.container_toolkit or all(work.facts.version_of(name) for name in names):
         return ()
+    packages = Packages(id=TOOLKIT, names=names, why="containers get the GPUs", brings=TOOLKIT_BRINGS)
+    if context.bundle:
+        return (packages,)
     in_mirror = bool(work.settings.apt_url) and work.settings.source == "nvidia"
     source = () if in_mirror else toolkit_source(work.settings, work.facts)
-    packages = Packages(id=TOOLKIT, names=names, why="containers get the GPUs", brings=TOOLKIT_BRINGS)
     return (*source, *_lists("accelerators.toolkit-lists", work, source, names), packages)
 
 

@@ -56,7 +56,7 @@ def probe(
         daemon_json=_kernel_text(machine, DAEMON_JSON),
         # An engine that was silent once is not waited for a second time.
         image="" if isinstance(known, Unknown) else _image(machine),
-        key=_key(machine, settings, context, here),
+        key=key(machine, settings, context, here),
         container=machine.in_container(),
     )
 
@@ -143,9 +143,9 @@ def _image(machine: Machine) -> str:
     return min((tag for tag in sizes if data.suits_proof(tag)), key=lambda tag: (sizes[tag], tag), default="")
 
 
-def _key(machine: Machine, settings: NvidiaSettings | None, context: Context, here: Fact[System]) -> Fact[str]:
-    """The key for NVIDIA's repositories, where it does not come with the wizard."""
-    if settings is None:
+def key(machine: Machine, settings: NvidiaSettings | None, context: Context, here: Fact[System]) -> Fact[str]:
+    """The key for NVIDIA's repositories, where it does not come with the wizard. A bundle needs none on the node."""
+    if settings is None or context.bundle:
         return Absent()
     if settings.key_file:
         try:
