@@ -77,9 +77,8 @@ def registry_of(reference: str) -> str:
 
 
 def split_tag(reference: str) -> tuple[str, str]:
-    """Name and tag (or digest) as the engine's API takes them apart; `latest` where neither is written."""
+    """Name and tag as the engine's API takes them apart; `latest` where none is written. A digest goes before."""
     name, at, digest = reference.partition("@")
-    if at:
-        return name, digest
     head, _, tail = name.rpartition(":")
-    return (head, tail) if head and "/" not in tail else (name, LATEST)
+    bare, tag = (head, tail) if head and "/" not in tail else (name, LATEST)
+    return bare, digest if at else tag

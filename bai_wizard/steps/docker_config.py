@@ -15,18 +15,19 @@ from bai_wizard.core.primitives.files import Validator
 from bai_wizard.core.state import Entry
 from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
-from bai_wizard.steps.docker_flags import flags
+from bai_wizard.steps.docker_flags import Flag, flags
 from bai_wizard.steps.json_merge import edit, parse
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINES = ("docker-ce", "docker.io")
+OPTIONS = "log-opts"
 # The first engine whose `dockerd --validate` exists (release notes of 23.0).
 VALIDATES = 23
 
 
 @dataclass(frozen=True)
 class Default:
-    """Keys (as JSON text) that are set only where none of `unless` stands in the file: a hand-written one wins."""
+    """Keys (as JSON text) that are set only where none of `unless` is set, in the file or by a flag of the unit."""
 
     unless: tuple[str, ...]
     keys: str
@@ -59,30 +60,39 @@ class DockerConfig(Step):
             raise StepBlocked(f"{self.path} is a {there.type}; put a plain file in its place, then repeat")
         old = view.text(self.path) or ""
         found = parse(old, self.path)
-        wanted = self._wanted(found)
-        new = edit(old, wanted, self.path, replace=self.replace)
+        given = flags(view)
+        wanted = self._wanted(found, {flag.key for flag in given})
+        new = edit(old, wanted, self.path, replace=(*self.replace, *_of_another_driver(found, wanted)))
         if new == old:
             return
-        self._refuse_flags(view, {key for key in wanted if found.get(key) != wanted[key]})
+        self._refuse_flags(given, {key for key in wanted if found.get(key) != wanted[key]})
         if view.entry(dirname(self.path)) is None:
             yield MakeDirectory(dirname(self.path))
         owner = there or Entry("file", 0, 0, 0o644)
         yield WriteFile(self.path, new.encode(), owner.uid, owner.gid, owner.mode, _validator(view))
 
-    def _wanted(self, found: dict[str, Any]) -> dict[str, Any]:
+    def _wanted(self, found: dict[str, Any], given: set[str]) -> dict[str, Any]:
         wanted: dict[str, Any] = json.loads(self.wanted)
         for default in self.defaults:
-            if not any(key in found or key in wanted for key in default.unless):
+            if not any(key in found or key in wanted or key in given for key in default.unless):
                 wanted |= json.loads(default.keys)
+        if OPTIONS not in found and not wanted.get(OPTIONS):
+            wanted.pop(OPTIONS, None)
         return wanted
 
-    def _refuse_flags(self, view: NodeView, keys: set[str]) -> None:
-        for flag in flags(view):
+    def _refuse_flags(self, given: tuple[Flag, ...], keys: set[str]) -> None:
+        for flag in given:
             if flag.key in keys:
                 raise StepBlocked(
                     f"{flag.path} starts dockerd with {flag.flag}, and Docker does not start when {self.path} has"
                     f" {flag.key!r} as well. Take the flag out of {flag.path}, or the setting out of the answers"
                 )
+
+
+def _of_another_driver(found: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, ...]:
+    """Options of logs do not outlive their driver: Docker does not start with one that the driver does not know."""
+    before = found.get("log-driver", "json-file")
+    return (OPTIONS,) if wanted.get("log-driver", before) != before else ()
 
 
 def _validator(view: NodeView) -> Validator:

@@ -6,13 +6,9 @@ import shlex
 from dataclasses import dataclass
 
 from bai_wizard.core.view import NodeView
+from bai_wizard.steps.unit_files import settings
 
-UNITS = (
-    "/etc/systemd/system/docker.service",
-    "/usr/lib/systemd/system/docker.service",
-    "/lib/systemd/system/docker.service",
-)
-DROP_INS = ("/usr/lib/systemd/system/docker.service.d", "/etc/systemd/system/docker.service.d")
+UNIT = "docker.service"
 # What units of Debian and of older Docker packages put behind dockerd; see `$DOCKER_OPTS` in their ExecStart.
 VARIABLES = {"$DOCKER_OPTS": ("/etc/default/docker", "DOCKER_OPTS"), "$OPTIONS": ("/etc/sysconfig/docker", "OPTIONS")}
 # Flag of dockerd → key of daemon.json (dockerd(8)); of those that the wizard may write.
@@ -26,6 +22,8 @@ KEYS = {
     "--insecure-registry": "insecure-registries",
     "--default-address-pool": "default-address-pools",
     "--feature": "features",
+    "--add-runtime": "runtimes",
+    "--max-download-attempts": "max-download-attempts",
 }
 
 
@@ -39,24 +37,11 @@ class Flag:
 
 
 def flags(view: NodeView) -> tuple[Flag, ...]:
-    """The flags of dockerd in the unit as systemd puts it together."""
+    """The flags of dockerd in the unit as systemd puts it together: an empty ExecStart= forgets those before it."""
     found: list[Flag] = []
-    for path in _files(view):
-        for line in (view.text(path) or "").replace("\\\n", " ").splitlines():
-            name, equals, value = line.partition("=")
-            if name.strip() != "ExecStart" or not equals:
-                continue
-            found = [] if not value.strip() else found
-            found += _in_command(view, value.strip(), path)
+    for setting in settings(view, UNIT, "Service", "ExecStart"):
+        found = [*found, *_in_command(view, setting.value, setting.path)] if setting.value else []
     return tuple(found)
-
-
-def _files(view: NodeView) -> tuple[str, ...]:
-    unit = next((path for path in UNITS if view.entry(path) is not None), "")
-    drop_ins = [
-        (name, directory) for directory in DROP_INS for name in view.names(directory) if name.endswith(".conf")
-    ]
-    return ((unit,) if unit else ()) + tuple(f"{directory}/{name}" for name, directory in sorted(drop_ins))
 
 
 def _in_command(view: NodeView, command: str, path: str) -> list[Flag]:

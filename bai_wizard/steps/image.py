@@ -10,6 +10,7 @@ from bai_wizard.core.errors import CannotTell, StepBlocked
 from bai_wizard.core.primitives import LoadImages, Login, Primitive, PullImages, TagImage
 from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
+from bai_wizard.steps.containerd import SNAPSHOTS, content_root
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _is_other(view: NodeView, reference: str, id: str) -> bool:
 
 def _uses_containerd(view: NodeView) -> bool:
     try:
-        return bool(view.names("/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"))
+        return bool(view.names(f"{content_root(view)}/{SNAPSHOTS}"))
     except CannotTell:
         return True
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as BadBase64
 from collections.abc import Iterator
 from hashlib import sha1
 
 PUBLIC_KEY = 6
 PRIVATE_KEY = 5
+END = "-----END PGP PUBLIC KEY BLOCK-----"
 
 
 def fingerprints(data: bytes) -> tuple[str, ...]:
@@ -16,7 +17,7 @@ def fingerprints(data: bytes) -> tuple[str, ...]:
 
     Raises ValueError on what is no file of public keys. RFC 4880, sections 4.2 (packets), 6.2 (armour) and 12.2.
     """
-    binary = data if data[:1] and data[0] & 0x80 else b"".join(_unarmoured(data))
+    binary = data if is_binary(data) else b"".join(_unarmoured(data))
     found = []
     for tag, body in _packets(binary):
         if tag == PRIVATE_KEY:
@@ -29,6 +30,31 @@ def fingerprints(data: bytes) -> tuple[str, ...]:
     if not found:
         raise ValueError("it holds no public key")
     return tuple(found)
+
+
+def is_binary(data: bytes) -> bool:
+    """True for a file that begins with a packet instead of armour."""
+    return bool(data[:1]) and bool(data[0] & 0x80)
+
+
+def armoured(data: bytes) -> str:
+    """Packets as text (RFC 4880, section 6.2), as apt wants a key whose file is called `.asc`."""
+    text = b64encode(data).decode()
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    check = b64encode(_crc24(data).to_bytes(3, "big")).decode()
+    return "\n".join(["-----BEGIN PGP PUBLIC KEY BLOCK-----", "", *lines, f"={check}", f"{END}\n"])
+
+
+def _crc24(data: bytes) -> int:
+    """Section 6.1."""
+    crc = 0xB704CE
+    for byte in data:
+        crc ^= byte << 16
+        for _ in range(8):
+            crc <<= 1
+            if crc & 0x1000000:
+                crc ^= 0x1864CFB
+    return crc
 
 
 def _unarmoured(data: bytes) -> Iterator[bytes]:

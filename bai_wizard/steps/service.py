@@ -45,6 +45,11 @@ class Service(Step):
             return
         if unit is None:
             raise StepBlocked(f"there is no unit {self.unit} on this node")
+        if unit.enabled.startswith("masked") and (self.enabled or self.active):
+            raise StepBlocked(
+                f"{self.unit} is masked: somebody wants that nothing starts it. If that is over, «systemctl unmask"
+                f" {self.unit}», then repeat"
+            )
         stale = [path for path in self.reads if view.newer(path, unit.since)]
         if any(path.startswith("/etc/systemd/") for path in stale):
             yield ReloadUnits(f"{', '.join(stale)} changed")

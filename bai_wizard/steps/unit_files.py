@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bai_wizard.core.view import NodeView
@@ -59,12 +60,26 @@ def settings(view: NodeView, unit: str, section: str, name: str) -> tuple[UnitSe
 def _values(text: str, section: str, name: str) -> list[str]:
     here = ""
     found = []
-    for raw in text.split("\n"):
-        line = raw.strip()
+    for line in _lines(text):
         if line.startswith("[") and line.endswith("]"):
             here = line[1:-1]
-        elif here == section and not line.startswith(("#", ";")):
+        elif here == section:
             key, equals, value = line.partition("=")
             if equals and key.strip() == name:
                 found.append(value.strip())
     return found
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines as they count: comments left out, those that end in a backslash joined with the next one."""
+    held = ""
+    for line in text.split("\n"):
+        if line.strip().startswith(("#", ";")):
+            continue
+        held += line.strip()
+        if held.endswith("\\"):
+            held = held[:-1] + " "
+            continue
+        yield held
+        held = ""
+    yield held

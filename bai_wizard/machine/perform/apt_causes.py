@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+# Warnings of `apt-get update`, which ends with 0 then, that a list is missing or old (apt-pkg/acquire-item.cc).
+NOT_READ = r"Failed to fetch|GPG error|repository is not updated|is no(?:t| longer) signed|index files failed"
 # Pattern over everything the tool said, the cause with its remedy. The first that fits counts: the more special
 # ones stand above the more general.
 CAUSES: tuple[tuple[str, str], ...] = (
@@ -141,6 +143,11 @@ def plain_failure(doing: str, said: str, code: int) -> str:
 def complaints(said: str) -> tuple[str, ...]:
     """apt's own error and warning lines."""
     return tuple(line for line in said.splitlines() if line.startswith(("E: ", "W: ", "Err:")))
+
+
+def is_failure(line: str) -> bool:
+    """Whether a complaint says that a list was not read. A key or suite that apt merely dislikes is none."""
+    return not line.startswith("W: ") or bool(re.search(NOT_READ, line))
 
 
 def _tail(said: str) -> str:

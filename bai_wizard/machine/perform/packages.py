@@ -15,7 +15,7 @@ from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives import HoldPackages, InstallPackages, RefreshPackages, RemovePackages
 from bai_wizard.machine.bundled import only_source
 from bai_wizard.machine.inhibitor import no_shutdown
-from bai_wizard.machine.perform.apt_causes import complaints, plain_failure
+from bai_wizard.machine.perform.apt_causes import complaints, is_failure, plain_failure
 from bai_wizard.machine.perform.apt_lock import wait_for_locks
 from bai_wizard.machine.perform.apt_status import read_status
 from bai_wizard.machine.perform.call import log_lines, succeed
@@ -74,12 +74,12 @@ def refresh_packages(machine: LocalMachine, primitive: RefreshPackages, log: Log
     completed = _apt_raw(machine, ["update"], log)
     said = f"{completed.err}\n{completed.out}"
     errors = complaints(said)
-    ours = [line for line in errors if any(address in line for address in primitive.addresses)]
+    ours = [line for line in errors if is_failure(line) and any(one in line for one in primitive.addresses)]
     strangers_only = errors and primitive.addresses and not ours and all("://" in line for line in errors)
     if ours or (completed.code != 0 and not strangers_only):
         raise StepFailed(plain_failure("reading the package lists", "\n".join(ours) or said, completed.code))
     for line in errors:
-        log(f"a repository that is not part of this step has a problem: {line}", level="warning")
+        log(f"apt says of a repository: {line}", level="warning")
     # What did not change is not written again, so that its time would not tell that the lists were read.
     os.utime(Path(machine.root, LISTS))
 

@@ -12,7 +12,7 @@ from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.docker.look import ENGINES
 from bai_wizard.pages.docker.networks import overlaps, own_networks
-from bai_wizard.pages.docker.probe import DATA_ROOT, SNAP, engine_of, installed
+from bai_wizard.pages.docker.probe import DATA_ROOT, SNAP, engine_of, installed, places
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.docker_config import DAEMON_JSON
 from bai_wizard.steps.service import Service
@@ -199,10 +199,9 @@ def room(machine: Machine, context: Context) -> Finding:
     if not _is_here(machine):
         return ROOM.not_applicable("Docker is not installed by packages")
     engine = engine_of(machine)
-    places = [engine.value.data_root if isinstance(engine, Known) and engine.value.data_root else DATA_ROOT]
-    if isinstance(engine, Known) and engine.value.uses_containerd:
-        places.append("/var/lib/containerd")
-    full = [(path, free) for path in places if (free := machine.free_bytes(path)) < LEAST_ROOM]
+    data_root = engine.value.data_root if isinstance(engine, Known) and engine.value.data_root else DATA_ROOT
+    rooms = [(path, machine.free_bytes(path)) for path in places(machine, engine, data_root)]
+    full = [(path, free) for path, free in rooms if free < LEAST_ROOM]
     if not full:
         return ROOM.ok()
     return ROOM.warning(

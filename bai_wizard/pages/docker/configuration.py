@@ -30,7 +30,12 @@ LOCAL = ("localhost", "127.0.0.0/8", "::1")
 
 def config_step(settings: DockerSettings, facts: DockerFacts, context: Context) -> Step:
     """daemon.json; a refusal where data or networks would be lost by it."""
-    reason = _abandons(settings, facts) or _meets(settings, facts) or _not_mounted(settings, facts)
+    reason = (
+        _abandons(settings, facts)
+        or _hides(settings, facts)
+        or _meets(settings, facts)
+        or _not_mounted(settings, facts)
+    )
     if reason:
         return Refusal(id="docker.config", title="daemon.json as the answers want it", reason=reason)
     wanted = _wanted(settings, facts, context)
@@ -77,7 +82,7 @@ def _defaults(settings: DockerSettings, facts: DockerFacts) -> tuple[Default, ..
 def _log(settings: DockerSettings) -> dict[str, Any]:
     log = settings.log
     if log.driver == "journald":
-        return {"log-driver": "journald"}
+        return {"log-driver": "journald", "log-opts": {}}
     return {"log-driver": log.driver, "log-opts": {"max-size": log.max_size, "max-file": str(log.max_file)}}
 
 
@@ -105,6 +110,31 @@ def _abandons(settings: DockerSettings, facts: DockerFacts) -> str:
         f" containerd, copy {present} to {wanted} (rsync -aHAX), set data-root by hand and start Docker; or empty"
         " Docker first"
     )
+
+
+def _hides(settings: DockerSettings, facts: DockerFacts) -> str:
+    """Why images do not go into the other store: those in the present one would vanish from sight."""
+    if settings.image_store == "auto" or isinstance(facts.is_filled, Absent) or facts.is_filled == Known(False):
+        return ""
+    present = _present_store(facts)
+    if present == settings.image_store:
+        return ""
+    held = f"images or containers lie in the store {present}" if present else "nobody can tell which store is in use"
+    return (
+        f'{held}, and what lies there would vanish from sight with docker.image_store = "{settings.image_store}".'
+        ' Take "auto", which keeps the store; or empty Docker first (docker system df), and pull again afterwards'
+    )
+
+
+def _present_store(facts: DockerFacts) -> str:
+    """As the answers call it; empty where neither the engine nor its configuration tells."""
+    if isinstance(facts.engine, Known):
+        return "containerd" if facts.engine.value.uses_containerd else "overlay2"
+    try:
+        snapshotter = json.loads(value_or(facts.daemon_json, "{}"))["features"]["containerd-snapshotter"]
+    except (ValueError, KeyError, TypeError):
+        return ""  # a file that cannot be read stops the step itself, with the place
+    return "containerd" if snapshotter else "overlay2"
 
 
 def _meets(settings: DockerSettings, facts: DockerFacts) -> str:
@@ -169,7 +199,12 @@ def _quoted(text: str) -> str:
 
 
 def registry_authorities(facts: DockerFacts) -> tuple[Step, ...]:
-    """certs.d is read at every pull, so nothing is restarted for it."""
+    """certs.d is read at every pull, so nothing is restarted for it.
+
+    Docker looks there by the name that stands in the image's, so the port of TLS goes without saying as well.
+    """
+    given = dict(facts.registry_ca)
+    unsaid = {host.removesuffix(":443"): text for host, text in given.items() if host.endswith(":443")}
     return tuple(
         RegistryAuthority(
             id=f"docker.registry-ca.{host}",
@@ -177,5 +212,5 @@ def registry_authorities(facts: DockerFacts) -> tuple[Step, ...]:
             text=value_or(text, ""),
             missing=why_missing(text),
         )
-        for host, text in facts.registry_ca
+        for host, text in {**unsaid, **given}.items()
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bai_wizard.core.facts import Absent, Fact
+from bai_wizard.core.facts import Absent, Fact, Known
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class DockerFacts:
     point that holds the wished-for data root, the root file system not counting. `free` are the bytes that are free
     where the data lie, and where containerd's do if images are in its store. `key` is the text of key_file;
     `registry_ca` the certificates by registry. `kubernetes` names what else manages containerd on this node.
+    `offered` is the version of the distribution's engine where that is asked for and not here; empty if unknown.
     """
 
     system: Fact[System]
@@ -63,6 +64,7 @@ class DockerFacts:
     networks: Fact[tuple[str, ...]] = field(default_factory=Absent)
     key: Fact[str] = field(default_factory=Absent)
     registry_ca: tuple[tuple[str, Fact[str]], ...] = ()
+    offered: str = ""
 
     def version_of(self, package: str) -> str:
         """The version of an installed package; empty where it is not."""
@@ -71,5 +73,6 @@ class DockerFacts:
     @property
     def is_fresh(self) -> bool:
         """True when no engine is here yet: what is written now is read by its first start."""
-        engines = ("docker-ce", "docker.io", "moby-engine", "podman-docker")
-        return not self.snap and not any(self.version_of(name) for name in engines)
+        engines = ("docker-ce", "docker.io", "moby-engine")
+        is_running = isinstance(self.engine, Known)  # one that was copied here by hand has no package
+        return not self.snap and not is_running and not any(self.version_of(name) for name in engines)

@@ -14,7 +14,9 @@ from bai_wizard.core.machine import Machine
 from bai_wizard.pages.docker import catalogue
 from bai_wizard.pages.docker.facts import DockerFacts, Engine, System
 from bai_wizard.pages.docker.networks import own_networks
+from bai_wizard.steps.containerd import content_root
 from bai_wizard.steps.docker_config import DAEMON_JSON
+from bai_wizard.steps.openpgp import armoured, is_binary
 
 if TYPE_CHECKING:
     from bai_wizard.pages.docker.settings import DockerSettings
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
 # The first is what the second, which people know, is a link to.
 OS_RELEASE = ("/usr/lib/os-release", "/etc/os-release")
 DATA_ROOT = "/var/lib/docker"
-# Where the layers lie with containerd's store, whatever data-root says.
-CONTAINERD_ROOT = "/var/lib/containerd"
 SNAP = "/var/lib/snapd/snaps"
+DISTRO = "docker.io"
 # uname's name of the architecture → dpkg's.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-KUBERNETES = (("kubelet", "kubelet"), ("k3s", ""), ("microk8s", ""))
+# What runs Kubernetes, by the beginning of its unit's name.
+KUBERNETES = {"kubelet": "kubelet", "k3s": "k3s", "rke2-": "rke2", "k0s": "k0s", "snap.microk8s.": "microk8s"}
+UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/usr/local/lib/systemd/system")
 # Directories of a data root that are empty until an image or a container is there.
 FILLED = ("image/overlay2/imagedb/content/sha256", "containers", "volumes")
 
@@ -36,7 +39,9 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
     """The facts of the page."""
     config = _text(machine, DAEMON_JSON)
     engine = engine_of(machine)
-    data_root = _data_root(engine, config)
+    # What Podman keeps is Podman's, and stays where it is.
+    docker = Absent() if isinstance(engine, Known) and engine.value.product == "podman" else engine
+    data_root = _data_root(docker, config)
     return DockerFacts(
         system=system_of(machine),
         engine=engine,
@@ -45,12 +50,13 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
         kubernetes=_kubernetes(machine),
         daemon_json=config,
         data_root=data_root,
-        is_filled=_is_filled(machine, engine, data_root),
-        free=tuple((path, _free(machine, path)) for path in _places(engine, data_root)),
+        is_filled=_is_filled(machine, docker, data_root),
+        free=tuple((path, _free(machine, path)) for path in places(machine, docker, data_root)),
         data_root_mount=mount_above(machine, settings.data_root) if settings.data_root else Absent(),
         networks=own_networks(machine),
-        key=_text(machine, settings.key_file) if settings.key_file else Absent(),
+        key=_key(machine, settings.key_file) if settings.key_file else Absent(),
         registry_ca=tuple((host, _text(machine, path)) for host, path in settings.registry_ca.items()),
+        offered=_offered(machine) if settings.source == "distro" else "",
     )
 
 
@@ -151,9 +157,10 @@ def _is_filled(machine: Machine, engine: Fact[Engine], data_root: str) -> Fact[b
         return Unknown(str(error))
 
 
-def _places(engine: Fact[Engine], data_root: str) -> tuple[str, ...]:
+def places(machine: Machine, engine: Fact[Engine], data_root: str) -> tuple[str, ...]:
+    """Where images take room: with containerd's store in its directory too, whatever data-root says."""
     uses_containerd = isinstance(engine, Known) and engine.value.uses_containerd
-    return (data_root, CONTAINERD_ROOT) if uses_containerd else (data_root,)
+    return (data_root, content_root(machine)) if uses_containerd else (data_root,)
 
 
 def _free(machine: Machine, path: str) -> Fact[int]:
@@ -176,12 +183,27 @@ def mount_above(machine: Machine, path: str) -> Fact[str]:
 
 
 def _kubernetes(machine: Machine) -> str:
-    for name, package in KUBERNETES:
-        if package and machine.package(package) is not None:
-            return name
-        if f"{name}.service" in _names(machine, "/etc/systemd/system"):
-            return name
-    return ""
+    units = [name for directory in UNITS for name in _names(machine, directory) if name.endswith(".service")]
+    return next((name for head, name in KUBERNETES.items() if any(unit.startswith(head) for unit in units)), "")
+
+
+def _offered(machine: Machine) -> str:
+    """The version of the distribution's engine that apt would install now; empty where it is here, or unknown."""
+    try:
+        return "" if machine.package(DISTRO) is not None else machine.candidate(DISTRO) or ""
+    except CannotTell:
+        return ""
+
+
+def _key(machine: Machine, path: str) -> Fact[str]:
+    """A key file's text; the binary form, as `gpg --dearmor` makes it, is put into armour."""
+    try:
+        entry = machine.entry(path)
+    except CannotTell as error:
+        return Unknown(str(error))
+    if entry is not None and entry.content is not None and is_binary(entry.content):
+        return Known(armoured(entry.content))
+    return _text(machine, path)
 
 
 def _text(machine: Machine, path: str) -> Fact[str]:

@@ -15,6 +15,7 @@ from bai_wizard.steps.apt_pin import AptPin, major_pattern
 from bai_wizard.steps.apt_source import AptKey, AptSource
 from bai_wizard.steps.docker_config import engine_major
 from bai_wizard.steps.refusal import Refusal
+from bai_wizard.steps.removable import RemovableDropIn
 
 if TYPE_CHECKING:
     from bai_wizard.pages.docker.settings import DockerSettings
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 KEYRING = "/etc/apt/keyrings/docker.asc"
 SOURCE = "/etc/apt/sources.list.d/docker.sources"
 PIN = "/etc/apt/preferences.d/bai-docker"
+ENGINES = ("docker-ce", "docker.io")
+LEAVE_SNAP = (
+    "Its images and volumes lie in /var/snap/docker, so the wizard does not remove it: save what matters, run"
+    ' «snap remove docker» (it keeps a snapshot), then repeat with source = "docker-ce" or "distro"'
+)
 # What the packages bring that later steps look at.
 BRINGS = ("unit:docker.service", "unit:docker.socket", "group:docker")
 
@@ -55,9 +61,9 @@ def _keep(facts: DockerFacts, context: Context, settings: DockerSettings) -> tup
     if facts.is_fresh and isinstance(facts.engine, Absent):
         reason = 'there is no engine to keep on this node: take docker.source = "docker-ce" or "distro"'
         return (Refusal(id="docker.keep", title="the engine that is here stays", reason=reason),)
-    installed = [name for name in ("docker-ce", "docker.io") if facts.version_of(name)]
+    installed = [name for name in ENGINES if facts.version_of(name)]
     if not (settings.hold and installed):
-        return ()
+        return _let_go(settings)
     name = installed[0]
     return (_pin_step((name, *(["docker-ce-cli"] if name == "docker-ce" else [])), _why_hold(context), ""),)
 
@@ -69,11 +75,7 @@ def _conflicts(settings: DockerSettings, facts: DockerFacts, chosen: PackageSet)
     found = () if is_complete else tuple(name for name in chosen.conflicts if facts.version_of(name))
     title = "nothing is in the way of the chosen packages"
     if facts.snap:
-        reason = (
-            "Docker is installed as a snap, which shares the socket with what is to come. Its images lie in"
-            " /var/snap/docker. Save what matters, run «snap remove docker» (it keeps a snapshot), then repeat;"
-            ' or take source = "keep"'
-        )
+        reason = f"Docker is installed as a snap, which shares the socket with what is to come. {LEAVE_SNAP}"
         return (Refusal(id="docker.conflicts", title=title, reason=reason),)
     if not found:
         return ()
@@ -164,7 +166,7 @@ def wanted_version(settings: DockerSettings, context: Context, package: str) -> 
 
 def _pin(settings: DockerSettings, facts: DockerFacts, context: Context, chosen: PackageSet) -> tuple[Step, ...]:
     if not settings.hold:
-        return ()
+        return _let_go(settings)
     versioned = _versioned(chosen)
     wanted = wanted_version(settings, context, versioned[0])
     installed = facts.version_of(versioned[0])
@@ -174,6 +176,13 @@ def _pin(settings: DockerSettings, facts: DockerFacts, context: Context, chosen:
     elif wanted and not wanted.endswith(".*"):
         wanted = major_pattern(wanted)
     return (_pin_step(versioned, _why_hold(context), wanted),)
+
+
+def _let_go(settings: DockerSettings) -> tuple[Step, ...]:
+    """A pin of an earlier run would hold the engine against the answers."""
+    if settings.hold:
+        return ()
+    return (RemovableDropIn(id="docker.pin", path=PIN, text="", why="apt may upgrade the engine to any version"),)
 
 
 def _pin_step(packages: tuple[str, ...], why: str, version: str) -> AptPin:
@@ -193,13 +202,15 @@ def known_fault(settings: DockerSettings, facts: DockerFacts, context: Context) 
     if limit is None:
         return ""
     here = facts.engine.value.version if isinstance(facts.engine, Known) else ""
-    here = here or next((found for name in ("docker-ce", "docker.io") if (found := facts.version_of(name))), "")
+    here = here or next((found for name in ENGINES if (found := facts.version_of(name))), facts.offered)
     engine = engine_major(settings.version or here)
     if engine < limit.engine:
         return ""
+    elsewhere = ' with source = "docker-ce"' if settings.source == "distro" else ""
     return (
         f"with Docker {engine} and Backend.AI {context.backend_ai} {limit.what} ({limit.source}); docker.version ="
-        f' "{limit.engine - 1}" on a node without containers, or Backend.AI {limit.fixed_in}, goes without that'
+        f' "{limit.engine - 1}"{elsewhere} on a node without containers, or Backend.AI {limit.fixed_in}, goes without'
+        " that"
     )
 
 

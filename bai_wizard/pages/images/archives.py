@@ -6,26 +6,27 @@ import json
 from typing import Any
 
 from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.images.facts import Archive
 
-# A plain archive is skipped through by seeking; a compressed one has to be read to its end.
+# A plain archive is skipped through by seeking; a compressed one is unpacked to where the wanted file lies, often
+# at its end: so many bytes of it a second by one slow core, and a minute in any case.
 DEADLINE = 60.0
+SLOWEST = 10_000_000
 
 
 def archive_of(machine: Machine, path: str, sha256: str) -> Fact[Archive]:
     """The images of an archive made by `docker save`."""
     try:
         size = _size(machine, path)
-        manifest = json.loads(_member(machine, path, "manifest.json"))
-        images = [_image(machine, path, entry) for entry in manifest]
+        deadline = DEADLINE + size / SLOWEST
+        manifest = json.loads(_member(machine, path, "manifest.json", deadline))
+        images = [_image(machine, path, entry, deadline) for entry in manifest]
     except CannotTell as error:
         return Unknown(str(error))
     except (ValueError, TypeError, KeyError, AttributeError):
         return Unknown(f"{path} is no archive of container images (docker save makes them)")
-    if size < 0:
-        return Absent()
     named = [(name, id, arch) for names, id, arch in images for name in names]
     if not named:
         return Unknown(f"{path} holds an image without a name: save it by name (docker save NAME:TAG)")
@@ -33,16 +34,17 @@ def archive_of(machine: Machine, path: str, sha256: str) -> Fact[Archive]:
     return Known(Archive(path, sha256, size, references, ids, architectures))
 
 
-def _image(machine: Machine, path: str, entry: dict[str, Any]) -> tuple[tuple[str, ...], str, str]:
+def _image(machine: Machine, path: str, entry: dict[str, Any], deadline: float) -> tuple[tuple[str, ...], str, str]:
     """Names, id and architecture. The configuration's file is named by its sha256, which is the image's id."""
     config = str(entry["Config"])
     id = "sha256:" + config.rpartition("/")[2].removesuffix(".json")
-    architecture = str(json.loads(_member(machine, path, config)).get("architecture", ""))
+    architecture = str(json.loads(_member(machine, path, config, deadline)).get("architecture", ""))
     return tuple(entry.get("RepoTags") or ()), id, architecture
 
 
-def _member(machine: Machine, path: str, name: str) -> str:
-    done = machine.look(("tar", "--extract", "--to-stdout", "--file", path, "--", name), deadline=DEADLINE)
+def _member(machine: Machine, path: str, name: str, deadline: float) -> str:
+    argv = ("tar", "--extract", "--occurrence=1", "--to-stdout", "--file", path, "--", name)
+    done = machine.look(argv, deadline=deadline)
     if done.code != 0:
         raise CannotTell(f"{path}: {' '.join(done.err.split())[:200]}")
     return done.out

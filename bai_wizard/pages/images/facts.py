@@ -60,7 +60,8 @@ class ImagesFacts:
     """`architecture` is dpkg's name, empty where unknown. `archives` are (path, what it holds) pairs.
 
     `data_root` is where the engine keeps its data; layers lie in `content_root` as well where containerd's store is
-    used. `driver` is the version of NVIDIA's driver that is loaded. `authorities` are the certificates by registry.
+    used; `engine_answers` says that the engine itself told both. `driver` is the version of NVIDIA's driver that is
+    loaded. `authorities` are the certificates by registry.
     """
 
     architecture: str
@@ -68,6 +69,7 @@ class ImagesFacts:
     archives: tuple[tuple[str, Fact[Archive]], ...] = ()
     data_root: str = "/var/lib/docker"
     uses_containerd: bool = False
+    engine_answers: bool = False
     content_root: str = "/var/lib/containerd"
     rooms: tuple[Room, ...] = ()
     driver: Fact[str] = field(default_factory=Absent)

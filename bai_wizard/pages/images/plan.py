@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.errors import CannotTell, NotYetKnown
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown, value_or
 from bai_wizard.core.primitives import Login
 from bai_wizard.core.step import Step
 from bai_wizard.core.view import NodeView
 from bai_wizard.pages.images import catalogue
-from bai_wizard.pages.images.daemon import config, data_root_of
+from bai_wizard.pages.images.daemon import config
 from bai_wizard.pages.images.facts import Archive, Found, ImagesFacts
+from bai_wizard.steps.docker_config import ENGINES, engine_major
 from bai_wizard.steps.image import LoadedImages, NamedImage, Pull, PulledImages
 from bai_wizard.steps.refusal import Refusal
 from bai_wizard.steps.registry_ca import RegistryAuthority, why_missing
@@ -20,18 +22,36 @@ from bai_wizard.steps.registry_ca import RegistryAuthority, why_missing
 if TYPE_CHECKING:
     from bai_wizard.pages.images.settings import ImagesSettings
 
+# The first engine that takes containerd's store on a node without images (release notes of 29.0).
+BEGINS_WITH_CONTAINERD = 29
 # Layers need room compressed and unpacked at once (facts: disk-full).
 ROOM_FACTOR = 3
 
 
 def predict(facts: ImagesFacts, view: NodeView) -> ImagesFacts:
     """The engine's directories as the docker page of the same plan will have set them."""
-    if facts.uses_containerd:
-        return facts
     found = config(view)
     features = found.get("features")
-    snapshotter = isinstance(features, dict) and features.get("containerd-snapshotter") is True
-    return replace(facts, data_root=data_root_of(view) if found else facts.data_root, uses_containerd=snapshotter)
+    snapshotter = features.get("containerd-snapshotter") if isinstance(features, dict) else None
+    if snapshotter is None:
+        snapshotter = facts.uses_containerd if facts.engine_answers else _begins_with_containerd(view)
+    return replace(
+        facts,
+        data_root=str(found.get("data-root") or found.get("graph") or facts.data_root),
+        uses_containerd=snapshotter is True,
+    )
+
+
+def _begins_with_containerd(view: NodeView) -> bool:
+    """Whether the engine that will be here takes containerd's store unless it is told otherwise."""
+    for name in ENGINES:
+        try:
+            package = view.package(name)
+        except (CannotTell, NotYetKnown):
+            continue
+        if package is not None:
+            return engine_major(package.version) >= BEGINS_WITH_CONTAINERD
+    return False
 
 
 def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tuple[Step, ...]:
@@ -157,8 +177,7 @@ def _refusal(found: Found) -> Refusal:
 def _cramped(facts: ImagesFacts, images: tuple[Found, ...]) -> str:
     """Why the images do not fit; empty where they do, or where nobody can tell."""
     needed = sum(found.size for found in images if found.standing == "offered") * ROOM_FACTOR
-    roots = [facts.data_root, *([facts.content_root] if facts.uses_containerd else [])]
-    for root in roots:
+    for root in _roots(facts):
         room = facts.room_of(root)
         if room is not None and needed > room.free:
             return (
@@ -167,6 +186,11 @@ def _cramped(facts: ImagesFacts, images: tuple[Found, ...]) -> str:
                 " layers), move docker.data_root to a larger disk, or pull fewer images"
             )
     return ""
+
+
+def _roots(facts: ImagesFacts) -> tuple[str, ...]:
+    """Where layers lie."""
+    return (facts.data_root, facts.content_root) if facts.uses_containerd else (facts.data_root,)
 
 
 def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) -> Step:
@@ -179,7 +203,8 @@ def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) ->
     if other:
         reason = f"{path} holds images for {', '.join(other)}, this node is {facts.architecture}"
         return Refusal(id=id, title=f"the images in {path}", reason=reason)
-    room = facts.room_of(facts.data_root)
+    rooms = [room for root in _roots(facts) if (room := facts.room_of(root)) is not None]
+    room = min(rooms, key=lambda one: one.free) if rooms else None
     if room is not None and held.size * 2 > room.free:
         needed, free = held.size * 2 / 1e9, room.free / 1e9
         reason = f"{path} needs about {needed:.1f} GB on {room.mount}, which has {free:.1f} GB free"

@@ -18,6 +18,8 @@ from bai_wizard.pages.images.archives import archive_of
 from bai_wizard.pages.images.daemon import data_root_of, insecure_of
 from bai_wizard.pages.images.facts import Found, ImagesFacts, Room, Wanted
 from bai_wizard.pages.images.plan import secret_name
+from bai_wizard.steps.containerd import content_root
+from bai_wizard.steps.registry_ca import CERTS
 
 if TYPE_CHECKING:
     from bai_wizard.machine.registry import Access
@@ -27,6 +29,8 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # File systems on this node's own disks; asking a network's for its room may hang.
 LOCAL_TYPES = ("ext4", "ext3", "xfs", "btrfs", "zfs", "f2fs", "overlay", "tmpfs")
 DRIVER = "/proc/driver/nvidia/version"
+# What the engine calls its driver where images lie in containerd's store.
+SNAPSHOTTERS = ("overlayfs", "native", "stargz", "erofs")
 # Seconds for all look-ups together; each has its own limits for connecting and reading.
 LOOKUP_DEADLINE = 20.0
 LOOKUPS_AT_ONCE = 6
@@ -38,13 +42,15 @@ def probe(machine: Machine, settings: ImagesSettings, context: Context) -> Image
     """The facts of the page."""
     architecture = _architecture(machine)
     images = wanted(settings, context, architecture)
-    data_root, uses_containerd = _engine(machine)
+    data_root, uses_containerd, answers = _engine(machine)
     return ImagesFacts(
         architecture=architecture,
         images=_standings(machine, settings, context, images, f"linux/{architecture}" if architecture else ""),
         archives=tuple((one.file, archive_of(machine, one.file, one.sha256)) for one in settings.archives),
         data_root=data_root,
         uses_containerd=uses_containerd,
+        engine_answers=answers,
+        content_root=content_root(machine),
         rooms=_rooms(machine),
         driver=_driver(machine),
         authorities=tuple((one.host, _file(machine, one.ca_file)) for one in settings.registries if one.ca_file),
@@ -136,9 +142,9 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
         if registry.username and password is not None:
             logins[registry.host] = (registry.username, password)
         files += [registry.ca_file] if registry.ca_file else []
-        files.append(f"/etc/docker/certs.d/{registry.host}/ca.crt")
-    for image in settings.pull:
-        files.append(f"/etc/docker/certs.d/{image.partition('/')[0]}/ca.crt")
+    named = [registry.host for registry in settings.registries]
+    for host in dict.fromkeys([*named, *(image.partition("/")[0] for image in (settings.registry, *settings.pull))]):
+        files += _trusted(machine, f"{CERTS}/{host}") if host else []
     return Access(
         logins=logins,
         authorities=tuple(text for text in (_text(machine, path) for path in dict.fromkeys(files)) if text),
@@ -149,6 +155,14 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
     )
 
 
+def _trusted(machine: Machine, directory: str) -> list[str]:
+    """The authorities in a registry's directory, as Docker reads them."""
+    try:
+        return [f"{directory}/{name}" for name in machine.names(directory) if name.endswith(".crt")]
+    except CannotTell:
+        return []
+
+
 def _password(key: str, source: Any) -> Secret | None:
     try:
         return resolve(key, source) if source is not None else None
@@ -156,15 +170,15 @@ def _password(key: str, source: Any) -> Secret | None:
         return None  # the run says so when it needs the password; looking things up does without it
 
 
-def _engine(machine: Machine) -> tuple[str, bool]:
-    """Data directory, and whether images lie in containerd's store; by the engine, else by its files."""
+def _engine(machine: Machine) -> tuple[str, bool, bool]:
+    """Data directory, whether images lie in containerd's store, and whether the engine itself said so."""
     try:
         info = machine.engine("/info")
     except CannotTell:
         info = None
     if isinstance(info, dict) and info.get("DockerRootDir"):
-        return str(info["DockerRootDir"]), str(info.get("Driver", "")) not in ("overlay2", "btrfs", "zfs", "vfs")
-    return data_root_of(machine), False
+        return str(info["DockerRootDir"]), str(info.get("Driver", "")) in SNAPSHOTTERS, True
+    return data_root_of(machine), False, False
 
 
 def _rooms(machine: Machine) -> tuple[Room, ...]:

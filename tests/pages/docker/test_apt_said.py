@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bai_wizard.machine.perform.apt_causes import cause_of, complaints, plain_failure
+from bai_wizard.machine.perform.apt_causes import cause_of, complaints, is_failure, plain_failure
 from bai_wizard.machine.perform.apt_status import AptStatus, read_status
 
 SAID = [
@@ -86,6 +86,23 @@ def test_what_is_not_known_is_quoted() -> None:
     assert cause_of("E: something new") == ""
     assert "E: something new" in plain_failure("installing x", "E: something new", 100)
     assert complaints("Get:1 x\nW: a\nE: b\nErr:2 http://c\n") == ("W: a", "E: b", "Err:2 http://c")
+
+
+@pytest.mark.parametrize(
+    "line, failed",
+    [
+        ("W: Failed to fetch http://x/dists/y/InRelease  Could not connect to x:80", True),
+        ("W: GPG error: http://x y InRelease: The following signatures couldn't be verified", True),
+        ("W: Some index files failed to download. They have been ignored, or old ones used instead.", True),
+        ("E: The repository 'http://x y InRelease' is not signed.", True),
+        ("Err:1 http://x y InRelease", True),
+        ("W: http://x/dists/y/InRelease: Policy will reject signature within a year, see --audit for details", False),
+        ("W: Conflicting distribution: http://x y InRelease (expected y but got z)", False),
+        ("W: Target Packages (stable/binary-amd64/Packages) is configured multiple times in a:1 and b:1", False),
+    ],
+)
+def test_a_warning_that_leaves_the_lists_read_is_no_failure(line: str, failed: bool) -> None:
+    assert is_failure(line) is failed
 
 
 @pytest.mark.parametrize(

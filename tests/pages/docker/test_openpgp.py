@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from bai_wizard.core.facts import Known
+from bai_wizard.core.state import Entry
 from bai_wizard.pages.docker import catalogue
+from bai_wizard.pages.docker.page import PAGE
+from bai_wizard.pages.docker.settings import DockerSettings
 from bai_wizard.steps.apt_source import key_fault
-from bai_wizard.steps.openpgp import fingerprints
+from bai_wizard.steps.openpgp import armoured, fingerprints
 from tests.node.apt_repository import gpg, make_key
+from tests.pages.docker.nodes import CONTEXT
+from tests.pages.docker.nodes import node as with_engine
 
 
 def test_dockers_key_that_comes_with_the_wizard_is_the_pinned_one() -> None:
@@ -34,6 +40,9 @@ def test_as_gpg_says(rings: dict[str, tuple[Path, str, str]]) -> None:
     assert fingerprints(text.encode()) == (fingerprint,)
     binary = subprocess.run(["gpg", "--homedir", str(home), "--export"], capture_output=True, check=True).stdout
     assert fingerprints(binary) == (fingerprint,)
+    assert armoured(binary) == text, "gpg makes the same text of it"
+    machine = with_engine({"file:/root/docker.gpg": Entry("file", 0, 0, 0o644, binary)})
+    assert PAGE.probe(machine, DockerSettings(key_file="/root/docker.gpg"), CONTEXT).key == Known(text)
 
 
 def test_a_second_key_in_the_file_is_not_let_in(rings: dict[str, tuple[Path, str, str]]) -> None:

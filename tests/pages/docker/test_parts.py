@@ -82,6 +82,13 @@ def test_flags_of_the_unit_as_systemd_puts_it_together() -> None:
     )
 
 
+def test_a_drop_in_of_the_same_name_hides_the_packages_and_comments_are_none() -> None:
+    theirs = "/usr/lib/systemd/system/docker.service.d/a.conf"
+    given = "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --data-root /x\n"
+    ours = "[Service]\n# a comment \\\nExecStart=\nExecStart=/usr/bin/dockerd \\\n# another\n  --add-runtime x=y\n"
+    assert flags(unit(**{theirs: given, DROP_IN: ours})) == (Flag("runtimes", "--add-runtime", DROP_IN),)
+
+
 def test_own_networks_leave_out_engines_and_the_default_route() -> None:
     text = """Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
 eth0	00000000	0101A8C0	0003	0	0	100	00000000	0	0	0

@@ -12,7 +12,7 @@ import pytest
 from bai_wizard.core.context import Context
 from bai_wizard.core.facts import Absent, Known, Unknown
 from bai_wizard.core.plan import Plan
-from bai_wizard.core.state import Account, Entry, Key, Package
+from bai_wizard.core.state import Account, Entry, Key, Package, Unit
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.machine.demo import demo_machine
 from bai_wizard.machine.simulated import SimulatedMachine
@@ -28,8 +28,10 @@ from tests.pages.storage.cycle import plan_of, run, shown, undo
 CONTEXT = Context(host="gpu01", backend_ai="26.4")
 BAI = Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")
 NOBLE = System("ubuntu", "Ubuntu 24.04.3 LTS", "noble", "amd64")
+OS_RELEASE = Entry("file", 0, 0, 0o644, b"ID=ubuntu\nVERSION_CODENAME=noble\n")
 FRESH = DockerFacts(Known(NOBLE), Unknown("not asked"), is_filled=Known(False), networks=Known(("10.20.30.0/24",)))
 RUNNING = Engine("26.1.5", driver="overlay2", data_root="/var/lib/docker", images=3, containers=2, running=2)
+PODMAN = Known(replace(RUNNING, product="podman"))
 
 
 def node(name: str = "bare") -> SimulatedMachine:
@@ -111,7 +113,13 @@ def test_pin_keeps_the_major_version_and_says_why() -> None:
     assert "Pin: version 5:28.*" in text
     assert "backend.ai#14264" in text
     assert text.count("Package: docker-ce docker-ce-cli\n") == 2
-    assert "docker.pin" not in texts({"hold": False})
+    held = texts({"hold": False})["docker.pin"]
+    machine = node("finished")
+    assert [change.verb for change in held.inspect(machine).changes] == ["remove"], (
+        "an earlier run's pin would hold it"
+    )
+    machine.set_state(Key("file", "/etc/apt/preferences.d/bai-docker"), None)
+    assert held.inspect(machine).kind == "unchanged"
     exact = texts({"version": "28.5.1"})
     assert exact["docker.pin"].version == "5:28.*"
     assert exact["docker.packages"].versions == ("5:28.5.1*", "5:28.5.1*", "")
@@ -130,6 +138,13 @@ def test_an_engine_with_a_known_fault_is_told_and_left() -> None:
         assert 'docker.version = "28"' in told
     newer = replace(CONTEXT, backend_ai="26.9")
     assert "please check" not in texts({}, here, newer)["docker.service"].describe()
+    offered = texts({"source": "distro"}, replace(FRESH, offered="29.1.3-0ubuntu1~26.04"))[
+        "docker.service"
+    ].describe()
+    assert 'docker.version = "28" with source = "docker-ce"' in offered, "what apt would bring is told beforehand"
+    assert (
+        "please check" not in texts({"source": "distro"}, replace(FRESH, offered="28.2"))["docker.service"].describe()
+    )
 
 
 def test_what_is_shown_of_a_running_engine() -> None:
@@ -185,7 +200,15 @@ CE = tuple((name, "5:28.5.1-1~x") for name in catalogue.docker_ce().names)
             "kubelet runs on this node",
         ),
         ({"snap": True}, {}, "docker.conflicts", "installed as a snap"),
-        ({"engine": Known(replace(RUNNING, product="podman"))}, {}, "docker.podman", "Podman"),
+        ({"snap": True}, {"source": "keep"}, "docker.snap", "another daemon.json"),
+        ({"engine": PODMAN}, {}, "docker.podman", "link /run/docker.sock"),
+        ({"engine": PODMAN, "packages": (("podman-docker", "5"),)}, {}, "docker.podman", "remove_conflicts = true"),
+        (
+            {"engine": PODMAN, "packages": (("podman-docker", "5"),)},
+            {"source": "keep"},
+            "docker.podman",
+            "link /run/docker.sock",
+        ),
         ({"engine": Known(replace(RUNNING, rootless=True))}, {}, "docker.rootless", "rootless"),
         ({"system": Unknown("openSUSE is neither Ubuntu nor Debian")}, {}, "docker.system", "openSUSE"),
         ({"is_filled": Known(True)}, {"data_root": "/data"}, "docker.config", "vanish from sight"),
@@ -204,6 +227,19 @@ def test_what_is_refused_and_why(facts: dict[str, Any], table: dict[str, Any], s
     made = texts(table, replace(FRESH, **facts))
     found = made[step]
     assert told in (getattr(found, "reason", "") or getattr(found, "missing", ""))
+
+
+def test_podman_in_dockers_place_goes_when_told_and_its_data_are_no_dockers() -> None:
+    machine = with_engine(
+        {"package:docker-ce": None, "package:podman-docker": Package("5.4.2"), "file:/etc/os-release": OS_RELEASE},
+        info={"DockerRootDir": "/var/lib/containers/storage", "Driver": "overlay", "Images": 7},
+        engine={"/version": {"Version": "5.4.2", "Components": [{"Name": "Podman Engine"}]}},
+    )
+    facts = PAGE.probe(machine, settings(), CONTEXT)
+    assert (facts.data_root, facts.is_filled) == ("/var/lib/docker", Known(False))
+    made = texts({"remove_conflicts": True, "data_root": "/data"}, facts)
+    assert made["docker.conflicts"].names == ("podman-docker",)
+    assert "data-root" in made["docker.config"].wanted
 
 
 def test_conflicts_that_are_allowed_are_removed_for_good_and_ask_for_consent() -> None:
@@ -236,8 +272,24 @@ def test_image_store_is_chosen_on_fresh_nodes_only() -> None:
     assert store(FRESH, "26.4") is False
     assert store(FRESH, "26.9") is None
     assert store(here, "26.4") is None
-    assert store(here, "26.9", image_store="containerd") is True
+    assert store(replace(here, is_filled=Known(False)), "26.9", image_store="containerd") is True
     assert store(FRESH, "26.9", image_store="overlay2") is False
+    assert store(here, "26.4", image_store="overlay2") is False, "where it is already, nothing is refused"
+
+
+@pytest.mark.parametrize(
+    "facts, store, told",
+    [
+        ({"engine": Known(RUNNING)}, "containerd", "lie in the store overlay2"),
+        ({"engine": Known(replace(RUNNING, driver="overlayfs"))}, "overlay2", "lie in the store containerd"),
+        ({"daemon_json": Known('{"features": {"containerd-snapshotter": true}}')}, "overlay2", "store containerd"),
+        ({"daemon_json": Known("[]")}, "overlay2", "nobody can tell which store"),
+        ({"is_filled": Unknown("needs root")}, "containerd", "nobody can tell which store"),
+    ],
+)
+def test_images_do_not_vanish_with_another_store(facts: dict[str, Any], store: str, told: str) -> None:
+    here = replace(FRESH, **{"packages": CE, "is_filled": Known(True), "engine": Unknown("is down"), **facts})
+    assert told in texts({"image_store": store}, here)["docker.config"].reason
 
 
 def test_hand_written_logging_wins_over_the_default_and_loses_to_a_wish() -> None:
@@ -247,6 +299,51 @@ def test_hand_written_logging_wins_over_the_default_and_loses_to_a_wish() -> Non
     assert "json-file" not in shown(plan_of(PAGE, {}, machine, CONTEXT))
     wished = shown(plan_of(PAGE, {"log": {"max_size": "50m"}}, machine, CONTEXT))
     assert '"max-size": "50m"' in wished
+    flag = Entry("file", 0, 0, 0o644, b"[Service]\nExecStart=/usr/bin/dockerd --log-driver=journald\n")
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), None)
+    machine.set_state(Key("file", "/etc/systemd/system/docker.service.d/site.conf"), flag)
+    assert not plan_of(PAGE, {}, machine, CONTEXT).blocked(), "a flag wins as well: Docker would not start with both"
+
+
+@pytest.mark.parametrize(
+    "before, log, after",
+    [
+        (
+            {"log-driver": "json-file", "log-opts": {"max-size": "9m", "labels": "x"}},
+            {"driver": "journald"},
+            {"log-driver": "journald", "log-opts": {}},
+        ),
+        (
+            {"log-driver": "fluentd", "log-opts": {"fluentd-address": "x:1"}},
+            {"driver": "local", "max_file": 3},
+            {"log-driver": "local", "log-opts": {"max-size": "100m", "max-file": "3"}},
+        ),
+        ({"log-opts": {"max-size": "9m"}}, {"driver": "journald"}, {"log-driver": "journald", "log-opts": {}}),
+        (
+            {"log-opts": {"labels": "x"}},
+            {"max_size": "5m"},
+            {"log-driver": "json-file", "log-opts": {"labels": "x", "max-size": "5m", "max-file": "5"}},
+        ),
+        (
+            {"log-driver": "journald", "log-opts": {"tag": "x"}},
+            {"driver": "journald"},
+            {"log-driver": "journald", "log-opts": {"tag": "x"}},
+        ),
+        ({}, {"driver": "journald"}, {"log-driver": "journald"}),
+    ],
+)
+def test_options_of_logs_do_not_outlive_their_driver(
+    before: dict[str, Any], log: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Docker does not start with an option that the driver does not know."""
+    machine = node("finished")
+    text = json.dumps(before).encode()
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), Entry("file", 0, 0, 0o644, text))
+    step = texts({"log": log}, PAGE.probe(machine, settings(), CONTEXT))["docker.config"]
+    for primitive in step.primitives(machine):
+        machine.perform(primitive)
+    found = json.loads(machine.text("/etc/docker/daemon.json") or "")
+    assert {key: found[key] for key in ("log-driver", "log-opts") if key in found} == after
 
 
 def test_proxy_drop_in_is_quoted_and_hides_a_password_from_others() -> None:
@@ -271,6 +368,8 @@ def test_registry_authority_has_to_be_a_certificate() -> None:
     assert "no certificate" in made(Known("hello")).inspect(node()).reason
     assert "permission" in made(Unknown("permission denied")).inspect(node()).reason
     assert "not there" in made(Absent()).inspect(node()).reason
+    both = texts({}, replace(FRESH, registry_ca=(("harbor.corp:443", Known(pem)),)))
+    assert both["docker.registry-ca.harbor.corp"].text == pem, "images are mostly called without the port of TLS"
 
 
 def test_a_lost_restart_is_seen_again(tmp_path: Path) -> None:
@@ -295,3 +394,38 @@ def test_packages_that_are_here_are_not_upgraded() -> None:
     machine.set_state(Key("package", "containerd.io"), Package("1.6.0"))
     plan = plan_of(PAGE, {}, machine, CONTEXT)
     assert "docker.packages" not in [item.step.id for item in plan.pending()], shown(plan)
+
+
+def test_an_engine_that_is_kept_may_listen_by_itself() -> None:
+    """Starting a socket unit whose service runs already is refused by systemd."""
+    off = with_engine({"file:/etc/os-release": OS_RELEASE, "unit:docker.socket": Unit("disabled", "inactive", 0.0)})
+    for machine in (off, with_engine({"file:/etc/os-release": OS_RELEASE})):
+        plan = plan_of(PAGE, {"source": "keep"}, machine, CONTEXT)
+        assert not plan.blocked(), shown(plan)
+        assert "docker.socket" not in [item.step.id for item in plan.pending()], shown(plan)
+    fresh = texts({})["docker.socket"]
+    assert (fresh.enabled, fresh.active, fresh.if_running) == (True, None, False)
+
+
+def test_an_engine_without_a_package_is_none_that_starts_for_the_first_time() -> None:
+    machine = with_engine({"file:/etc/os-release": OS_RELEASE, "package:docker-ce": None})
+    plan = plan_of(PAGE, {"source": "keep"}, machine, CONTEXT)
+    assert "max-download-attempts" not in shown(plan)
+    restart = next(item.step for item in plan.steps if item.step.id == "docker.restart")
+    assert restart.before == "", "it gets its configuration back as it was"  # type: ignore[attr-defined]
+
+
+def test_a_masked_service_is_not_argued_with() -> None:
+    masked = with_engine({"file:/etc/os-release": OS_RELEASE, "unit:docker.service": Unit("masked", "inactive", 0.0)})
+    assert (
+        "systemctl unmask docker.service"
+        in refusals(plan_of(PAGE, {"source": "keep"}, masked, CONTEXT))["docker.service"]
+    )
+
+
+@pytest.mark.parametrize(
+    "unit, told", [("snap.microk8s.daemon-kubelite", "microk8s"), ("k3s-agent", "k3s"), ("kubelet", "kubelet")]
+)
+def test_kubernetes_by_its_units(unit: str, told: str) -> None:
+    machine = with_engine({f"file:/etc/systemd/system/{unit}.service": Entry("file", 0, 0, 0o644, b"")})
+    assert PAGE.probe(machine, settings(), CONTEXT).kubernetes == told

@@ -10,13 +10,13 @@ import pytest
 
 from bai_wizard.core.context import Context, Role
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
-from bai_wizard.core.state import Entry, Image, Key
+from bai_wizard.core.state import Entry, Image, Key, Package
 from bai_wizard.machine.demo import demo_machine
 from bai_wizard.pages.images import catalogue
 from bai_wizard.pages.images.facts import Archive, Found, ImagesFacts, Room, Standing, Wanted
 from bai_wizard.pages.images.page import PAGE
 from bai_wizard.pages.images.plan import lends, predict, steps
-from bai_wizard.pages.images.probe import wanted
+from bai_wizard.pages.images.probe import access_of, wanted
 from bai_wizard.pages.images.settings import ImagesSettings
 from tests.pages.storage.cycle import plan_of, run, undo
 
@@ -121,6 +121,48 @@ def test_directories_as_the_docker_page_will_have_set_them() -> None:
     assert (after.data_root, after.uses_containerd) == ("/data/docker", True)
 
 
+@pytest.mark.parametrize(
+    "config, package, facts, root, containerd",
+    [
+        ('{"debug": true}', "5:28.5.1-1~x", {"data_root": "/flag"}, "/flag", False),
+        ("{}", "5:29.1.2-1~x", {}, "/var/lib/docker", True),
+        ('{"features": {"containerd-snapshotter": false}}', "5:29.1.2-1~x", {}, "/var/lib/docker", False),
+        ("{}", "5:29.1.2-1~x", {"engine_answers": True}, "/var/lib/docker", False),
+        ("{}", "5:28.5.1-1~x", {"engine_answers": True, "uses_containerd": True}, "/var/lib/docker", True),
+        ("{}", "", {}, "/var/lib/docker", False),
+    ],
+)
+def test_where_layers_will_lie(config: str, package: str, facts: dict[str, Any], root: str, containerd: bool) -> None:
+    machine = demo_machine("bare", delay=0)
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), Entry("file", 0, 0, 0o644, config.encode()))
+    machine.set_state(Key("package", "docker-ce"), Package(package) if package else None)
+    after = predict(replace(FACTS, **facts), machine)
+    assert (after.data_root, after.uses_containerd) == (root, containerd)
+
+
+def test_containerds_own_directory_is_asked_of_its_configuration() -> None:
+    machine = demo_machine("bare", delay=0)
+    assert PAGE.probe(machine, settings(starter="none"), CONTEXT).content_root == "/var/lib/containerd"
+    for text, root in (
+        ('root = "/data/containerd/"\n[grpc]\n', "/data/containerd"),
+        ("root = [", "/var/lib/containerd"),
+    ):
+        entry = Entry("file", 0, 0, 0o644, text.encode())
+        machine.set_state(Key("file", "/etc/containerd/config.toml"), entry)
+        assert PAGE.probe(machine, settings(starter="none"), CONTEXT).content_root == root
+
+
+def test_authorities_of_the_own_registry_are_used_for_looking_up() -> None:
+    machine = demo_machine("bare", delay=0)
+    for number, path in enumerate(
+        ("harbor.corp/ca.crt", "harbor.corp/old.crt", "harbor.corp/client.cert", "x:5000/a.crt")
+    ):
+        entry = Entry("file", 0, 0, 0o644, f"PEM {number}".encode())
+        machine.set_state(Key("file", f"/etc/docker/certs.d/{path}"), entry)
+    own = settings(registry="harbor.corp/bai", pull=["x:5000/y:1"])
+    assert access_of(machine, own, CONTEXT).authorities == ("PEM 0", "PEM 1", "PEM 3")
+
+
 ARCHIVE = Archive("/srv/a.tar", "0" * 64, 1000, ("a/b:1",), ("sha256:1",), ("amd64",))
 
 
@@ -135,6 +177,12 @@ ARCHIVE = Archive("/srv/a.tar", "0" * 64, 1000, ("a/b:1",), ("sha256:1",), ("amd
 )
 def test_archives_that_do_not_do(archive: Fact[Archive], told: str) -> None:
     assert told in made({}, archives=(("/srv/a.tar", archive),))["images.archives.1"].reason
+
+
+def test_an_archive_needs_room_in_containerds_directory_as_well() -> None:
+    small = {"uses_containerd": True, "rooms": (*FACTS.rooms, Room("/var/lib/containerd", 1 << 30))}
+    archive = Known(replace(ARCHIVE, size=2 << 30))
+    assert "/var/lib/containerd" in made({}, archives=(("/srv/a.tar", archive),), **small)["images.archives.1"].reason
 
 
 def test_an_archive_with_another_content_under_the_name() -> None:

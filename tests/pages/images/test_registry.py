@@ -111,6 +111,14 @@ def test_an_index_is_followed_to_this_platform() -> None:
     assert other.image_id == ""
 
 
+@pytest.mark.parametrize("tag", ["", ":1"])
+def test_a_digest_counts_whatever_tag_stands_before_it(tag: str) -> None:
+    digest = IMAGE.manifest.digest
+    with played(stored(IMAGE)) as (host, asked):
+        assert Registry(host, Access()).offer(f"{host}/a{tag}@{digest}", "linux/amd64").size
+    assert asked[0][0] == f"/v2/a/manifests/{digest}"
+
+
 @pytest.mark.parametrize("token", [False, True])
 def test_logins(token: bool) -> None:
     with played(stored(IMAGE), login="bob:word", token=token) as (host, _):
