@@ -60,6 +60,26 @@ def open_sdk(timeout: int = SDK_TIMEOUT) -> Any:
         raise CannotTell(f"Docker does not answer: {error}") from error
 
 
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What the SDK raises: refusals, and a daemon that is not there or breaks off in the middle of its answer.
+
+    The stream of an answer is read past requests, so that what breaks it comes from urllib3.
+    """
+    from docker.errors import APIError, StreamParseError
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    return APIError, StreamParseError, RequestException, HTTPError, CannotTell
+
+
+def words(error: Exception) -> str:
+    """What the engine said, or that it said nothing, of one of `engine_errors`."""
+    explanation = getattr(error, "explanation", None)
+    if explanation or isinstance(error, CannotTell):
+        return str(explanation or error)
+    return f"Docker does not answer: {error}"
+
+
 def full_reference(reference: str) -> str:
     """A reference with registry and tag written out: `alpine` → `docker.io/library/alpine:latest`."""
     name, at, digest = reference.partition("@")

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Sort = Literal[
-    "not-found", "denied", "rate-limit", "certificate", "clock", "no-space", "platform", "unreachable", "cut", "other"
+    "not-found",
+    "denied",
+    "rate-limit",
+    "certificate",
+    "clock",
+    "no-space",
+    "platform",
+    "unreachable",
+    "cut",
+    "engine",
+    "other",
 ]
 
 
@@ -23,6 +33,10 @@ class Cause:
 # Texts of moby, containerd and distribution; the first that fits counts. See tests/pages/images for where each
 # was seen.
 CAUSES: tuple[tuple[str, Cause], ...] = (
+    (
+        r"^Docker (?:does not answer|gave no answer|is installed but)",
+        Cause("engine", "Docker was stopped or restarted meanwhile: see «systemctl status docker»", again=True),
+    ),
     (
         r"no space left on device",
         Cause("no-space", "the disk is full: make room below Docker's data directory, then repeat"),

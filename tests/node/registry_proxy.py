@@ -17,7 +17,7 @@ PIECE = 1 << 14
 
 @dataclass
 class Weather:
-    """What is wrong with the network.
+    """What is wrong with the network, and what went through, by blob: bytes, requests, answers that broke off.
 
     `cuts` are byte counts (modulo what is left of the blob) after which its connection is reset, used up one by one.
     `refusals` is how many more requests for blobs get `refusal` (an HTTP status). `rate` is bytes a second over all
@@ -31,6 +31,7 @@ class Weather:
     latency: float = 0.0
     sent: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     free_at: float = 0.0
 
@@ -99,6 +100,7 @@ def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
                 if cut is not None and sent + len(piece) > cut:
                     self.wfile.write(piece[: cut - sent])
                     weather.sent[blob] += cut - sent
+                    weather.broken[blob] += 1
                     self._reset()
                     return
                 weather.wait(len(piece))

@@ -108,13 +108,17 @@ def test_hand_written_daemon_json_keeps_every_byte_that_is_not_ours(with_docker:
 )
 def test_unreadable_daemon_json_is_told_by_place_and_left(with_docker: ContainerNode, text: str, place: str) -> None:
     node = with_docker
+    run_a_container(node)
     node.write("/etc/docker/daemon.json", text)
     put(node, KEEP)
-    said = done(apply(node), 3)
+    said = done(apply(node, "--yes-interrupt=docker.restart"), 3)
     assert place in said
     assert node.read("/etc/docker/daemon.json").decode() == text
+    assert is_running(node)
     node.write("/etc/docker/daemon.json", '{"debug": true}\n')
-    done(apply(node))
+    assert "sleeper" in done(apply(node), 3)
+    assert is_running(node)
+    done(apply(node, "--yes-interrupt=docker.restart"))
     assert daemon_json(node)["debug"] is True
 
 
@@ -159,6 +163,9 @@ def test_a_flag_of_the_service_is_not_repeated_in_daemon_json(with_docker: Conta
     assert "site.conf" in said
     assert "--insecure-registry" in said
     assert node.run(["docker", "version"]).rc == 0
+    node.run(["rm", "/etc/systemd/system/docker.service.d/site.conf"], check=True)
+    node.run(["systemctl", "daemon-reload"], check=True)
+    done(apply(node))
 
 
 def test_filled_data_root_is_not_abandoned(with_docker: ContainerNode) -> None:
@@ -171,9 +178,12 @@ def test_filled_data_root_is_not_abandoned(with_docker: ContainerNode) -> None:
     assert is_running(node)
 
 
-def test_data_root_and_mount_guard_on_a_fresh_node(node_factory: NodeFactory) -> None:
-    node = node_factory(tmpfs={"/data": ""})
+def test_data_root_that_has_to_be_a_mount(node: ContainerNode) -> None:
     put(node, DISTRO + 'data_root = "/data/docker"\ndata_root_must_be_mount = true\n')
+    assert "system disk" in done(apply(node), 3)
+    assert not node.exists("/etc/docker/daemon.json")
+    node.run(["mkdir", "/data"], check=True)
+    node.run(["mount", "-t", "tmpfs", "tmpfs", "/data"], check=True)
     done(apply(node))
     shown = node.run(["docker", "info", "--format", "{{.DockerRootDir}}"], check=True).out
     assert shown.strip() == "/data/docker"
@@ -191,12 +201,6 @@ def test_debian_12_without_a_compose_plugin(node_factory: NodeFactory) -> None:
     run_a_container(node)
     assert is_running(node)
     done(planned(node), 0)
-
-
-def test_data_root_that_has_to_be_a_mount_and_is_none(node: ContainerNode) -> None:
-    put(node, DISTRO + 'data_root = "/data/docker"\ndata_root_must_be_mount = true\n')
-    assert "system disk" in done(apply(node), 3)
-    assert not node.exists("/etc/docker/daemon.json")
 
 
 def test_interrupted_dpkg_is_recognised_and_a_second_run_completes(node: ContainerNode) -> None:
@@ -218,6 +222,22 @@ def test_whoever_holds_the_lock_of_apt_is_named_and_waited_for(node: ContainerNo
     node.run(["/usr/bin/python3", "/root/holder.py"], detach=True)
     said = done(apply(node))
     assert "waiting for python3 (process" in said
+
+
+def test_logs_and_the_pin_follow_the_answers(with_docker: ContainerNode) -> None:
+    """A driver's options do not outlive it, or Docker would not start; a pin is let go."""
+    node = with_docker
+    put(node, KEEP)
+    done(apply(node))
+    assert "26.*" in node.read("/etc/apt/preferences.d/bai-docker").decode()
+    put(node, KEEP + 'hold = false\nlog = { driver = "journald" }\n')
+    done(apply(node))
+    assert node.run(["docker", "info", "--format", "{{.LoggingDriver}}"], check=True).out.strip() == "journald"
+    assert not node.exists("/etc/apt/preferences.d/bai-docker")
+    done(planned(node), 0)
+    done(node.wizard("undo"))
+    assert daemon_json(node)["log-opts"]["max-size"] == "100m"
+    assert node.exists("/etc/apt/preferences.d/bai-docker")
 
 
 def test_proxy_of_the_network_table_reaches_the_service(node: ContainerNode) -> None:

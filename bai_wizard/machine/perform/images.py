@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log
 from bai_wizard.core.primitives import LoadImages, PullImages, RemoveImages, TagImage
-from bai_wizard.machine.docker_engine import open_sdk, registry_of, split_tag
+from bai_wizard.machine.docker_engine import engine_errors, open_sdk, registry_of, split_tag, words
 from bai_wizard.machine.perform.pull_progress import PullProgress, megabytes
 from bai_wizard.machine.registry_causes import cause_of, plain
 
@@ -100,9 +100,6 @@ class Pull:
 
     def _once(self) -> str:
         """Empty when the image is complete, else what the engine said. Errors come as items of the stream."""
-        from docker.errors import APIError
-        from requests.exceptions import RequestException
-
         name, tag = split_tag(self._reference)
         try:
             client = open_sdk(SILENCE)
@@ -115,10 +112,8 @@ class Pull:
                 auth_config=self._login,
             )
             return self._follow(stream)
-        except APIError as error:
-            return str(error.explanation or error)
-        except RequestException as error:
-            return f"connection broken: {error}"
+        except engine_errors() as error:
+            return words(error)
 
     def _follow(self, stream: Iterable[dict[str, Any]]) -> str:
         for item in stream:
@@ -131,13 +126,15 @@ class Pull:
 def load_images(machine: LocalMachine, primitive: LoadImages, log: Log) -> None:
     """Checks the file's sha256, then loads it."""
     _check_sha256(primitive, log)
-    client = open_sdk(SILENCE)
-    with open(primitive.archive, "rb") as file:
-        for item in client.load_image(file, quiet=False):
-            if "error" in item:
-                raise StepFailed(plain(primitive.archive, str(item["error"])))
-            if "stream" in item:
-                log(str(item["stream"]).strip())
+    try:
+        with open(primitive.archive, "rb") as file:
+            for item in open_sdk(SILENCE).load_image(file, quiet=False):
+                if "error" in item:
+                    raise StepFailed(plain(primitive.archive, str(item["error"])))
+                if "stream" in item:
+                    log(str(item["stream"]).strip())
+    except engine_errors() as error:
+        raise StepFailed(plain(primitive.archive, words(error))) from error
     absent = [reference for reference in primitive.references if machine.image(reference) is None]
     if absent:
         raise StepFailed(f"{primitive.archive} was loaded, but the engine has no {', '.join(absent)}")
@@ -176,12 +173,10 @@ def _users(image: str) -> tuple[str, ...]:
 
 
 def _asking(subject: str, call: Callable[[Any], Any]) -> Any:
-    from docker.errors import APIError
-
     try:
         return call(open_sdk())
-    except APIError as error:
-        raise StepFailed(f"{subject}: {error.explanation or error}") from error
+    except engine_errors() as error:
+        raise StepFailed(f"{subject}: {words(error)}") from error
 
 
 def _verify(reference: str, platform: str, log: Log) -> None:

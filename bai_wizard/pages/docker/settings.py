@@ -69,7 +69,7 @@ class DockerSettings(SettingsTable):
     key_file: PathOrEmpty = field(
         "",
         label="Key file",
-        help="The repository's signing key as a file; else the wizard's own copy. Its fingerprint is always verified.",
+        help="The repository's signing key as a file; else the wizard's copy. Its fingerprint is always verified.",
     )
     version: PackageVersion = field(
         "",

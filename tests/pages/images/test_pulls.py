@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bai_wizard.core.errors import StepFailed
-from bai_wizard.core.primitives import PullImages
+from bai_wizard.core.errors import CannotTell, StepFailed
+from bai_wizard.core.event import silent
+from bai_wizard.core.primitives import LoadImages, PullImages, TagImage
 from bai_wizard.core.state import Image
 from bai_wizard.machine.perform import images
 from bai_wizard.machine.perform.pull_progress import ImageProgress, PullProgress, duration, megabytes
@@ -31,6 +37,7 @@ SAID = [
     ("net/http: TLS handshake timeout", "unreachable", True),
     ("dial tcp 10.0.0.2:443: connect: connection refused", "unreachable", True),
     ("received unexpected HTTP status: 503 Service Unavailable", "other", True),
+    ("Docker does not answer: ('Connection broken: IncompleteRead(0 bytes read)')", "engine", True),
     ("something new", "other", False),
 ]
 
@@ -91,9 +98,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Any]]:
 
 
 def pull(
-    engine: PlayedEngine, told: list[tuple[str, Any, Any]], monkeypatch: pytest.MonkeyPatch, **more: Any
+    engine: PlayedEngine,
+    told: list[tuple[str, Any, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Any = None,
+    **more: Any,
 ) -> None:
-    monkeypatch.setattr(images, "open_sdk", lambda *_: engine)
+    monkeypatch.setattr(images, "open_sdk", connect or (lambda *_: engine))
     primitive = PullImages(references=("r.corp/a:1",), platform="linux/amd64", **more)
     log: Any = lambda text, done=None, total=None, **_: told.append((text, done, total))  # noqa: E731
     images.pull_images(engine, primitive, log)  # type: ignore[arg-type]
@@ -132,12 +143,71 @@ def test_an_error_that_stays_is_not_tried_again(told: list[Any], monkeypatch: py
     assert len(engine.asked) == 1
 
 
-def test_a_daemon_that_goes_away_while_it_pulls(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from requests.exceptions import ChunkedEncodingError
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    engine = PlayedEngine([*LAYER, ChunkedEncodingError("IncompleteRead")], [*LAYER, *END])
-    pull(engine, told, monkeypatch)
-    assert len(engine.asked) == 2
+
+@pytest.mark.parametrize("rest", [b"", b"2", b'20\r\n{"stat', b"4\r\n}}}}\r\n0\r\n\r\n", b"nonsense"])
+def test_a_daemon_that_goes_away_while_it_pulls(
+    told: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rest: bytes
+) -> None:
+    """The SDK itself on a socket that breaks off, in every place of an answer, and is not there for a while."""
+    import docker
+
+    item = json.dumps(LAYER[2]).encode() + b"\r\n"
+    begun = HEAD + f"{len(item):x}\r\n".encode() + item + b"\r\n"
+    tries: list[int] = []
+
+    def connect(timeout: int = 60) -> Any:
+        tries.append(1)
+        if len(tries) == 2:
+            raise CannotTell("Docker does not answer: connection refused")
+        if len(tries) > 2:
+            return PlayedEngine([*LAYER, *END])
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        return docker.APIClient(base_url=f"unix://{tmp_path}/socket", version="1.45", timeout=timeout)
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        connection.recv(65536)
+        connection.sendall(begun + rest)
+        connection.close()
+        server.close()
+
+    pull(PlayedEngine(), told, monkeypatch, connect)
+    assert len(tries) == 4, "broken off, not there, complete, and asked what came"
+    assert any("Docker does not answer" in text for text, _, _ in told)
+
+
+def test_an_engine_that_refuses_or_is_gone_is_a_failure_and_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    from docker.errors import APIError
+    from requests.exceptions import ConnectionError
+
+    gone = [ConnectionError("refused"), APIError("500", explanation="no space left on device"), CannotTell("x")]
+    machine: Any = None
+    for error in gone:
+        engine = PlayedEngine()
+        for name in ("tag", "load_image"):
+            monkeypatch.setattr(engine, name, raising(error), raising=False)
+        monkeypatch.setattr(images, "open_sdk", lambda *_, engine=engine: engine)
+        with pytest.raises(StepFailed):
+            images.tag_image(machine, TagImage("a:1", "b:1"), silent)
+        with pytest.raises(StepFailed):
+            images.load_images(machine, LoadImages(("a:1",), "/dev/null", NOTHING), silent)
+
+
+NOTHING = sha256(b"").hexdigest()
+
+
+def raising(error: Exception) -> Any:
+    """A call that fails."""
+
+    def call(*_: Any, **__: Any) -> None:
+        raise error
+
+    return call
 
 
 def test_a_run_that_is_asked_to_stop_begins_no_further_image(
