@@ -102,6 +102,9 @@ def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser])
             "run", nargs="?", default="", help="the run's id or an end of it; default: the newest"
         )
     made["undo"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
+    made["undo"].add_argument(
+        "--yes-interrupt", metavar="WHAT,…", default=SUPPRESS, help="what it may interrupt (docker.restart)"
+    )
     made["undo"].add_argument("--force", action="store_true", help="also where somebody edited since")
     made["resume"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
     made["bundle"].add_argument("file", metavar="FILE", help="the answers")

@@ -12,7 +12,7 @@ from bai_wizard.core.plan import Plan
 from bai_wizard.doctor.asked import Asked, asked, refuse_unknown
 from bai_wizard.doctor.remedy import plan_steps, steps_of
 from bai_wizard.exits import ExitCode
-from bai_wizard.headless.allowed import require_root
+from bai_wizard.headless.allowed import require_root, words
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -94,11 +94,6 @@ def tell(
 def plan_of(finding: Finding, machine: Machine) -> Plan:
     """What a finding's remedy would change on this node as it is now."""
     return plan_steps(steps_of([finding]), machine, machine.host)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The parts of a list with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _error_text(given: str) -> str:

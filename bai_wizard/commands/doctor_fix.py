@@ -16,12 +16,12 @@ from bai_wizard.doctor.asked import Asked
 from bai_wizard.doctor.fix import BAD, bad_findings
 from bai_wizard.doctor.remedy import plan_steps, steps_of
 from bai_wizard.exits import ExitCode
+from bai_wizard.headless.allowed import words
 from bai_wizard.headless.output import Output, output_for
 
 
 def fix(arguments: argparse.Namespace, machine: Machine, about: Asked, checks: Sequence[Check]) -> ExitCode:
     """As a run; then 4 when the check still finds it. Guidance only is 4 too: somebody has to act."""
-    from bai_wizard.commands.doctor import words
     from bai_wizard.doctor.run import examine
 
     output = output_for(arguments.json)

@@ -10,7 +10,7 @@ from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import create_run, find_run
 from bai_wizard.engine.run.undo import UndoPlan, plan_undo
 from bai_wizard.exits import ExitCode
-from bai_wizard.headless.allowed import require_root
+from bai_wizard.headless.allowed import refuse_interrupts, require_root, words
 from bai_wizard.headless.output import output_for
 
 
@@ -32,7 +32,10 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.FAILED if wanted.conflicts and not arguments.force else ExitCode.OK
     if not wanted.changes and not wanted.conflicts:
         return ExitCode.OK
-    run = create_run(places, Plan(machine.host), undone.settings(), kind="undo", undoes=undone.id)
+    consent = words(arguments.yes_interrupt)
+    refuse_interrupts({what: hit for what, hit in wanted.hits.items() if what not in consent})
+    plan = Plan(machine.host)
+    run = create_run(places, plan, undone.settings(), kind="undo", undoes=undone.id, consent=consent)
     if arguments.force:
         write_json(run.path / "run.json", {**run.about, "force": True})
     start_executor(run, run.plan().digest(), places)
@@ -48,5 +51,6 @@ def undo_lines(run: str, wanted: UndoPlan) -> list[str]:
     lines += [
         f"left alone, because it was changed since (--force takes it back too): {text}" for text in wanted.conflicts
     ]
+    lines += [f"would hit {', '.join(hit)} ({what})" for what, hit in wanted.hits.items()]
     lines += [f"not taken back: {text}" for text in wanted.lasting]
     return lines

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
 
 
-def refuse_interrupts(hit: dict[str, tuple[str, ...]]) -> None:
+def words(text: str) -> tuple[str, ...]:
+    """The parts of a list that is given with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def refuse_interrupts(hit: Mapping[str, tuple[str, ...]]) -> None:
     """Raises PreflightError naming what would be hit and the words that allow it."""
     if hit:
         told = [f"  {what} would hit {', '.join(names[:8])}" for what, names in hit.items()]

@@ -9,7 +9,7 @@ from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.proof.reads import NotingMachine
 from bai_wizard.exits import ExitCode
-from bai_wizard.headless.allowed import refuse_interrupts, require_root
+from bai_wizard.headless.allowed import refuse_interrupts, require_root, words
 from bai_wizard.headless.output import Output, output_for
 from bai_wizard.headless.proving import keep_proof
 
@@ -20,7 +20,7 @@ def apply(arguments: argparse.Namespace) -> ExitCode:
 
     machine = NotingMachine(compose.local_machine(arguments.root))
     answers = load(arguments.headless, machine.host)
-    wish = compose.wish_of(answers, only=_list(arguments.only), skip=_list(arguments.skip))
+    wish = compose.wish_of(answers, only=words(arguments.only), skip=words(arguments.skip))
     if arguments.bundle or "sources" in answers.tables:
         from bai_wizard.bundle.redirect import from_bundle
 
@@ -39,7 +39,7 @@ def apply(arguments: argparse.Namespace) -> ExitCode:
         code = _nothing_to_do(plan, wish, machine, output, arguments)
         keep_proof(arguments, answers, wish, plan, machine)
         return code
-    consent = _list(arguments.yes_interrupt)
+    consent = words(arguments.yes_interrupt)
     refuse_interrupts(compose.unconsented(machine, plan, consent))
     return _carry_out(plan, wish, consent, machine, output, arguments)
 
@@ -83,7 +83,3 @@ def _detailed(plan: Plan) -> ExitCode:
     from bai_wizard.engine.run.result import nothing_done
 
     return nothing_done(plan).code() if plan.is_empty() else ExitCode.CHANGES
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

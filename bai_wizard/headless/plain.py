@@ -5,6 +5,7 @@ The same draft, survey, engine and validation as the full screen; only the talki
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,15 +152,11 @@ class Conversation:
         if not self.desk.machine.is_root:
             self.talk.say(tr("This needs root: save the answers, then start again with sudo."))
             return False
-        consent = []
-        for what, hit in unconsented(self.desk.machine, plan, ()).items():
-            if not self.talk.sure(tr("{what} would hit {names}. Allow it?", what=what, names=", ".join(hit))):
-                return False
-            consent.append(what)
-        if not self.talk.sure(tr("Do this now?")):
+        hits = unconsented(self.desk.machine, plan, ())
+        if not self._may_hit(hits) or not self.talk.sure(tr("Do this now?")):
             return False
         try:
-            run = self.desk.begin(plan, wish, consent)
+            run = self.desk.begin(plan, wish, hits)
         except LockHeld as error:
             self.talk.say(f"! {error}")
             return False
@@ -227,5 +224,12 @@ class Conversation:
             self.talk.say(f"  {step}: {change.headline()}")
         for text in (*wanted.conflicts, *wanted.lasting):
             self.talk.say(f"  {tr('stays')}: {text}")
-        if wanted.changes and self.talk.sure(tr("Take all of this back?")):
-            self._watch(self.desk.begin_undo(run))
+        if wanted.changes and self._may_hit(wanted.hits) and self.talk.sure(tr("Take all of this back?")):
+            self._watch(self.desk.begin_undo(run, wanted.hits))
+
+    def _may_hit(self, hits: Mapping[str, tuple[str, ...]]) -> bool:
+        """Whether all of that may be interrupted."""
+        return all(
+            self.talk.sure(tr("{what} would hit {names}. Allow it?", what=what, names=", ".join(names)))
+            for what, names in hits.items()
+        )

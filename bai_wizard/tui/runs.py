@@ -150,13 +150,14 @@ class Runs:
         from bai_wizard.tui.screens.undo import UndoScreen
 
         self.app.to_pages()
-        self.app.show(UndoScreen(run), lambda sure: self._undo(run) if sure else None)
+        screen = UndoScreen(run)
+        self.app.show(screen, lambda sure: self._undo(run, tuple(screen.hits)) if sure else None)
 
-    def _undo(self, run: RunDirectory) -> None:
+    def _undo(self, run: RunDirectory, consent: tuple[str, ...]) -> None:
         if not self.app.desk.machine.is_root:
             self.app.offer_root()
             return
-        behind(self.app, lambda: self.app.desk.begin_undo(run), self._begun)
+        behind(self.app, lambda: self.app.desk.begin_undo(run, consent), self._begun)
 
     def _offer_reboot(self) -> None:
         from bai_wizard.tui.screens.ask import Question

@@ -63,12 +63,13 @@ class Desk:
         if not self.demo:
             compose.lend_secrets(self.places, plan, wish)
 
-    def begin_undo(self, undone: RunDirectory) -> RunDirectory:
+    def begin_undo(self, undone: RunDirectory, consent: Collection[str] = ()) -> RunDirectory:
         """Makes the run that takes another one back and starts it. Raises LockHeld, PreflightError."""
         if is_held(self.places):
             raise held(self.places)
         plan = Plan(self.machine.host)
-        run = create_run(self.places, plan, undone.settings(), kind="undo", undoes=undone.id)
+        settings, allowed = undone.settings(), tuple(consent)
+        run = create_run(self.places, plan, settings, kind="undo", undoes=undone.id, consent=allowed)
         self.start(run, plan.digest())
         return run
 

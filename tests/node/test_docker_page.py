@@ -225,8 +225,16 @@ def test_whoever_holds_the_lock_of_apt_is_named_and_waited_for(node: ContainerNo
 
 
 def test_logs_and_the_pin_follow_the_answers(with_docker: ContainerNode) -> None:
-    """A driver's options do not outlive it, or Docker would not start; a pin is let go."""
+    """A driver's options do not outlive it, or Docker would not start; a pin is let go.
+
+    Containers that outlive the daemon are no reason to ask for consent.
+    """
     node = with_docker
+    node.write("/etc/docker/daemon.json", '{"live-restore": true}\n')
+    node.run(["systemctl", "restart", "docker"], check=True)
+    run_a_container(node)
+    started = ["docker", "inspect", "--format", "{{.State.StartedAt}}", "sleeper"]
+    before = node.run(started, check=True).out
     put(node, KEEP)
     done(apply(node))
     assert "26.*" in node.read("/etc/apt/preferences.d/bai-docker").decode()
@@ -234,8 +242,12 @@ def test_logs_and_the_pin_follow_the_answers(with_docker: ContainerNode) -> None
     done(apply(node))
     assert node.run(["docker", "info", "--format", "{{.LoggingDriver}}"], check=True).out.strip() == "journald"
     assert not node.exists("/etc/apt/preferences.d/bai-docker")
+    assert is_running(node)
+    assert node.run(started, check=True).out == before
     done(planned(node), 0)
-    done(node.wizard("undo"))
+    assert "sleeper" in done(node.wizard("undo"), 3)
+    assert is_running(node)
+    done(node.wizard("undo", "--yes-interrupt=docker.restart"))
     assert daemon_json(node)["log-opts"]["max-size"] == "100m"
     assert node.exists("/etc/apt/preferences.d/bai-docker")
 

@@ -42,13 +42,13 @@ def execute(
         narrator.tell("run", f"{run.kind} begins", data={"pending": len(plan.pending()), "kind": run.kind})
         for told in settle(journal, machine):
             narrator.tell("log", told, level="warning")
+        consent = frozenset(run.about["consent"])
         if run.kind == "undo":
             undoes = find_run(places, run.about["undoes"])
             settle_cut_undos(places, undoes.id, machine)
             force = bool(run.about.get("force"))
-            result = undo(undoes, journal, machine, narrator, force=force, instant=instant)
+            result = undo(undoes, journal, machine, narrator, force=force, consent=consent, instant=instant)
         else:
-            consent = frozenset(run.about["consent"])
             result = Carrier(machine, journal, narrator, should_stop, consent, instant).carry_out(plan)
         journal.close()
         run.end(result.to_json())

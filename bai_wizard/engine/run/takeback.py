@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bai_wizard.core.errors import CannotTell, NotYetKnown, StepFailed
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Machine
-from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.primitives import Primitive, RestartUnit, SetUnit
 from bai_wizard.core.state import Entry as PathEntry
 from bai_wizard.core.state import Key, State, matches
+from bai_wizard.core.step import Interrupt
 from bai_wizard.core.view import NodeView
 from bai_wizard.engine.run.journal import Entry, Journal
 from bai_wizard.engine.run.node import JournalledNode
+
+# Units whose stop is the end of containers.
+DOCKER = ("docker.service", "docker.socket", "containerd.service")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,18 @@ def in_order(entries: Sequence[Entry]) -> list[Entry]:
     return [*first, *last.values()]
 
 
+def interrupt_of(inverse: Primitive) -> Interrupt | None:
+    """What taking something back may hit while somebody works on the node."""
+    restarts = isinstance(inverse, RestartUnit) and inverse.unit in DOCKER
+    stops = isinstance(inverse, SetUnit) and inverse.active is False and inverse.unit in DOCKER
+    return "docker.restart" if restarts or stops else None
+
+
+def allowed(inverse: Primitive) -> str:
+    """Of what a failed step did nothing needs consent again."""
+    return ""
+
+
 def take_back(
     entries: Sequence[Entry],
     journal: Journal,
@@ -71,11 +87,12 @@ def take_back(
     *,
     node: JournalledNode | None = None,
     force: bool = False,
+    refuse: Callable[[Primitive], str] = allowed,
 ) -> TakenBack:
     """Takes `entries` of `journal` back.
 
     With `node` the inverses are themselves journalled (an undo run). With `force`, what somebody edited since is
-    taken back as well.
+    taken back as well. `refuse` says why an inverse must not be carried out, right before it would be.
     """
     taken = TakenBack()
     for entry in in_order(entries):
@@ -83,7 +100,7 @@ def take_back(
         if verdict.inverse is None:
             taken.lasting.append(f"{entry.step}: {lasting(entry)}")
             continue
-        reason = "" if force else verdict.conflict
+        reason = ("" if force else verdict.conflict) or refuse(verdict.inverse)
         if not reason:
             try:
                 _perform(verdict.inverse, machine, log, node)

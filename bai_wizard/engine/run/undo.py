@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from bai_wizard.core.change import Change
 from bai_wizard.core.errors import NotYetKnown
@@ -10,7 +12,6 @@ from bai_wizard.core.event import Outcome
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.overlay import Overlay
 from bai_wizard.core.primitives import Primitive
-from bai_wizard.core.view import NodeView
 from bai_wizard.engine.run.backups import Backups
 from bai_wizard.engine.run.directory import RunDirectory, all_runs
 from bai_wizard.engine.run.journal import Journal
@@ -19,16 +20,17 @@ from bai_wizard.engine.run.node import Instant, JournalledNode, no_instant
 from bai_wizard.engine.run.places import Places
 from bai_wizard.engine.run.result import Result, StepResult
 from bai_wizard.engine.run.settle import settle
-from bai_wizard.engine.run.takeback import assess, in_order, lasting, take_back
+from bai_wizard.engine.run.takeback import assess, in_order, interrupt_of, lasting, take_back
 
 
 @dataclass(frozen=True)
 class UndoPlan:
-    """What an undo would change, what it would leave alone and why, and what stays in any case."""
+    """What an undo would change, what it would leave alone and why, what stays in any case, and what it would hit."""
 
     changes: tuple[tuple[str, Change], ...]
     conflicts: tuple[str, ...]
     lasting: tuple[str, ...]
+    hits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def journal_of(run: RunDirectory) -> Journal:
@@ -36,9 +38,10 @@ def journal_of(run: RunDirectory) -> Journal:
     return Journal(run.journal, Backups(run.backup))
 
 
-def plan_undo(run: RunDirectory, view: NodeView) -> UndoPlan:
+def plan_undo(run: RunDirectory, machine: Machine) -> UndoPlan:
     """Rehearses the undo of `run` over the node as it is, newest change first."""
-    overlay = Overlay(view)
+    overlay = Overlay(machine)
+    hits: dict[str, tuple[str, ...]] = {}
     changes: list[tuple[str, Change]] = []
     conflicts: list[str] = []
     staying: list[str] = []
@@ -50,7 +53,10 @@ def plan_undo(run: RunDirectory, view: NodeView) -> UndoPlan:
             conflicts.append(f"{entry.step}: {verdict.conflict}")
         else:
             changes += [(entry.step, change) for change in _rehearsed(overlay, verdict.inverse, entry.step)]
-    return UndoPlan(tuple(changes), tuple(conflicts), tuple(dict.fromkeys(staying)))
+            interrupt = interrupt_of(verdict.inverse)
+            if interrupt is not None and (hit := machine.affected(interrupt)):
+                hits[interrupt] = hit
+    return UndoPlan(tuple(changes), tuple(conflicts), tuple(dict.fromkeys(staying)), hits)
 
 
 def _rehearsed(overlay: Overlay, inverse: Primitive, step: str) -> tuple[Change, ...]:
@@ -68,6 +74,7 @@ def undo(
     narrator: Narrator,
     *,
     force: bool = False,
+    consent: Collection[str] = (),
     instant: Instant = no_instant,
 ) -> Result:
     """Takes a run back under the journal of an undo run. What had to be left alone makes the result a failure."""
@@ -77,7 +84,8 @@ def undo(
     opened = narrator.tell("started", f"take back run {undone.id}", step="undo")
     log = StepLog(narrator, "undo", opened)
     node = JournalledNode(machine, journal, "undo", log, instant)
-    taken = take_back(theirs.entries(), theirs, machine, log, node=node, force=force)
+    refuse = partial(_unconsented, machine, consent)
+    taken = take_back(theirs.entries(), theirs, machine, log, node=node, force=force, refuse=refuse)
     theirs.close()
     for text in taken.left:
         log(f"left alone: {text}", level="warning")
@@ -86,6 +94,13 @@ def undo(
     narrator.tell("finished", text, step="undo", parent=opened, outcome=outcome)
     step = StepResult("undo", f"take back run {undone.id}", outcome, text=text)
     return Result((step,), "", tuple(dict.fromkeys(taken.lasting)))
+
+
+def _unconsented(machine: Machine, consent: Collection[str], inverse: Primitive) -> str:
+    interrupt = interrupt_of(inverse)
+    hit = machine.affected(interrupt) if interrupt is not None and interrupt not in consent else ()
+    named = ", ".join(hit[:5])
+    return f"{interrupt} pending: it would hit {named}; allow it with --yes-interrupt={interrupt}" if hit else ""
 
 
 def settle_cut_undos(places: Places, undone: str, machine: Machine) -> None:

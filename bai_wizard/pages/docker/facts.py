@@ -33,6 +33,7 @@ class Engine:
     containers: int = 0
     running: int = 0
     rootless: bool = False
+    live_restore: bool = False
 
     @property
     def uses_containerd(self) -> bool:

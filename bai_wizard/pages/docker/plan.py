@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,25 @@ def _services(facts: DockerFacts, reads: tuple[str, ...], warned: str, keeps: bo
     return (
         Service(id="docker.socket", unit="docker.socket", active=None, if_running=keeps),
         DockerService(id="docker.service", before=before, interrupts=(), warned=warned),
-        DockerService(id="docker.restart", before=before, reads=reads, enabled=None, active=None),
+        DockerService(
+            id="docker.restart",
+            before=before,
+            reads=reads,
+            enabled=None,
+            active=None,
+            interrupts=() if _outlive(facts) else ("docker.restart",),
+        ),
     )
+
+
+def _outlive(facts: DockerFacts) -> bool:
+    """Whether containers run on while the daemon is restarted: it has to know so before, and after."""
+    if not (isinstance(facts.engine, Known) and facts.engine.value.live_restore):
+        return False
+    try:
+        return json.loads(value_or(facts.daemon_json, "{}")).get("live-restore") is True
+    except (ValueError, AttributeError):
+        return False
 
 
 def _users(settings: DockerSettings, context: Context) -> Step:

@@ -126,6 +126,7 @@ def _engine(version: dict[str, Any], info: dict[str, Any]) -> Engine:
         containers=int(info.get("Containers") or 0),
         running=int(info.get("ContainersRunning") or 0),
         rootless=any("name=rootless" in option for option in security),
+        live_restore=bool(info.get("LiveRestoreEnabled")),
     )
 
 

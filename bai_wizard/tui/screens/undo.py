@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
@@ -17,6 +18,7 @@ from bai_wizard.engine.run.undo import UndoPlan, plan_undo
 from bai_wizard.texts import tr
 from bai_wizard.tui.background import Outcome, behind
 from bai_wizard.tui.screens.base import WizardScreen
+from bai_wizard.tui.screens.review import INTERRUPTS
 from bai_wizard.tui.widgets.actions import Actions
 from bai_wizard.tui.widgets.base import wizard
 from bai_wizard.tui.widgets.keys import Keys
@@ -24,7 +26,7 @@ from bai_wizard.wizard.survey import reason_of
 
 
 class UndoScreen(WizardScreen[bool]):
-    """Returns true when the run is to be taken back."""
+    """Returns true when the run is to be taken back, and `hits`, which is told first, may be interrupted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "Back", id="undo.back")]
     HELP = "undo"
@@ -33,6 +35,7 @@ class UndoScreen(WizardScreen[bool]):
     def __init__(self, run: RunDirectory) -> None:
         super().__init__()
         self.run = run
+        self.hits: Mapping[str, tuple[str, ...]] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(tr("Take back run {run}", run=self.run.id), markup=False, classes="title")
@@ -62,6 +65,7 @@ class UndoScreen(WizardScreen[bool]):
             text.update(reason_of(outcome.error))
             return
         wanted = outcome.get()
+        self.hits = wanted.hits
         text.update(lines_of(wanted))
         self.query_one(Actions).enable("undo", bool(wanted.changes))
 
@@ -80,7 +84,11 @@ class UndoScreen(WizardScreen[bool]):
 
 def lines_of(wanted: UndoPlan) -> Content:
     """The undo's plan in lines."""
-    lines = [Content(tr("{count} changes would be taken back, newest first:", count=len(wanted.changes)))]
+    lines = [
+        Content.styled(f"! {tr(INTERRUPTS.get(what, what))} {', '.join(hit)}", "bold $text-warning")
+        for what, hit in wanted.hits.items()
+    ]
+    lines += [Content(tr("{count} changes would be taken back, newest first:", count=len(wanted.changes)))]
     step = ""
     for name, change in wanted.changes:
         if name != step:

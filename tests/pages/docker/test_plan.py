@@ -389,6 +389,23 @@ def test_upgrades_ask_for_consent_only_where_an_engine_runs() -> None:
     assert texts({}, here)["docker.service"].interrupts == ()
 
 
+@pytest.mark.parametrize(
+    "now, config, asks",
+    [
+        (True, '{"live-restore": true}', False),
+        (True, "{}", True),
+        (False, '{"live-restore": true}', True),
+        (True, "[]", True),
+        (True, "{", True),
+    ],
+)
+def test_containers_that_outlive_the_daemon_need_no_consent(now: bool, config: str, asks: bool) -> None:
+    facts = replace(FRESH, packages=CE, engine=Known(replace(RUNNING, live_restore=now)), daemon_json=Known(config))
+    made = texts({}, facts)
+    assert bool(made["docker.restart"].interrupts) is asks
+    assert made["docker.packages"].interrupts == ("docker.restart",), "an upgrade is another matter"
+
+
 def test_packages_that_are_here_are_not_upgraded() -> None:
     machine = node("finished")
     machine.set_state(Key("package", "containerd.io"), Package("1.6.0"))

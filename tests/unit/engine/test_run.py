@@ -6,12 +6,14 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bai_wizard.core.plan import Plan
-from bai_wizard.core.state import Entry, Key, State
+from bai_wizard.core.state import Entry, Key, State, Unit
 from bai_wizard.core.step import Pending
 from bai_wizard.engine.run.directory import RunDirectory, create_run
 from bai_wizard.engine.run.execute import execute
@@ -21,6 +23,8 @@ from bai_wizard.engine.run.settle import settle
 from bai_wizard.engine.run.undo import journal_of, plan_undo
 from bai_wizard.exits import ExitCode
 from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.steps.service import Service
+from bai_wizard.steps.write_file import DropIn
 from tests.unit.engine.plans import STATES, plan_of, steps
 
 
@@ -54,7 +58,7 @@ def run_plan(places: Places, machine: SimulatedMachine, plan: Plan) -> tuple[Run
     return run, execute(places, run, plan.digest(), machine)
 
 
-def undo_run(places: Places, machine: SimulatedMachine, run: RunDirectory, **about: bool) -> Result:
+def undo_run(places: Places, machine: SimulatedMachine, run: RunDirectory, **about: Any) -> Result:
     plan = Plan("test")
     undo = create_run(places, plan, {}, kind="undo", undoes=run.id)
     undo.begin_attempt(plan, {**undo.about, **about})
@@ -131,6 +135,31 @@ def test_undo_leaves_what_somebody_edited_and_says_so(places: Places, machine: S
     assert machine.state(Key("file", "/etc/new.conf")) is None
     assert undo_run(places, machine, run, force=True).code() is ExitCode.OK
     assert content(machine, "/etc/motd") == b"before\n"
+
+
+def test_what_an_undo_would_hit_is_asked_for_and_looked_at_right_before(places: Places) -> None:
+    """Docker was restarted on an empty node; by now containers run there."""
+    unit = Unit("enabled", "active", 1.0)
+    states = {
+        **STATES,
+        Key("unit", "docker.service"): unit,
+        Key("file", "/etc/docker.conf"): STATES[Key("file", "/etc/motd")],
+    }
+    machine = SimulatedMachine(states)
+    written = DropIn(id="docker.config", path="/etc/docker.conf", text="first\n", why="x")
+    restart = Service(id="docker.restart", unit="docker.service", reads=("/etc/docker.conf",))
+    run, result = run_plan(places, machine, plan_of(machine, (written, restart)))
+    assert result.code() is ExitCode.OK
+    assert plan_undo(run, machine).hits == {}
+    machine.surroundings = replace(machine.surroundings, affected={"docker.restart": ("sleeper",)})
+    assert plan_undo(run, machine).hits == {"docker.restart": ("sleeper",)}
+    refused = undo_run(places, machine, run)
+    assert refused.code() is ExitCode.FAILED
+    assert "sleeper" in refused.steps[0].text
+    assert content(machine, "/etc/docker.conf") == b"before\n", "what hits nobody is done"
+    before = len(machine.performed)
+    assert undo_run(places, machine, run, consent=["docker.restart"]).code() is ExitCode.OK
+    assert [type(primitive).__name__ for primitive in machine.performed[before:]] == ["RestartUnit"]
 
 
 def test_a_directory_that_holds_foreign_things_stays(places: Places, machine: SimulatedMachine) -> None:

@@ -203,6 +203,8 @@ def detect(module):
 
 def undo(module):
     argv = [*command(module), "undo", "--json", *(["--plan"] if module.check_mode else [])]
+    if module.params["allow_interrupts"]:
+        argv.append(f"--yes-interrupt={','.join(module.params['allow_interrupts'])}")
     code, out, said = module.run_command([*argv, *([module.params["run"]] if module.params["run"] else [])])
     events = [each for line in out.splitlines() for each in parsed(line)]
     finish(module, code, said, changed=code == 0, run=run_of(events))
