@@ -1,4 +1,4 @@
-"""How much of a core the wizard takes while an engine streams the progress of pulls."""
+"""How much of a core the executor takes while an engine streams the progress of pulls, its events written down."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def cpu_share(*, images: int, layers: int, seconds: float) -> tuple[float, float
     """CPU seconds a second of this process, and events a second, while so many layers are streamed."""
     from bai_wizard.core.primitives import PullImages
     from bai_wizard.core.state import Image
+    from bai_wizard.engine.run.narrator import Narrator, StepLog
     from bai_wizard.machine.perform import images as performer
 
     with tempfile.TemporaryDirectory() as directory:
@@ -50,7 +51,8 @@ def cpu_share(*, images: int, layers: int, seconds: float) -> tuple[float, float
         references = tuple(f"r.test/image{number}:1" for number in range(images))
         primitive = PullImages(references, parallel=images)
         begun, used = time.monotonic(), time.process_time()
-        performer.pull_images(Node(), primitive, lambda *_, **__: None)  # type: ignore[arg-type]
+        narrator = Narrator(Path(directory) / "events.jsonl", "bench")
+        performer.pull_images(Node(), primitive, StepLog(narrator, "images.pull", 1))  # type: ignore[arg-type]
         share = (time.process_time() - used) / (time.monotonic() - begun)
         engine.terminate()
         engine.join()

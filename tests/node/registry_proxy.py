@@ -19,12 +19,14 @@ PIECE = 1 << 14
 class Weather:
     """What is wrong with the network, and what went through, by blob: bytes, requests, answers that broke off.
 
-    `cuts` are byte counts (modulo what is left of the blob) after which its connection is reset, used up one by one.
+    `cuts` are byte counts (modulo what is left of the blob) after which its connection is reset, used up one by one
+    by blobs of more than `spared` bytes.
     `refusals` is how many more requests for blobs get `refusal` (an HTTP status). `rate` is bytes a second over all
     connections, 0 without limit. `latency` is seconds that every answer takes to begin.
     """
 
     cuts: list[int] = field(default_factory=list)
+    spared: int = 0
     refusals: int = 0
     refusal: int = 429
     rate: int = 0
@@ -38,7 +40,7 @@ class Weather:
     def next_cut(self, length: int) -> int | None:
         """After how many bytes this answer breaks off."""
         with self.lock:
-            return self.cuts.pop(0) % length if self.cuts and length else None
+            return self.cuts.pop(0) % length if self.cuts and length > self.spared else None
 
     def is_refused(self) -> bool:
         """Whether this request is turned away."""

@@ -104,17 +104,18 @@ def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: Containe
     chance = random.Random(20)
     image = make_image(MANY_LAYERS, seed=3)
     registry.push("stable/cut", "1", image)
-    weather = Weather(cuts=[chance.randrange(1, 250_000) for _ in range(20)])
+    # All of them break layers: the image's small configuration is not what takes long to come again.
+    weather = Weather(cuts=[chance.randrange(1, 250_000) for _ in range(20)], spared=100_000)
     with bad_network(registry.port, weather) as port:
         host = f"{gateway(node)}:{port}"
         put(node, *tables(f"{host}/stable/cut:1", insecure=host))
         done(apply(node))
-        assert weather.cuts == []
         assert ids(node)[f"{host}/stable/cut:1"] == image.config.digest
     assert sum(weather.broken.values()) == 20
     for layer in image.layers:
-        broken, asked, sent = (count[layer.digest] for count in (weather.broken, weather.requests, weather.sent))
-        print(layer.digest[:19], broken, asked, sent, len(layer.data))
+        tries = 1 + weather.broken[layer.digest]
+        assert weather.requests[layer.digest] == tries, "asked for again when it was broken, and never else"
+        assert len(layer.data) <= weather.sent[layer.digest] <= tries * len(layer.data)
 
 
 def test_a_stop_in_the_middle_ends_with_this_image_and_resume_goes_on(

@@ -11,11 +11,12 @@ from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.state import Key
+from bai_wizard.engine.run.undo import UndoPlan
 from bai_wizard.tui.screens.end import EndScreen
 from bai_wizard.tui.screens.main import MainScreen
 from bai_wizard.tui.screens.review import ReviewScreen
 from bai_wizard.tui.screens.run import RunScreen
-from bai_wizard.tui.screens.undo import UndoScreen
+from bai_wizard.tui.screens.undo import UndoScreen, lines_of
 from bai_wizard.tui.widgets.chosen import Chosen
 from bai_wizard.wizard.draft import Draft
 from tests.tui.fakes import FakeMachine, FakePages, fake_desk
@@ -241,3 +242,8 @@ async def test_a_reboot_is_offered_where_it_is_to_be_asked_for(wanted: str, tmp_
             await seat.until("Everything that runs on this node ends.")
             await seat.press("down", "enter")
             await seat.until(lambda: ordered == ["now"])
+
+
+def test_taking_back_tells_first_what_it_would_hit() -> None:
+    told = lines_of(UndoPlan((), (), (), {"docker.restart": ("sleeper", "db")})).plain
+    assert told.startswith("! Docker is restarted, which stops sleeper, db")

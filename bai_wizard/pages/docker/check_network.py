@@ -11,7 +11,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.docker.look import NotApplicable, check, networks, require_info
-from bai_wizard.pages.docker.networks import OF_ENGINES, ROUTES
+from bai_wizard.pages.docker.networks import ROUTES, is_of_engine
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.docker_config import DAEMON_JSON
 
@@ -159,7 +159,7 @@ def _default_device(text: str) -> str:
     """The interface of the default route in /proc/net/route."""
     for line in text.splitlines()[1:]:
         fields = line.split()
-        if len(fields) > 7 and fields[1] == fields[7] == "00000000" and not fields[0].startswith(OF_ENGINES):
+        if len(fields) > 7 and fields[1] == fields[7] == "00000000" and not is_of_engine(fields[0]):
             return fields[0]
     return ""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bai_wizard.core.facts import Known
 from bai_wizard.core.state import Entry, Key
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.docker.networks import overlaps, parse_routes
+from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.pages.docker.networks import overlaps, own_networks, parse_routes, parse_routes_6
 from bai_wizard.steps.apt_pin import major_pattern
 from bai_wizard.steps.apt_sources import Source, read_deb822, read_list
 from bai_wizard.steps.docker_flags import Flag, flags
@@ -94,11 +95,36 @@ def test_own_networks_leave_out_engines_and_the_default_route() -> None:
 eth0	00000000	0101A8C0	0003	0	0	100	00000000	0	0	0
 eth0	0001A8C0	00000000	0001	0	0	100	00FFFFFF	0	0	0
 docker0	000011AC	00000000	0001	0	0	0	0000FFFF	0	0	0
-br-1a2b	000012AC	00000000	0001	0	0	0	0000FFFF	0	0	0
+br-1a2b3c4d5e6f	000012AC	00000000	0001	0	0	0	0000FFFF	0	0	0
+br-mgmt	000012AC	00000000	0001	0	0	0	00FFFFFF	0	0	0
 *	0000000A	00000000	0200	0	0	0	000000FF	0	0	0
 tun0	0000000A	00000000	0001	0	0	0	000000FF	0	0	0
 """
-    assert [str(network) for network in parse_routes(text)] == ["192.168.1.0/24", "10.0.0.0/8"]
+    assert [str(network) for network in parse_routes(text)] == [
+        "192.168.1.0/24",
+        "172.18.0.0/24",
+        "10.0.0.0/8",
+    ]
+
+
+ROUTES_6 = """fd000000000000000000000000000000 40 {z} 00 {z} 00000100 00000001 00000000 00000001     eth0
+fe800000000000000000000000000000 40 {z} 00 {z} 00000100 00000002 00000000 00000001     eth0
+{z} 00 {z} 00 fd000000000000000000000000000001 00000400 00000002 00000000 00000003     eth0
+00000000000000000000000000000001 80 {z} 00 {z} 00000000 00000003 00000000 80200001       lo
+fd000000000000000000000000000002 80 {z} 00 {z} 00000000 00000003 00000000 80200001     eth0
+fd110000000000000000000000000000 30 {z} 00 {z} 00000400 00000002 00000000 00000003     eth1
+fd220000000000000000000000000000 40 {z} 00 {z} 00000100 00000001 00000000 00000001  docker0
+fd330000000000000000000000000000 40 {z} 00 {z} 00000100 00000001 00000000 00000200     eth1
+ff000000000000000000000000000000 08 {z} 00 {z} 00000100 00000002 00000000 00000001     eth0
+""".replace("{z}", "0" * 32)
+
+
+def test_own_networks_of_version_6() -> None:
+    assert [str(network) for network in parse_routes_6(ROUTES_6)] == ["fd00::/64", "fd11::/48"]
+    machine = SimulatedMachine(
+        {}, Surroundings(kernel={"/proc/net/route": "head\n", "/proc/net/ipv6_route": ROUTES_6})
+    )
+    assert own_networks(machine) == Known(("fd00::/64", "fd11::/48"))
 
 
 @pytest.mark.parametrize(
