@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Tries in a row without a single byte more; each waits longer than the one before, at most so many seconds.
 TRIES = 8
 LONGEST_WAIT = 30.0
+# Seconds between two looks, while waiting, at whether the run was asked to stop.
+LOOK_SECONDS = 0.5
 # Seconds without a word from the engine while it pulls: unpacking a large layer is silent for minutes.
 SILENCE = 900
 CHUNK = 1 << 20
@@ -44,7 +46,8 @@ def pull_images(machine: LocalMachine, primitive: PullImages, log: Log) -> None:
         if machine.should_stop():
             # A pull that is cut loses the layers it has unpacked (moby, distribution/xfer), so those under way end.
             raise StepFailed(f"{reference}: not begun, for the run was asked to stop; a later run pulls it")
-        Pull(reference, primitive.platform, logins.get(registry_of(reference)), progress, given_up).until_complete()
+        login = logins.get(registry_of(reference))
+        Pull(reference, primitive.platform, login, progress, given_up, machine.should_stop).until_complete()
 
     with ThreadPoolExecutor(max_workers=max(primitive.parallel, 1), thread_name_prefix="pull") as pool:
         pending = [pool.submit(one, reference) for reference in missing]
@@ -71,12 +74,14 @@ class Pull:
         login: dict[str, str] | None,
         progress: PullProgress,
         given_up: threading.Event,
+        should_stop: Callable[[], bool],
     ) -> None:
         self._reference = reference
         self._platform = platform
         self._login = login
         self._progress = progress
         self._given_up = given_up
+        self._should_stop = should_stop
 
     def until_complete(self) -> None:
         """Raises StepFailed with the cause. Layers that are complete are kept by the engine between tries."""
@@ -90,13 +95,24 @@ class Pull:
             now = self._progress.fetched(self._reference)
             tries = 1 if now > fetched else tries + 1
             fetched = max(fetched, now)
-            if not cause.again or tries >= TRIES or self._given_up.is_set():
+            if not cause.again or tries >= TRIES or self._is_over():
                 raise StepFailed(plain(self._reference, said))
             pause = min(2.0 ** (tries - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, no secret
             self._progress.say(
                 f"{self._reference}: {' '.join(said.split())[:200]}; trying again in {pause:.0f} s", warning=True
             )
-            self._given_up.wait(pause)
+            if not self._waited(pause):
+                raise StepFailed(plain(self._reference, said))
+
+    def _is_over(self) -> bool:
+        return self._given_up.is_set() or self._should_stop()
+
+    def _waited(self, seconds: float) -> bool:
+        """True when another try is due, false when there is to be none."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._is_over():
+            self._given_up.wait(min(left, LOOK_SECONDS))
+        return not self._is_over()
 
     def _once(self) -> str:
         """Empty when the image is complete, else what the engine said. Errors come as items of the stream."""

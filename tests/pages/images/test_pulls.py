@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -218,6 +219,19 @@ def test_a_run_that_is_asked_to_stop_begins_no_further_image(
     with pytest.raises(StepFailed, match="a later run pulls it"):
         pull(engine, told, monkeypatch)
     assert engine.asked == []
+
+
+def test_a_run_that_is_asked_to_stop_waits_for_no_further_try(
+    told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LONGEST_WAIT", 1000.0)
+    monkeypatch.setattr(random, "uniform", lambda *_: 1000.0)
+    engine = PlayedEngine(*[[CUT]] * 8)
+    monkeypatch.setattr(engine, "should_stop", lambda: bool(told))
+    with pytest.raises(StepFailed, match="broke off"):
+        pull(engine, told, monkeypatch)
+    assert len(engine.asked) == 1
+    assert "trying again in 1000 s" in told[0][0]
 
 
 def test_an_image_that_is_here_is_not_asked_for(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
