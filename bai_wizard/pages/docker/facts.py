@@ -49,6 +49,7 @@ class DockerFacts:
     point that holds the wished-for data root, the root file system not counting. `free` are the bytes that are free
     where the data lie, and where containerd's do if images are in its store. `key` is the text of key_file;
     `registry_ca` the certificates by registry. `kubernetes` names what else manages containerd on this node.
+    `rootless` are the ids of users with an engine of their own, which is none of Backend.AI's business.
     `offered` is the version of the distribution's engine where that is asked for and not here; empty if unknown.
     """
 
@@ -66,6 +67,7 @@ class DockerFacts:
     key: Fact[str] = field(default_factory=Absent)
     registry_ca: tuple[tuple[str, Fact[str]], ...] = ()
     offered: str = ""
+    rootless: tuple[str, ...] = ()
 
     def version_of(self, package: str) -> str:
         """The version of an installed package; empty where it is not."""

@@ -24,7 +24,13 @@ def checks() -> tuple[Check, ...]:
 
 
 def now(facts: DockerFacts) -> tuple[tuple[str, str], ...]:
-    """The engine as it is."""
+    """The engine as it is, and others that are not the system's."""
+    users = ", ".join(facts.rootless)
+    beside = (("Rootless Docker", f"of user {users}; Backend.AI uses the system's"),) if users else ()
+    return (*_system(facts), *beside)
+
+
+def _system(facts: DockerFacts) -> tuple[tuple[str, str], ...]:
     if isinstance(facts.engine, Unknown):
         told = ", ".join(f"{name} {version}" for name, version in facts.packages) or "no packages of it"
         return (("Docker", f"cannot tell: {facts.engine.reason}"), ("Packages", told))

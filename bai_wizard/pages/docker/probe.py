@@ -26,6 +26,8 @@ OS_RELEASE = ("/usr/lib/os-release", "/etc/os-release")
 DATA_ROOT = "/var/lib/docker"
 SNAP = "/var/lib/snapd/snaps"
 DISTRO = "docker.io"
+# Of each user that is logged in; a rootless engine has its socket there.
+RUNTIMES = "/run/user"
 # uname's name of the architecture → dpkg's.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # What runs Kubernetes, by the beginning of its unit's name.
@@ -57,6 +59,9 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
         key=_key(machine, settings.key_file) if settings.key_file else Absent(),
         registry_ca=tuple((host, _text(machine, path)) for host, path in settings.registry_ca.items()),
         offered=_offered(machine) if settings.source == "distro" else "",
+        rootless=tuple(
+            uid for uid in _names(machine, RUNTIMES) if "docker.sock" in _names(machine, f"{RUNTIMES}/{uid}")
+        ),
     )
 
 

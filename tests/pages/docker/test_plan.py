@@ -155,6 +155,14 @@ def test_what_is_shown_of_a_running_engine() -> None:
     assert told["Free below /var/lib/containerd"].endswith(" GB"), "layers lie there, whatever data-root says"
 
 
+def test_an_engine_of_a_user_is_told_beside_the_systems() -> None:
+    machine = with_engine({"file:/run/user/1000/docker.sock": Entry("other", 1000, 1000, 0o660)})
+    told = dict(PAGE.now(PAGE.probe(machine, settings(), CONTEXT)))
+    assert told["Rootless Docker"] == "of user 1000; Backend.AI uses the system's"
+    assert "28.5.1" in told["Docker"]
+    assert "Rootless Docker" not in dict(PAGE.now(PAGE.probe(with_engine(), settings(), CONTEXT)))
+
+
 @pytest.mark.parametrize(
     "codename, os, plugins",
     [
