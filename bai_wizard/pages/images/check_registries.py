@@ -16,12 +16,13 @@ from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.images import greet
 from bai_wizard.pages.images.daemon import config, insecure_of
+from bai_wizard.pages.images.probe import trusted
 from bai_wizard.pages.subject import Subject
+from bai_wizard.steps.registry_ca import CERTS
 
 PAGE = "images"
 X509 = Subject("pull-x509", PAGE, "The certificates of this node's registries are trusted")
 UNREACHABLE = Subject("registry-unreachable", PAGE, "This node's registries can be reached", owner="site")
-AUTHORITIES = "/etc/docker/certs.d"
 # Docker Hub's name in old logins; it is the registry of every node and not this one's own.
 HUB = ("index.docker.io", "docker.io", "registry-1.docker.io")
 MOST_REGISTRIES = 8
@@ -37,7 +38,7 @@ SAID = {
 
 def registries(machine: Machine, context: Context) -> tuple[str, ...]:
     """`HOST[:PORT]` of the registries that files of this node name, those without TLS left out."""
-    found = list(machine.names(AUTHORITIES))
+    found = list(machine.names(CERTS))
     for home in ("/root", context.home):
         found += _logins(machine, f"{home}/.docker/config.json")
     mirrors = config(machine).get("registry-mirrors")
@@ -69,8 +70,7 @@ def _greeted(machine: Machine, context: Context) -> tuple[tuple[str, str, str], 
         proxy = (
             "" if bypasses(host.partition(":")[0], context.no_proxy) else context.proxy_https or context.proxy_http
         )
-        directory = f"{AUTHORITIES}/{host}"
-        own = [f"{directory}/{name}" for name in machine.names(directory) if name.endswith(".crt")]
+        own = trusted(machine, f"{CERTS}/{host}")
         argv = (sys.executable, "-I", "-S", greet.__file__, host, proxy, *own)
         answer = machine.look(argv, deadline=DEADLINE - 1)
         rung, _, words = answer.out.strip().partition(" ")

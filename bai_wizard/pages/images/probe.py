@@ -144,7 +144,7 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
         files += [registry.ca_file] if registry.ca_file else []
     named = [registry.host for registry in settings.registries]
     for host in dict.fromkeys([*named, *(image.partition("/")[0] for image in (settings.registry, *settings.pull))]):
-        files += _trusted(machine, f"{CERTS}/{host}") if host else []
+        files += trusted(machine, f"{CERTS}/{host}") if host else []
     return Access(
         logins=logins,
         authorities=tuple(text for text in (_text(machine, path) for path in dict.fromkeys(files)) if text),
@@ -155,7 +155,7 @@ def access_of(machine: Machine, settings: ImagesSettings, context: Context) -> A
     )
 
 
-def _trusted(machine: Machine, directory: str) -> list[str]:
+def trusted(machine: Machine, directory: str) -> list[str]:
     """The authorities in a registry's directory, as Docker reads them."""
     try:
         return [f"{directory}/{name}" for name in machine.names(directory) if name.endswith(".crt")]
