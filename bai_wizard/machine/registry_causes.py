@@ -34,7 +34,8 @@ class Cause:
 # was seen.
 CAUSES: tuple[tuple[str, Cause], ...] = (
     (
-        r"^Docker (?:does not answer|gave no answer|is installed but)",
+        # The last two are what a daemon says of its pulls when it is asked to end.
+        r"^Docker (?:does not answer|gave no answer|is installed but)|client connection is closing|context canceled",
         Cause("engine", "Docker was stopped or restarted meanwhile: see «systemctl status docker»", again=True),
     ),
     (

@@ -16,7 +16,7 @@ from tests.node.registry_proxy import Weather, bad_network
 
 KEEP = '[docker]\nsource = "keep"\nhold = false\n'
 LABELS = {"ai.backend.kernelspec": "1", "ai.backend.role": "COMPUTE"}
-MANY_LAYERS = [300_000] * 12
+MANY_LAYERS = [150_000] * 24
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: Containe
     image = make_image(MANY_LAYERS, seed=3)
     registry.push("stable/cut", "1", image)
     # All of them break layers: the image's small configuration is not what takes long to come again.
-    weather = Weather(cuts=[chance.randrange(1, 250_000) for _ in range(20)], spared=100_000)
+    weather = Weather(cuts=[chance.randrange(1, 140_000) for _ in range(20)], spared=100_000)
     with bad_network(registry.port, weather) as port:
         host = f"{gateway(node)}:{port}"
         put(node, *tables(f"{host}/stable/cut:1", insecure=host))
@@ -144,17 +144,36 @@ def test_a_stop_in_the_middle_ends_with_this_image_and_resume_goes_on(
     assert all(weather.sent[layer.digest] == len(layer.data) for layer in layers)
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry: Registry, status: int) -> None:
-    registry.push("stable/busy", "1", make_image([1000]))
-    weather = Weather(refusals=7, refusal=status)
+def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry: Registry) -> None:
+    for status in (429, 503):
+        registry.push(f"stable/busy{status}", "1", make_image([1000], seed=status))
+        weather = Weather(refusals=7, refusal=status)
+        with bad_network(registry.port, weather) as port:
+            host = f"{gateway(node)}:{port}"
+            put(node, *tables(f"{host}/stable/busy{status}:1", insecure=host))
+            said = done(apply(node))
+            assert f"{host}/stable/busy{status}:1" in ids(node)
+        assert weather.refusals < 0
+        assert "trying again" in said or "can be pulled" in said or status == 503
+
+
+def test_a_daemon_that_is_restarted_while_it_pulls_is_waited_for(node: ContainerNode, registry: Registry) -> None:
+    image = make_image([1_000_000] * 4)
+    registry.push("stable/slow", "1", image)
+    weather = Weather(rate=700_000)
     with bad_network(registry.port, weather) as port:
         host = f"{gateway(node)}:{port}"
-        put(node, *tables(f"{host}/stable/busy:1", insecure=host))
-        said = done(apply(node))
-        assert f"{host}/stable/busy:1" in ids(node)
-    assert weather.refusals < 0
-    assert "trying again" in said or "can be pulled" in said or status == 503
+        put(node, *tables(f"{host}/stable/slow:1", insecure=host))
+        script = "bai-wizard --headless /root/answers.toml >/root/out 2>&1; echo $? >/root/code"
+        node.run(["sh", "-c", script], detach=True)
+        node.wait_for(lambda: sum(weather.sent.values()) > 700_000, 120, "a part of the image")
+        node.run(["systemctl", "restart", "docker"], check=True)
+        weather.rate = 0
+        node.wait_for(lambda: node.exists("/root/code"), 120, "the end of the run")
+    said = node.read("/root/out").decode()
+    assert node.read("/root/code").strip() == b"0", said[-2000:]
+    assert "trying again" in said
+    assert ids(node)[f"{host}/stable/slow:1"] == image.config.digest
 
 
 def test_what_a_registry_does_not_have_stops_before_anything_is_done(node: ContainerNode, registry: Registry) -> None:

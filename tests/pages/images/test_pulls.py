@@ -39,6 +39,7 @@ SAID = [
     ("dial tcp 10.0.0.2:443: connect: connection refused", "unreachable", True),
     ("received unexpected HTTP status: 503 Service Unavailable", "other", True),
     ("Docker does not answer: ('Connection broken: IncompleteRead(0 bytes read)')", "engine", True),
+    ("error creating lease: grpc: the client connection is closing: context canceled", "engine", True),
     ("something new", "other", False),
 ]
 
