@@ -151,10 +151,9 @@ def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry
         with bad_network(registry.port, weather) as port:
             host = f"{gateway(node)}:{port}"
             put(node, *tables(f"{host}/stable/busy{status}:1", insecure=host))
-            said = done(apply(node))
+            done(apply(node))
             assert f"{host}/stable/busy{status}:1" in ids(node)
-        assert weather.refusals < 0
-        assert "trying again" in said or "can be pulled" in said or status == 503
+        assert weather.refusals < 0, "all of them were said"
 
 
 def test_a_daemon_that_is_restarted_while_it_pulls_is_waited_for(node: ContainerNode, registry: Registry) -> None:
