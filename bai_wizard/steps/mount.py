@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import dirname
 from typing import ClassVar
 
 from bai_wizard.core.blocks import BlockDamaged
-from bai_wizard.core.errors import CannotTell, StepBlocked
+from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.primitives import Primitive, ReloadUnits, SetMount, SetUnit
 from bai_wizard.core.primitives.files import Validator
 from bai_wizard.core.state import Mount
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
-from bai_wizard.steps import volume_touch
 from bai_wizard.steps.edit_block import REPAIR_BY_HAND, read_text, rewrite
 from bai_wizard.steps.fstab import FSTAB, FstabEntry, foreign_entries, path_unit, put_entry
-from bai_wizard.steps.mounted_source import expected, is_same_mount
-from bai_wizard.steps.owner import ids_of
-from bai_wizard.steps.volume_words import cannot_write
-
-# Seconds a share may take for a few small calls before it counts as not answering.
-TOUCH_DEADLINE = 8.0
+from bai_wizard.steps.mounted_source import expected, family, holder, is_bind, is_same_mount
+from bai_wizard.steps.volume_writers import refusal_of_writers, touch, writer_ids
 
 
 @register
@@ -34,7 +28,8 @@ class MountVolume(Step):
 
     `line` is used word for word where the answers give one. `refused` says why it must not be tried (found out in
     preflight); a volume that is mounted already is not refused. `needs` are options that mountinfo must show.
-    `written_as` are accounts, or `uid:gid`, that must be able to write there; they are tried after mounting.
+    `written_as` are accounts, or `uid:gid`, that must be able to write there; they are tried after mounting, with
+    `given_later` only if the directory belongs to the first of them already.
     """
 
     kind: ClassVar[str] = "mount-volume"
@@ -46,6 +41,7 @@ class MountVolume(Step):
     automount: bool = False
     needs: tuple[str, ...] = ()
     written_as: tuple[str, ...] = ()
+    given_later: bool = False
     warned: tuple[str, ...] = ()
     refused: str = ""
     validator: Validator = ""
@@ -69,7 +65,8 @@ class MountVolume(Step):
         new = self._text_after(text)
         yield rewrite(view, FSTAB, new, self.validator)
         if new != text:
-            yield ReloadUnits("/etc/fstab changed")
+            later = "; what is mounted keeps its options until it is mounted anew" if mounted else ""
+            yield ReloadUnits(f"/etc/fstab changed{later}")
         if mounted:
             return
         if self.automount:
@@ -124,29 +121,16 @@ class MountVolume(Step):
         looked = touch(machine, "look", self.target)
         if "errno" in looked:
             return f"{self.target} is mounted but does not answer: {looked['text']}"
-        for who in dict.fromkeys(self.written_as):
-            uid, gid = _ids(machine, who)
-            answer = touch(machine, "write", self.target, str(uid), str(gid))
-            if "errno" in answer:
-                return cannot_write(self.target, who, uid, gid, looked, str(answer["text"]))
-            if answer["uid"] != uid:
-                return (
-                    f"what {who} ({uid}) writes to {self.target} belongs to uid {answer['uid']} there: the server "
-                    "maps users (all_squash, or NFSv4 names). Have the export keep numeric ids"
-                )
-        return ""
+        if looked["device"] == looked["parent"] and not self._may_share_a_device(machine):
+            return (
+                f"{self.target} is in the list of mounts, but what is seen there is the directory of the file system "
+                "around it: something else was mounted over it. Look with «findmnt -T», unmount that first"
+            )
+        if self.given_later and looked["uid"] != writer_ids(machine, self.written_as[0])[0]:
+            return ""  # the step that gives the directory to them tries it
+        return refusal_of_writers(machine, self.target, self.written_as, looked)
 
-
-def touch(machine: Machine, *arguments: str, deadline: float = TOUCH_DEADLINE) -> dict[str, object]:
-    """What `volume_touch` tells. Raises CannotTell when the volume does not answer in time."""
-    program = [sys.executable, "-I", "-S", volume_touch.__file__, *arguments]
-    completed = machine.look(program, deadline=deadline)
-    if completed.code != 0:
-        raise CannotTell(f"{arguments[1]}: {completed.err.strip()[-200:] or 'the probe ended without an answer'}")
-    answer: dict[str, object] = json.loads(completed.out)
-    return answer
-
-
-def _ids(view: NodeView, who: str) -> tuple[int, int]:
-    uid, colon, gid = who.partition(":")
-    return (int(uid), int(gid)) if colon else ids_of(view, who)
+    def _may_share_a_device(self, view: NodeView) -> bool:
+        """True for a directory shown twice, and where a part of one file system is mounted within another part."""
+        around = holder(view, dirname(self.target))
+        return is_bind(self.options) or (around is not None and family(around[1].fstype) == family(self.fstype))

@@ -30,8 +30,8 @@ def is_same_mount(view: NodeView, found: Mount, source: str, fstype: str, option
 def expected(view: NodeView, source: str, fstype: str, options: str) -> Mount:
     """What mountinfo will show once the line is mounted, as far as it can be said before."""
     if is_bind(options):
-        holder = _holder(view, source)
-        return Mount(bind_source(view, source), holder[1].fstype if holder else "none")
+        around = holder(view, source)
+        return Mount(bind_source(view, source), around[1].fstype if around else "none")
     if source.startswith("/dev/") or source.partition("=")[0] in _TAGS:
         return Mount(_normal(view, source, fstype), fstype)
     return Mount(source, fstype)
@@ -43,19 +43,25 @@ def is_bind(options: str) -> bool:
 
 
 def bind_source(view: NodeView, directory: str) -> str:
-    """How mountinfo names a directory's bind mount: the source of the mount it lies on, and the part below it."""
+    """How mountinfo names a directory's bind mount: the source of the mount it lies on, and the part below it.
+
+    NFS writes the part into the source itself, as if it had been mounted by that name.
+    """
     directory = directory.rstrip("/") or "/"
-    holder = _holder(view, directory)
-    if holder is None:
+    around = holder(view, directory)
+    if around is None:
         return directory
-    point, mount = holder
+    point, mount = around
     part = directory[len(point.rstrip("/")) :]
+    if family(mount.fstype) == "nfs":
+        return f"{mount.source.rstrip('/')}{part}" if part else mount.source
     whole, bracket, root = mount.source.partition("[")
     root = root.rstrip("]") if bracket else ""
     return f"{whole}[{root}{part}]" if root + part else whole
 
 
-def _holder(view: NodeView, directory: str) -> tuple[str, Mount] | None:
+def holder(view: NodeView, directory: str) -> tuple[str, Mount] | None:
+    """The mount that a directory lies on, by its name alone: (mount point, mount)."""
     here = directory.rstrip("/") or "/"
     while True:
         mount = view.mount(here)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked
+from bai_wizard.core.errors import CannotTell, StepBlocked
 from bai_wizard.core.primitives import Primitive, WriteFile
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -47,8 +48,6 @@ class VersionFile(Step):
     def note(self, view: NodeView) -> Unchanged:
         try:
             return Unchanged(self.complaint(view))
-        except NotYetKnown:
-            return Unchanged("looked at once it is mounted")
         except CannotTell as error:
             return Unchanged(f"cannot tell: {error}")
 
@@ -67,7 +66,12 @@ class VersionFile(Step):
         return ""
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
-        if not self.write or set(view.names(self.path)) - NOT_DATA:
+        if not self.write:
+            # Says in a plan that nobody can know before it is mounted; during the run it is looked at then.
+            with suppress(CannotTell):
+                view.entry(self.file)
+            return
+        if set(view.names(self.path)) - NOT_DATA:
             return
         if view.entry(self.path) is None:
             raise StepBlocked(f"{self.path} is not there")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from bai_wizard.core.errors import CannotTell, NotYetKnown, StepBlocked
+from bai_wizard.core.errors import CannotTell, StepBlocked
 from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
@@ -38,8 +39,6 @@ class VolumeCheck(Step):
         try:
             entry = view.entry(self.path)
             uid, gid = ids_of(view, self.owner)
-        except NotYetKnown:
-            return Unchanged("looked at once it is mounted")
         except (CannotTell, StepBlocked) as error:
             return Unchanged(f"cannot tell whose {self.path} is: {error}")
         if entry is not None and (entry.uid, entry.gid) != (uid, gid):
@@ -61,4 +60,8 @@ class VolumeCheck(Step):
             )
         if self.expects == "directory" and view.entry(self.path) is None:
             raise StepBlocked(f'{self.path} is not there, and owner = "check" means that it is only looked at')
+        if self.owner:
+            # Says in a plan that nobody can know before it is mounted; during the run it is looked at then.
+            with suppress(CannotTell):
+                view.entry(self.path)
         yield from ()

@@ -12,6 +12,7 @@ from bai_wizard.doctor.run import all_checks
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.nvidia_hardware import LIBRARIES, boot_without_nouveau, compiled, plug_in
+from tests.node.silent_share import FUSE, mount_silent_shares
 from tests.node.spine import prepare
 
 # An address of the range for documentation: nobody has it.
@@ -36,19 +37,7 @@ ip addr add 192.0.2.2/24 dev hole0
 ip neigh add {NOBODY} lladdr 02:00:00:00:00:01 dev hole0
 """
 SHARE = f"{NOBODY}:/export/vol1 /vfroot/vol1 nfs hard,_netdev,nofail 0 0\n"
-# A file system over the network whose other end never says a word: its program took the place and sleeps.
-# What a share of a dead file server does, without the kernel's NFS client, which not every machine has.
-FUSE = Path("/dev/fuse")
 HUNG = "/vfroot/hung"
-SILENT_SHARE = f"""
-import ctypes, os, signal
-device = os.open("{FUSE}", os.O_RDWR)
-options = f"fd={{device}},rootmode=40000,user_id=0,group_id=0".encode()
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.mount(b"dead:/vol2", b"{HUNG}", b"fuse.sshfs", 0, options):
-    raise OSError(ctypes.get_errno(), "mount")
-signal.pause()
-"""
 # The driver's library as it is when the driver sits in the kernel and does not come back.
 SILENT_NVML = "#include <unistd.h>\nint nvmlInitWithFlags(unsigned flags) { for (;;) pause(); return flags; }\n"
 # Seconds. Nothing may take longer than the slowest check may; the rest is the program's start on a loaded machine.
@@ -75,10 +64,8 @@ def sick(node_factory: NodeFactory, tmp_path: Path) -> ContainerNode:
     node.write(f"{LIBRARIES}/libnvidia-ml.so.1", library, 0o755)
     node.run(["ldconfig"], check=True)
     node.write("/etc/fstab", SHARE)
-    node.run(["mkdir", "-p", "/vfroot/vol1", HUNG], check=True)
-    node.write("/root/share.py", SILENT_SHARE)
-    node.run(["python3", "/root/share.py"], detach=True, check=True)
-    node.wait_for(lambda: HUNG in node.read("/proc/self/mounts").decode(), what="the silent share")
+    node.run(["mkdir", "-p", "/vfroot/vol1"], check=True)
+    mount_silent_shares(node, (HUNG,))
     return node
 
 

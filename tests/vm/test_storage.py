@@ -25,6 +25,8 @@ sudo = "no"
 [storage]
 volumes = [ {{ name = "vol1", type = "nfs", source = "{source}", version_file = "if-empty"{more} }} ]
 """
+# Only the disk's volume is left of what the node has mounted.
+IN_A_CONTAINER = "umount /vfroot/part /vfroot/asked /vfroot/vol1 && exec sleep 1000"
 FILE = "/root/answers.toml"
 HEADLESS = ("--headless", FILE)
 PLAN = (*HEADLESS, "--plan", "--detailed-exitcode")
@@ -45,6 +47,12 @@ def answer(vm: VirtualMachine, source: str = f"{SERVER}:/export/vol1", more: str
 def mounted(vm: VirtualMachine) -> str:
     """Type and source, as findmnt sees them; empty where nothing is mounted."""
     return " ".join(vm.run(["findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", "/vfroot/vol1"]).out.split())
+
+
+def moment(vm: VirtualMachine, unit: str, change: str) -> int:
+    """When a unit changed its state since the boot, in microseconds."""
+    name = f"{change}TimestampMonotonic"
+    return int(vm.run(["systemctl", "show", "--value", f"--property={name}", unit], check=True).out)
 
 
 def test_what_cannot_work_is_told_before_fstab_changes(vm: VirtualMachine) -> None:
@@ -77,7 +85,11 @@ def test_nfs_3_and_an_xfs_disk_with_project_quota_and_their_undo(vm: VirtualMach
     serve(vm)
     disk = vm.add_disk("1G")
     fstab = vm.read("/etc/fstab")
-    more = f', options = "vers=3" }}, {{ name = "disk", type = "xfs", device = "{disk}"'
+    # A part of the share at a second place: NFS names it otherwise than every other file system does.
+    vm.run(["install", "-d", "-o", "1100", "-g", "1100", "/export/asked/part"], check=True)
+    share = f'{{ name = "asked", type = "nfs", source = "{SERVER}:/export/asked", version_file = "no" }}'
+    part = '{ name = "part", type = "bind", source = "/vfroot/asked/part", version_file = "no" }'
+    more = f', options = "vers=3" }}, {share}, {part}, {{ name = "disk", type = "xfs", device = "{disk}"'
     answer(vm, more=more)
     refused = vm.wizard(*HEADLESS, timeout=300)
     assert refused.rc == 3, refused.out + refused.err
@@ -89,14 +101,20 @@ def test_nfs_3_and_an_xfs_disk_with_project_quota_and_their_undo(vm: VirtualMach
     assert mounted(vm) == f"nfs {SERVER}:/export/vol1"
     assert "prjquota" in vm.run(["findmnt", "--noheadings", "--output", "OPTIONS", "/vfroot/disk"]).out
     assert vm.run(["stat", "-c", "%U", "/vfroot/disk", "/vfroot/disk/version.txt"]).out == "bai\nbai\n"
+    vm.run(["sh", "-c", "echo kept > /vfroot/part/data"], user="bai", check=True)
+    assert vm.read("/export/asked/part/data") == b"kept\n"
     assert vm.wizard(*PLAN, timeout=120).rc == 0
+    # One works in the volume, the other has a part of it in a mount namespace of its own, as a container does.
     vm.run(["sh", "-c", "cd /vfroot/vol1 && exec sleep 1000"], detach=True)
-    vm.wait_for(lambda: vm.run(["pgrep", "-x", "sleep"]).rc == 0, 30, "a program that uses the volume")
+    vm.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_A_CONTAINER], detach=True)
+    vm.wait_for(lambda: vm.run(["pgrep", "-cx", "sleep"]).out == "2\n", 30, "two programs that use volumes")
     busy = vm.wizard("undo", timeout=300)
     assert busy.rc == 4
-    assert "in use by sleep" in busy.out + busy.err
+    assert "/vfroot/vol1 is in use by sleep" in busy.out + busy.err
+    assert "/vfroot/disk is in use by sleep" in busy.out + busy.err
     assert mounted(vm)
     vm.run(["pkill", "-x", "sleep"])
+    vm.run(["rm", "-r", "/export/asked/part/data"], check=True)
     undone = vm.wizard("undo", timeout=300)
     assert undone.rc == 0, undone.out + undone.err
     assert vm.read("/etc/fstab") == fstab
@@ -139,6 +157,7 @@ def test_volumes_outlive_a_reboot_and_their_server(vm: VirtualMachine) -> None:
     vm.wait_for(
         lambda: vm.run(["systemctl", "is-active", "vfroot-vol1.mount"]).out != "activating\n", 120, "the mount"
     )
+    assert moment(vm, "multi-user.target", "ActiveEnter") < moment(vm, "vfroot-vol1.mount", "InactiveEnter")
     assert mounted(vm) == ""
     assert vm.run(["touch", "/vfroot/vol1/lost"]).rc != 0
     refused = vm.wizard(*HEADLESS, timeout=300)

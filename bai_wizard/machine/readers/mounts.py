@@ -19,13 +19,18 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class MountLine:
-    """One line of mountinfo. `root` is the part of the file system that is mounted, `/` for all of it."""
+    """One line of mountinfo. `root` is the part of the file system that is mounted, `/` for all of it.
+
+    `device` are its numbers. `follows`: unmounting it elsewhere reaches this one too (shared or slave).
+    """
 
     point: str
     root: str
     source: str
     fstype: str
     options: str
+    device: str = ""
+    follows: bool = False
 
     def mount(self) -> Mount:
         """As a state. A part of a file system (bind mount, subvolume) is written `source[/part]`, as findmnt does."""
@@ -53,10 +58,9 @@ def parse_mountinfo(text: str) -> tuple[MountLine, ...]:
         options = dict.fromkeys([*left[5].split(","), *" ".join(right[2:]).split(",")])
         if "ro" in left[5].split(","):
             options.pop("rw", None)
-        root, point, fstype, source = left[3], left[4], right[0], right[1]
-        found.append(
-            MountLine(unescape(point), unescape(root), unescape(source), unescape(fstype), ",".join(options))
-        )
+        root, point, fstype, source = (unescape(field) for field in (left[3], left[4], right[0], right[1]))
+        follows = any(tag.startswith(("shared:", "master:")) for tag in left[6:])
+        found.append(MountLine(point, root, source, fstype, ",".join(options), left[2], follows))
     return tuple(found)
 
 

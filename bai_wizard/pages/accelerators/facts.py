@@ -32,7 +32,7 @@ class VendorFacts:
     """A vendor whose cards are here: how many of which model, and what they lack.
 
     `models` are PCI device ids with their numbers, `groups` those of the vendor's groups that exist here.
-    `has_own_setup`: the vendor's set-up is installed and enabled.
+    `has_own_setup`: the vendor's set-up is installed and enabled. `has_agent`: Backend.AI's agent is a service here.
     """
 
     key: str
@@ -43,6 +43,7 @@ class VendorFacts:
     has_module: bool = False
     has_cdi: bool = False
     has_own_setup: bool = False
+    has_agent: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from bai_wizard.pages.accelerators.facts import AcceleratorsFacts
 from bai_wizard.pages.accelerators.vendors.nvidia.facts import NvidiaFacts
 
 Row = tuple[str, str]
+LOCKING = "lock memory without a limit: the agent's service will need LimitMEMLOCK=infinity (tuning.services)"
 
 
 def now(facts: AcceleratorsFacts) -> tuple[Row, ...]:
@@ -30,6 +31,8 @@ def now(facts: AcceleratorsFacts) -> tuple[Row, ...]:
     for vendor in facts.vendors:
         known = catalogue.vendor(vendor.key)
         rows.append((f"{known.name} plug-in", f"{', '.join(known.wheels)}: {', '.join(known.slots)}"))
+        if known.memlock and not vendor.has_agent:
+            rows.append((f"{known.name} sessions", LOCKING))
         rows += [(f"{known.name} lacks", lack.what) for lack in vendor.lacking]
     rows += [(name, told) for name, told in facts.smi]
     return tuple(rows)

@@ -9,7 +9,7 @@ from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
-from bai_wizard.pages.storage.options import judge, merged, name_of, split
+from bai_wizard.pages.storage.options import judge, kind_of, merged, name_of, split
 from bai_wizard.pages.storage.shares import fstab_text, shares
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.edit_lines import EditLines
@@ -21,7 +21,6 @@ INVALID = Subject("fstab-invalid", PAGE, "fstab has no faults")
 EFFECT = Subject("storage-options-stale", PAGE, "Volumes are mounted with the options of fstab")
 BOOT = Subject("nfs-boot-hang", PAGE, "The boot does not wait for shares")
 NETWORK = ("nfs", "ceph", "lustre", "cifs", "glusterfs", "fuse.glusterfs")
-KINDS = {"nfs": "nfs", "ceph": "cephfs", "lustre": "lustre", "xfs": "xfs"}
 
 
 def invalid(machine: Machine, context: Context) -> Finding:
@@ -31,7 +30,7 @@ def invalid(machine: Machine, context: Context) -> Finding:
     told += [Evidence("findmnt --verify", FSTAB, said, "no errors") for said in _findmnt(machine)]
     doubts = []
     for entry in parse(text):
-        judged = judge(KINDS.get(family(entry.fstype), "other"), split(entry.options))
+        judged = judge(kind_of(family(entry.fstype)), split(entry.options))
         doubts += [
             Evidence(entry.target, f"line {entry.number}", said, "") for said in judged.refused + judged.warned
         ]

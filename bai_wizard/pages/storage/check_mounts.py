@@ -10,12 +10,17 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
+from bai_wizard.machine.deadline import side_by_side
+from bai_wizard.machine.readers.mounts import parse_mountinfo
 from bai_wizard.pages.storage import beneath
 from bai_wizard.pages.storage.shares import Share, shares
 from bai_wizard.pages.subject import Subject
-from bai_wizard.steps.mount import touch
+from bai_wizard.steps.mounted_source import is_bind, is_same_mount
+from bai_wizard.steps.volume_writers import touch
 
 PAGE = "storage"
+# Where container engines keep mounts of their own.
+OTHERS = ("/var/lib/", "/run/")
 NONE = "no shared volume on this node"
 HUNG = Subject("nfs-hung", PAGE, "Shares answer", owner="site")
 STALE = Subject("nfs-stale-handle", PAGE, "No share was replaced on its server", owner="site")
@@ -25,17 +30,20 @@ TWICE = Subject("storage-same-source", PAGE, "Every volume is mounted at one pat
 
 
 def hung(machine: Machine, context: Context) -> Finding:
-    """Every mounted share is looked at by a child with a deadline, that is left behind where it hangs."""
+    """Every mounted share is looked at by a child with a deadline, all at once: forty may be of one silent server."""
     mounted = [share for share in shares(machine) if share.is_mounted and share.is_remote]
     if not mounted:
         return HUNG.not_applicable(NONE)
-    silent: list[Evidence] = []
-    for share in mounted:
+
+    def ask(share: Share) -> Evidence | None:
         try:
             touch(machine, "look", share.target, deadline=3.0)
         except CannotTell as error:
             found = str(error).removeprefix(f"{sys.executable} gave ")
-            silent.append(Evidence(share.target, _source(share), found, "an answer within 3 s"))
+            return Evidence(share.target, _source(share), found, "an answer within 3 s")
+        return None
+
+    silent = [evidence for evidence in side_by_side(ask, mounted) if evidence]
     if not silent:
         return HUNG.ok()
     return HUNG.problem(
@@ -72,9 +80,11 @@ def missing(machine: Machine, context: Context) -> Finding:
     if not wanted:
         return MISSING.not_applicable("no volume in fstab")
     absent = [share for share in wanted if share.mount is None]
-    if not absent:
+    others = [share for share in wanted if _shows_another(machine, share)]
+    if not absent and not others:
         return MISSING.ok()
-    evidence = []
+    evidence = [Evidence(share.target, "/proc/self/mountinfo", f"shows {_source(share)}", share.entry.source)
+                for share in others if share.entry]  # fmt: skip
     for share in absent:
         names = machine.names(share.target)
         found = (
@@ -90,6 +100,14 @@ def missing(machine: Machine, context: Context) -> Finding:
         risk="Files written meanwhile are hidden by the mount, and may be newer than those of the volume.",
         remedy=tuple(step for share in absent if not machine.names(share.target) for step in share.remedy()),
     )
+
+
+def _shows_another(machine: Machine, share: Share) -> bool:
+    """A directory that was shown (bind) before its own file system was mounted there: what was beneath is shown."""
+    entry = share.entry
+    if entry is None or share.mount is None or not share.is_mounted or not is_bind(entry.options):
+        return False
+    return not is_same_mount(machine, share.mount, entry.source, entry.fstype, entry.options)
 
 
 def hidden(machine: Machine, context: Context) -> Finding:
@@ -115,13 +133,18 @@ def hidden(machine: Machine, context: Context) -> Finding:
 
 def twice(machine: Machine, context: Context) -> Finding:
     """One volume at two paths means that something on this node knows it by another path than other nodes do."""
-    places: dict[str, list[str]] = {}
-    for share in shares(machine):
-        if share.is_remote and (source := _source(share)):
-            places.setdefault(source, []).append(share.target)
-    double = {source: targets for source, targets in places.items() if len(targets) > 1}
-    if not places:
+    found = [share for share in shares(machine) if share.is_remote and _source(share)]
+    if not found:
         return TWICE.not_applicable(NONE)
+    places: dict[str, dict[str, None]] = {_source(share): {} for share in found}
+    shown = {share.target for share in found if share.entry and is_bind(share.entry.options)}
+    for share in found:
+        if share.target not in shown:
+            places[_source(share)][share.target] = None
+    for line in parse_mountinfo(machine.kernel_text("/proc/self/mountinfo") or ""):
+        if line.mount().source in places and line.point not in shown and not line.point.startswith(OTHERS):
+            places[line.mount().source][line.point] = None
+    double = {source: tuple(targets) for source, targets in places.items() if len(targets) > 1}
     if not double:
         return TWICE.ok()
     return TWICE.warning(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.facts import Fact, Known, Unknown
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.services import configuration, container_ids
+from bai_wizard.pages.services import configuration, container_ids, service_ids
 from bai_wizard.pages.storage.shares import ROOT, Share, shares
 from bai_wizard.pages.subject import Subject
 from bai_wizard.steps.directory import Directory
-from bai_wizard.steps.mount import touch
 from bai_wizard.steps.version_file import NAME, VersionFile
 from bai_wizard.steps.volume_words import NOBODY
+from bai_wizard.steps.volume_writers import touch
 
 PAGE = "storage"
+AGENT, PROXY = "backendai-agent.service", "backendai-storage-proxy.service"
 NONE = "no shared volume is mounted"
 MISMATCH = Subject("nfs-uid-mismatch", PAGE, "The account can write to the shares", owner="site")
 SQUASH = Subject("nfs-root-squash", PAGE, "Owners on the shares are as they must be", owner="site")
@@ -95,19 +98,10 @@ def agree(machine: Machine, context: Context) -> Finding:
     if ids is None:
         return AGREE.not_applicable(f"there is no account {context.account}")
     wanted = f"{ids[0]}:{ids[1]}"
-    evidence = []
     container = container_ids(machine, context)
     if isinstance(container, Unknown):
         return AGREE.cannot_tell(container.reason)
-    if isinstance(container, Known) and container.value not in (ids, (-1, -1)):
-        found = f"{container.value[0]}:{container.value[1]}"
-        evidence.append(Evidence("containers", "agent.toml, kernel-uid and kernel-gid", found, wanted))
-    proxy = configuration(machine, context, "storage-proxy")
-    if isinstance(proxy, Known):
-        table = proxy.value[1].get("storage-proxy", {})
-        given = (table.get("user", ids[0]), table.get("group", ids[1]))
-        if given not in (ids, (context.account, context.account), (context.account, ids[1])):
-            evidence.append(Evidence("storage proxy", proxy.value[0], f"{given[0]}:{given[1]}", wanted))
+    evidence = [*_containers(machine, container, ids), *_proxy(machine, context, ids)]
     for share in _remote(machine):
         looked = touch(machine, "look", share.target)
         if "uid" in looked and (looked["uid"], looked["gid"]) != ids:
@@ -121,6 +115,29 @@ def agree(machine: Machine, context: Context) -> Finding:
         guidance="Unify them on all nodes: the account, kernel-uid and kernel-gid of agent.toml, the share's owner.",
         risk="Files that exist keep their old numbers until somebody changes them on the storage.",
     )
+
+
+def _containers(machine: Machine, container: Fact[tuple[int, int]], ids: tuple[int, int]) -> Iterator[Evidence]:
+    """The ids of containers; where agent.toml gives none (-1) they are those that the agent itself runs with."""
+    if not isinstance(container, Known):
+        return
+    agent = service_ids(machine, AGENT)
+    used = tuple(own if given == -1 else given for given, own in zip(container.value, agent or ids, strict=True))
+    if used != ids:
+        by_agent = f" (-1: as {AGENT}, if etcd's config/container does not say otherwise)"
+        where = "agent.toml, kernel-uid and kernel-gid" + (by_agent if -1 in container.value else "")
+        yield Evidence("containers", where, f"{used[0]}:{used[1]}", f"{ids[0]}:{ids[1]}")
+
+
+def _proxy(machine: Machine, context: Context, ids: tuple[int, int]) -> Iterator[Evidence]:
+    """The storage proxy's user as its configuration says, else as its service does."""
+    found = configuration(machine, context, "storage-proxy")
+    table = found.value[1].get("storage-proxy", {}) if isinstance(found, Known) else {}
+    where = found.value[0] if isinstance(found, Known) else PROXY
+    service = service_ids(machine, PROXY) or ids
+    given = (table.get("user", service[0]), table.get("group", service[1]))
+    if given not in (ids, (context.account, context.account), (context.account, ids[1])):
+        yield Evidence("storage proxy", where, f"{given[0]}:{given[1]}", f"{ids[0]}:{ids[1]}")
 
 
 def local(machine: Machine, context: Context) -> Finding:

@@ -18,7 +18,8 @@ class VolumeFacts:
     it or nobody can tell. `unknown_hosts` are names of servers that the resolver does not know yet. `device` is a
     stable name (`UUID=…`) of a block device; empty where there is none.
     `client` is true where the program that mounts this type is on the node. `beneath` is the type of the file system
-    that the mount point itself lies on; empty where nobody can tell.
+    that the mount point itself lies on; empty where nobody can tell. `on_root_disk` is true for a directory to be
+    shown (bind) that no volume makes and that lies on the node's own root file system.
     """
 
     name: str
@@ -32,6 +33,7 @@ class VolumeFacts:
     device: str = ""
     client: bool = True
     beneath: str = ""
+    on_root_disk: bool = False
 
     @property
     def silent(self) -> str:

@@ -39,6 +39,17 @@ def type_of(name: str) -> Type:
     return Type(**lists)
 
 
+# The types whose options are known by the word that stands in fstab; options of others are nobody's to judge.
+BY_WORD = ("nfs", "cephfs", "lustre", "xfs")
+
+
+@cache
+def kind_of(fstype: str) -> str:
+    """The type that a word of fstab or of mountinfo stands for; `other` where nobody knows its options."""
+    words = {word: kind for kind in BY_WORD for word in (type_of(kind).fstype, *type_of(kind).seen)}
+    return words.get(fstype, "other")
+
+
 def has_no_attributes(fstype: str) -> bool:
     """True for a file system that `chattr` cannot make a directory of immutable."""
     words: list[str] = _data()["common"]["without_attributes"]
@@ -100,14 +111,20 @@ class Judgement:
 
 
 def judge(kind: str, options: Sequence[str]) -> Judgement:
-    """Looks at each option. Unknown ones are warned about with the nearest known one: findmnt accepts them all."""
-    if kind not in _data():
-        return Judgement()
-    known = type_of(kind)
+    """Looks at each option. Unknown ones are warned about with the nearest known one: findmnt accepts them all.
+
+    No value of an option is ever repeated: it may be a secret.
+    """
+    never: dict[str, str] = _data()["common"]["refused"]
+    known = type_of(kind) if kind in _data() else None
     refused, warned = [], []
     for option in options:
         name = name_of(option)
-        if name in known.refused:
+        if name in never:
+            refused.append(f"`{name}`: {never[name]}")
+        elif known is None:
+            continue
+        elif name in known.refused:
             refused.append(f"`{name}`: {known.refused[name]}")
         elif name in known.warned:
             warned.append(f"`{name}`: {known.warned[name]}")

@@ -11,6 +11,7 @@ from bai_wizard.core.errors import CannotTell, NotYetKnown
 from bai_wizard.core.facts import Absent, Fact, Known, Unknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.view import NodeView
+from bai_wizard.machine.deadline import side_by_side
 from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ T = TypeVar("T")
 
 
 def probe(machine: Machine, settings: StorageSettings, context: Context) -> StorageFacts:
-    """The facts of every volume. A share whose server is gone costs its own facts, after their deadline.
+    """The facts of every volume, all looked at at once: however many shares of a server that is gone there are, they
+    cost one deadline, and their own facts.
 
     A volume that is mounted is not asked for again: its server is touched only where the plan needs to know.
     """
-    volumes = tuple(_volume(machine, volume, settings) for volume in settings.volumes)
+    volumes = tuple(side_by_side(lambda volume: _volume(machine, volume, settings), settings.volumes))
     by_wizard = [volume for volume in volumes if volume.type not in ("local", "existing")]
     new = any(isinstance(volume.mount, Absent) for volume in by_wizard)
     left = _left(machine, settings)
@@ -93,7 +95,18 @@ def _with_source(machine: Machine, volume: Any, settings: StorageSettings, facts
         device=device.value if isinstance(device, Known) else "",
         client=not isinstance(client, Absent),
         beneath=_beneath(machine, volume.target) if new and volume.guard else "",
+        on_root_disk=volume.type == "bind" and _is_on_root_disk(machine, volume, settings),
     )
+
+
+def _is_on_root_disk(machine: Machine, volume: Any, settings: StorageSettings) -> bool:
+    from bai_wizard.machine.readers.mounts import is_below
+    from bai_wizard.steps.mounted_source import holder
+
+    if any(is_below(volume.source, other.target) for other in settings.volumes if other is not volume):
+        return False
+    around = fact(lambda: holder(machine, volume.source))
+    return isinstance(around, Known) and around.value[0] == "/"
 
 
 def _fstab_is_sound(machine: Machine) -> bool:

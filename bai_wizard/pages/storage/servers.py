@@ -43,10 +43,20 @@ def own_address(machine: Machine, towards: str) -> str:
 
 def refuse_host(machine: Machine, hosts: tuple[str, ...], port: int, what: str) -> str:
     """Why none of these hosts can be reached at a TCP port; empty where one answers, or nobody can tell."""
+    return _knock(machine, hosts, port, what)[1]
+
+
+def _knock(machine: Machine, hosts: tuple[str, ...], port: int, what: str) -> tuple[str, str]:
+    """The first address that answers, or else why none does. Of a name's addresses only some may be reached."""
     every = tuple(address for host in hosts for address in addresses_of(machine, host))
     answers = knock_at(machine, every, port)
-    if any(word == "open" for word in answers.values()):
-        return ""
+    reached = next((address for address in every if answers.get(address) == "open"), "")
+    if reached:
+        return reached, ""
+    return "", _silence(every, answers, port, what)
+
+
+def _silence(every: tuple[str, ...], answers: dict[str, str], port: int, what: str) -> str:
     if any(word in ANSWERS for word in answers.values()):
         return f"{', '.join(every)} refuses connections to TCP port {port}: {what} does not run there"
     return (
@@ -62,10 +72,10 @@ def refuse_nfs(machine: Machine, source: str, options: tuple[str, ...]) -> str:
     port = int(given["port"]) if given.get("port", "").isdigit() else 2049
     if "rdma" in given or given.get("proto") == "rdma":
         return ""
-    refused = refuse_host(machine, (host,), port, "NFS")
-    if refused or not machine.is_root:
+    address, refused = _knock(machine, (host,), port, "NFS")
+    # Kerberos needs this node's own daemon and tickets, which may come with the client's packages only.
+    if refused or not machine.is_root or given.get("sec", "").startswith("krb5"):
         return refused
-    address = addresses_of(machine, host)[0]
     asked = given.get("vers") or given.get("nfsvers") or ""
     wanted = _versions(asked)
     extra = ",".join(option for option in options if name_of(option) in _FOR_TRIAL and option != "proto=tcp")

@@ -107,6 +107,14 @@ class VolumeSettings(SettingsPart):
             yield Conflict(("path",), "must not be a directory at the top of the file system")
 
 
+def _refused(at: str, kind: str, options: str) -> Iterator[Conflict]:
+    """Options that are never written, so wrong in themselves: a value may be a secret, and a plan would show it."""
+    from bai_wizard.pages.storage.options import judge, split
+
+    for said in judge(kind, split(options)).refused:
+        yield Conflict((at,), f"must not contain {said}")
+
+
 class MountedVolume(VolumeSettings):
     """What every volume has that is mounted by the wizard."""
 
@@ -123,8 +131,8 @@ class MountedVolume(VolumeSettings):
     def conflicts(self) -> Iterator[Conflict]:
         yield from super().conflicts()
         names = [option.partition("=")[0] for option in self.options.split(",") if option]
-        if "soft" in names:
-            yield Conflict(("options",), "must not contain `soft`: it loses data silently when the server is slow")
+        if names:
+            yield from _refused("options", getattr(self, "type", ""), self.options)
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Conflict(("options",), f"names `{name}` twice")
 
@@ -243,8 +251,12 @@ class FstabVolume(MountedVolume):
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from super().conflicts()
-        if self.line.split()[1].rstrip("/") != self.target:
+        _source, point, fstype, *rest = self.line.split()
+        if point.rstrip("/") != self.target:
             yield Conflict(("line",), f"mounts elsewhere than at {self.target}", ("path", "name"))
+        from bai_wizard.pages.storage.options import kind_of
+
+        yield from _refused("line", kind_of(fstype), rest[0] if rest else "")
 
 
 def _type(value: Any) -> str | None:

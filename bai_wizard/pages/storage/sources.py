@@ -124,8 +124,12 @@ def _fstab(machine: Machine, volume: Any, settings: StorageSettings) -> str:
 
 
 def _file_system(machine: Machine, device: str) -> dict[str, str]:
+    """What is on a device; nothing for an empty one. Raises CannotTell where blkid may not or cannot look: it gives
+    the same code for that."""
+    if not machine.is_root:
+        raise CannotTell(f"{device}: needs root")
     answer = machine.look(["blkid", "-p", "-o", "export", device], deadline=6.0)
-    if answer.code not in (0, 2):
+    if answer.code not in (0, 2) or (answer.code == 2 and answer.err.strip()):
         raise CannotTell(f"blkid {device}: {answer.err.strip()[-200:] or answer.code}")
     pairs = (line.partition("=") for line in answer.out.splitlines())
     return {name: value for name, _, value in pairs}

@@ -131,6 +131,24 @@ def test_a_complete_node_of_another_vendor_lacks_nothing() -> None:
     assert vendor.lacking == ()
 
 
+@pytest.mark.parametrize(
+    "limit,told", [("", "8 MiB"), ("LimitMEMLOCK=64M:1G\n", "1024 MiB"), ("LimitMEMLOCK=infinity\n", "")]
+)
+def test_locked_memory_is_what_the_agents_service_hands_on(limit: str, told: str) -> None:
+    unit = "/etc/systemd/system/backendai-agent.service"
+    machine = node("rebellions", files={unit: f"[Service]\nExecStart=/x\n{limit}"})
+    lacks = [value for key, value in PAGE.now(probed(machine)) if key.endswith("lacks")]
+    found = [lack for lack in lacks if "lock" in lack]
+    assert len(found) == bool(told)
+    assert not told or f"may lock {told} of memory" in found[0]
+    assert "Rebellions sessions" not in rows(machine)
+
+
+def test_without_the_agent_its_limit_is_told_beforehand() -> None:
+    assert "LimitMEMLOCK=infinity" in rows(node("rebellions"))["Rebellions sessions"]
+    assert "AMD Instinct sessions" not in rows(node("mi300x"))
+
+
 def test_plug_in_and_slots_are_named() -> None:
     told = rows(node("rebellions"))
     assert told["Rebellions plug-in"] == (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from bai_wizard.core.context import Context
+from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Entry, Key, Mount, State, Unit
@@ -27,6 +29,9 @@ INFO = "36 25 0:31 / /vfroot/vol1 rw,relatime shared:1 - nfs4 10.0.0.1:/e rw,ver
 LOOK = {"uid": 1100, "gid": 1100, "mode": 0o755, "device": 7, "parent": 1, "owners": [1100], "free": 1}
 
 
+SERVICE = Entry("file", 0, 0, 0o644, b"[Service]\nExecStart=/home/bai/bin/run.sh\n")
+
+
 def touching(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", volume_touch.__file__, *arguments)
 
@@ -37,7 +42,7 @@ def says(answer: object) -> Completed:
 
 def node(
     fstab: str = BLOCK, *, mounted: bool = True, mount: Mount | None = None, states: dict[Key, State] | None = None,
-    looks: dict[tuple[str, ...], Completed] | None = None,
+    looks: dict[tuple[str, ...], Completed] | None = None, more: str = "",
 ) -> SimulatedMachine:  # fmt: skip
     known: dict[Key, State] = {
         **BAI,
@@ -58,7 +63,7 @@ def node(
         **(looks or {}),
     }
     return SimulatedMachine(
-        known, Surroundings(looks=answers, kernel={"/proc/self/mountinfo": INFO if mounted else ""})
+        known, Surroundings(looks=answers, kernel={"/proc/self/mountinfo": f"{INFO if mounted else ''}\n{more}"})
     )
 
 
@@ -127,6 +132,14 @@ def problems() -> list[Any]:
         ("storage-version-file", "warning", {"states": {Key("file", "/vfroot/vol1/x"): Entry("file", 0, 0, 0o644)}}),
         ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,nconnect=8")}),
         ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,timeo=50")}),
+        ("storage-same-source", "warning", {"more": "99 25 0:31 / /mnt/old rw - nfs4 10.0.0.1:/e rw"}),
+        ("storage-uid-agreement", "warning", {"states": {
+            Key("file", "/home/bai/agent/agent.toml"): Entry("file", 0, 0, 0o600, b"[container]\nkernel-uid = -1\n"),
+            Key("file", "/etc/systemd/system/backendai-agent.service"): SERVICE,
+        }}),
+        ("storage-uid-agreement", "warning", {"states": {
+            Key("file", "/etc/systemd/system/backendai-storage-proxy.service"): SERVICE,
+        }}),
         ("storage-same-source", "warning", {"fstab": BLOCK + f"{SOURCE} /vfroot/again nfs nofail 0 0\n"}),
     ]  # fmt: skip
 
@@ -164,3 +177,60 @@ def test_a_volume_of_ours_is_mounted_by_the_remedy_and_nobody_elses() -> None:
     (step,) = look(node(mounted=False), "storage-not-mounted").remedy
     assert step.id == "storage.vol1.mount"
     assert look(node(LINE + "\n", mounted=False), "storage-not-mounted").remedy == ()
+
+
+def bound(shown: Mount) -> SimulatedMachine:
+    """A vendor's share at /mnt/vendor, and a directory of it that a line of fstab shows under /vfroot."""
+    line = "/mnt/vendor /vfroot/vol1 none bind,nofail,x-systemd.requires-mounts-for=/mnt/vendor 0 0"
+    states: dict[Key, State] = {
+        Key("mount", "/"): Mount("/dev/vda1", "ext4"),
+        Key("mount", "/mnt/vendor"): Mount("10.0.0.9:/v", "nfs4"),
+    }
+    return node(f"# BEGIN bai-wizard\n{line}\n# END bai-wizard\n", mount=shown, states=states,
+                more="30 25 0:44 / /mnt/vendor rw - nfs4 10.0.0.9:/v rw\n"
+                     "31 25 0:44 / /vfroot/vol1 rw - nfs4 10.0.0.9:/v rw")  # fmt: skip
+
+
+def test_a_directory_that_was_shown_before_its_file_system_came() -> None:
+    """At boot the vendor's client was late: what is written to the volume goes to the root disk."""
+    found = look(bound(Mount("/dev/vda1[/mnt/vendor]", "ext4")), "storage-not-mounted")
+    assert found.result == "problem"
+    assert found.evidence[0].found == "shows /dev/vda1[/mnt/vendor]"
+    assert found.remedy == ()
+    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage-not-mounted").result == "ok"
+
+
+def test_a_directory_shown_at_its_place_is_no_second_path() -> None:
+    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage-same-source").result == "ok"
+
+
+@pytest.mark.parametrize(
+    "user,result",
+    [("User=bai\n", "ok"), ("User=1100\nGroup=1100\n", "ok"), ("Group=1100\n", "warning"), ("", "warning")],
+)
+def test_containers_have_the_ids_of_the_agent_unless_it_says_otherwise(user: str, result: str) -> None:
+    service = Entry("file", 0, 0, 0o644, f"[Service]\n{user}".encode())
+    agent = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = -1\nkernel-gid = -1\n")
+    states: dict[Key, State] = {
+        Key("file", "/etc/systemd/system/backendai-agent.service"): service,
+        Key("file", "/home/bai/agent/agent.toml"): agent,
+    }
+    assert look(node(states=states), "storage-uid-agreement").result == result
+    own = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = 1100\nkernel-gid = 1100\n")
+    states[Key("file", "/home/bai/agent/agent.toml")] = own
+    assert look(node(states=states), "storage-uid-agreement").result == "ok"
+
+
+def test_silent_shares_are_asked_side_by_side() -> None:
+    """More of them than would fit into the check's time one after the other."""
+    both = threading.Barrier(2)
+    machine = node(BLOCK + "srv:/b /vfroot/b nfs4 nofail 0 0\n", states={
+        Key("mount", "/vfroot/b"): Mount("srv:/b", "nfs4")})  # fmt: skip
+
+    def silent(argv: object, *, deadline: float = 5.0) -> Completed:
+        both.wait(20.0)
+        raise CannotTell("no answer within 3 s")
+
+    machine.look = silent  # type: ignore[method-assign]
+    found = look(machine, "nfs-hung")
+    assert [one.what for one in found.evidence] == ["/vfroot/vol1", "/vfroot/b"]

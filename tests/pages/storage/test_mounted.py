@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bai_wizard.answers.load import loads
 from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell, StepFailed
+from bai_wizard.core.errors import AnswersError, CannotTell, StepFailed
+from bai_wizard.core.facts import Unknown
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives import Primitive, SetMount
 from bai_wizard.core.state import Entry, Key, Mount, State
@@ -18,6 +23,7 @@ from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.machine.simulated_acts import Offer
 from bai_wizard.pages.storage.page import PAGE
 from bai_wizard.pages.storage.sources import hosts_of
+from bai_wizard.steps import volume_touch
 from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
 from tests.pages.storage.test_fstab import UBUNTU
 from tests.pages.storage.test_local import BAI
@@ -157,6 +163,15 @@ def test_xfs_refuses_an_empty_device_and_another_file_system() -> None:
     assert "there is no /dev/sdb1" in blocked(node(), volume)
 
 
+def test_who_may_not_look_at_a_device_is_not_told_to_format_it() -> None:
+    """blkid gives the same code for an empty device and for one that it may not or cannot read."""
+    volume = {"name": "disk", "type": "xfs", "device": "/dev/sdb1"}
+    there: dict[Key, State] = {Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660)}
+    argv = ("blkid", "-p", "-o", "export", "/dev/sdb1")
+    assert blocked(node(states=there, looks={argv: Completed(2, "", "")}, is_root=False), volume) == ""
+    assert blocked(node(states=there, looks={argv: Completed(2, "", "error: /dev/sdb1: I/O error\n")}), volume) == ""
+
+
 def test_xfs_without_project_quota_must_be_mounted_anew() -> None:
     mounted: dict[Key, State] = {
         Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660),
@@ -171,9 +186,52 @@ def test_lustre_without_client_names_the_vendors_page() -> None:
     assert "https://" in said
 
 
-def test_soft_in_a_line_of_the_users_own_is_refused() -> None:
-    said = blocked(node(), {"name": "v", "type": "fstab", "line": "srv:/x /vfroot/v nfs soft,nofail 0 0"})
-    assert "loses data silently" in said
+@pytest.mark.parametrize(
+    "volume,at,told",
+    [
+        ({**NFS, "options": "vers=4.2,soft"}, "options", "loses data silently"),
+        ({**NFS, "options": "softerr"}, "options", "loses data silently"),
+        ({"type": "fstab", "line": "srv:/x /vfroot/v nfs soft,nofail 0 0"}, "line", "loses data silently"),
+        ({"type": "cephfs", "source": "mon1:/v", "options": "secret=AQDdeepsea=="}, "options", "use secret_file"),
+        ({"type": "fstab", "line": "//s/v /vfroot/v cifs username=u,password=deepsea 0 0"}, "line", "credentials="),
+    ],
+)
+def test_options_that_are_never_written_are_wrong_in_themselves(volume: dict[str, Any], at: str, told: str) -> None:
+    """Code 2, before any plan that would show a secret among them."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {**volume, "name": "v"}.items()]
+    with pytest.raises(AnswersError) as refused:
+        loads("\n".join(["version = 1", "[[storage.volumes]]", *lines]), "answers.toml", "gpu01")
+    (problem,) = refused.value.problems
+    assert problem.key == f"storage.volumes[0].{at}"
+    assert told in problem.reason
+    assert "deepsea" not in str(problem)
+
+
+def test_a_directory_on_the_root_disk_is_shown_with_a_warning() -> None:
+    """Where a vendor's client has not mounted yet, the directory is there all the same: a silent mistake."""
+    volume = {"name": "v", "type": "bind", "source": "/mnt/vendor/vol"}
+    there: dict[Key, State] = {Key("file", "/mnt/vendor/vol"): Entry("directory", 0, 0, 0o755)}
+
+    def told(machine: SimulatedMachine, *volumes: dict[str, Any]) -> bool:
+        plan = plan_of(PAGE, table(*volumes), machine)
+        return any("root disk" in item.step.describe() for item in plan.steps)
+
+    assert told(node(states=there), volume)
+    assert not told(node(states={**there, Key("mount", "/mnt/vendor"): Mount("vendorfs", "fuse.vendor")}), volume)
+    made = {"name": "made", "type": "local", "owner": "set"}
+    assert not told(node(), made, {**volume, "source": "/vfroot/made"})
+
+
+def test_a_part_of_an_nfs_share_is_known_by_the_name_that_nfs_gives_it() -> None:
+    """Every other file system tells the part beside the source; the kernel's NFS client puts it into the source."""
+    volume = {"name": "v", "type": "bind", "source": "/mnt/filer/vol"}
+    states: dict[Key, State] = {
+        Key("file", "/mnt/filer/vol"): Entry("directory", 0, 0, 0o755),
+        Key("mount", "/mnt/filer"): Mount("10.0.0.1:/e", "nfs4"),
+    }
+    assert "+ mount /vfroot/v  nfs4 10.0.0.1:/e/vol" in shown(plan_of(PAGE, table(volume), node(states=states)))
+    mounted = {**states, Key("mount", "/vfroot/v"): Mount("10.0.0.1:/e/vol", "nfs4", "rw,vers=4.2")}
+    assert blocked(node(states=mounted), volume) == ""
 
 
 def test_existing_must_be_mounted() -> None:
@@ -231,6 +289,92 @@ def test_a_mount_that_fails_leaves_fstab_as_it_was_and_gives_4(tmp_path: Path) -
     assert result.code() == 4
     assert machine.entry("/etc/fstab") == fstab
     assert "back as it was" in str(result)
+
+
+LOOKED = {"uid": 1100, "gid": 1100, "mode": 0o755, "device": 7, "parent": 1, "owners": [], "free": 1}
+
+
+def told(*arguments: str, **answer: object) -> dict[tuple[str, ...], Completed]:
+    """What a child says of /vfroot/vol1."""
+    program = (sys.executable, "-I", "-S", volume_touch.__file__, arguments[0], "/vfroot/vol1", *arguments[1:])
+    return {program: Completed(0, json.dumps(answer), "")}
+
+
+def test_what_is_seen_at_the_mount_point_must_be_another_device(tmp_path: Path) -> None:
+    """The list of mounts names a mount although another one, at a directory above, covers it."""
+    looks = told("look", **{**LOOKED, "device": 1}) | told("write", "1100", "1100", uid=1100, gid=1100)
+    machine = node(looks=looks)
+    fstab = machine.entry("/etc/fstab")
+    volume = {**NFS, "owner": "check"}
+    _run, result = run(machine, plan_of(PAGE, table(volume), machine), tmp_path)
+    assert result.code() == 4
+    assert "something else was mounted over it" in str(result)
+    assert machine.entry("/etc/fstab") == fstab
+
+
+@pytest.mark.parametrize(
+    "owner,uid,tried_by",
+    [("set", 1100, "mount"), ("set", 0, "owner"), ("check", 1100, "mount"), ("check", 0, "mount")],
+)
+def test_the_writers_are_tried_once_the_directory_is_theirs(
+    tmp_path: Path, owner: str, uid: int, tried_by: str
+) -> None:
+    """With owner = "set" that is after the mount: by the mount itself only where it is the account's already."""
+    refused = told("write", "1100", "1100", errno=30, text="Read-only file system")
+    machine = node(looks=refused | told("look", **{**LOOKED, "uid": uid}))
+
+    def mounts(primitive: Primitive, moment: str) -> None:
+        if isinstance(primitive, SetMount) and primitive.mounted and moment == "after":
+            machine.set_state(Key("file", "/vfroot/vol1"), Entry("directory", uid, uid, 0o755))
+
+    machine.fault = mounts
+    _run, result = run(machine, plan_of(PAGE, table({**NFS, "owner": owner}), machine), tmp_path)
+    assert result.code() == 4
+    (failed,) = [step for step in result.steps if step.outcome == "failed"]
+    assert failed.step == f"storage.vol1.{tried_by}"
+    assert "the mount is read-only" in failed.text
+
+
+def test_owner_and_layout_are_looked_at_once_it_is_mounted(tmp_path: Path) -> None:
+    looks = told("look", **LOOKED) | told("write", "1100", "1100", uid=1100, gid=1100)
+    machine = node(looks=looks)
+    plan = plan_of(PAGE, {"volumes": [NFS]}, machine)
+    for item in plan.steps[-2:]:
+        assert getattr(item.verdict, "known_after", "") == "storage.vol1.mount", shown(plan)
+    _run, result = run(machine, plan, tmp_path)
+    texts = {one.step: one.text for one in result.steps if one.outcome == "unchanged"}
+    assert "belongs to 0:0, not to bai" in texts["storage.vol1.check"]
+    assert "is empty and has no version.txt" in texts["storage.vol1.version"]
+    assert plan_of(PAGE, {"volumes": [NFS]}, machine).is_empty()
+
+
+def test_other_options_of_a_mounted_volume_wait_for_the_next_mount() -> None:
+    line = "10.20.30.50:/export/vol1 /vfroot/vol1 nfs hard,_netdev,nofail,x-systemd.mount-timeout=30 0 0"
+    mounted: dict[Key, State] = {
+        Key("mount", "/vfroot/vol1"): Mount("10.20.30.50:/export/vol1", "nfs4", "rw,vers=4.2"),
+        Key("file", "/vfroot/vol1"): Entry("directory", 1100, 1100, 0o755),
+    }
+    machine = node(fstab=f"# BEGIN bai-wizard\n{line}\n# END bai-wizard\n", states=mounted)
+    text = shown(plan_of(PAGE, table({**NFS, "options": "nconnect=8"}), machine))
+    assert "keeps its options until it is mounted anew" in text
+    assert "keeps its options" not in shown(plan_of(PAGE, table(NFS), node()))
+
+
+def test_volumes_are_looked_at_side_by_side() -> None:
+    """One server that is gone takes all its shares along: they cost one deadline together."""
+    machine = node()
+    both = threading.Barrier(2)
+
+    def slow(path: str) -> int:
+        both.wait(20.0)
+        raise CannotTell("no answer within 3 s")
+
+    machine.free_bytes = slow  # type: ignore[method-assign]
+    other = {**NFS, "name": "vol2", "source": "10.20.30.50:/export/vol2"}
+    settings = PAGE.settings.model_validate(table(NFS, other))  # type: ignore[attr-defined]
+    facts = PAGE.probe(machine, settings, Context())
+    assert [volume.name for volume in facts.volumes] == ["vol1", "vol2"]
+    assert all(isinstance(volume.free, Unknown) for volume in facts.volumes)
 
 
 def test_findmnt_judges_our_lines_only_where_the_others_are_sound() -> None:

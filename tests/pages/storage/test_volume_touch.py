@@ -13,7 +13,7 @@ import pytest
 from bai_wizard.machine.local import LocalMachine
 from bai_wizard.pages.storage import beneath, trial
 from bai_wizard.steps import volume_touch
-from bai_wizard.steps.mount import touch
+from bai_wizard.steps.volume_writers import touch
 
 ROOT_ONLY = pytest.mark.needs_root
 

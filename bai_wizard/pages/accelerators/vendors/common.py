@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from math import inf
 from posixpath import basename, dirname
 
 from bai_wizard.core.context import Context
 from bai_wizard.core.machine import Machine
 from bai_wizard.pages.accelerators.catalogue import Vendor
 from bai_wizard.pages.accelerators.facts import Card, Lacking, VendorFacts
+from bai_wizard.steps.service_limits import DEFAULTS, SECTION, parse_limit
+from bai_wizard.steps.unit_files import settings, unit_file
 
 MODULES = "/sys/module"
+# Hands its own limit on to the containers (lablup/backend.ai, get_safe_ulimit).
+AGENT, MEMLOCK = "backendai-agent.service", "LimitMEMLOCK"
 CDI = ("/etc/cdi", "/run/cdi")
 # Where systemd keeps the links of enabled units.
 WANTED_BY = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/sysinit.target.wants")
@@ -34,6 +39,7 @@ def look(
         has_own_setup=any(
             machine.entry(f"{directory}/{unit}") is not None for unit in vendor.setup for directory in WANTED_BY
         ),
+        has_agent=unit_file(machine, AGENT) is not None,
         has_cdi=any(name.startswith(vendor.key) for directory in CDI for name in machine.names(directory)),
     )
 
@@ -54,10 +60,23 @@ def _lacking(
             yield Lacking(f"{account.name} is not in the group {name}")
     if vendor.runtime and f'"{vendor.runtime}"' not in daemon_json:
         yield Lacking(f"the container runtime {vendor.runtime} is not registered with Docker")
+    if vendor.memlock and (limit := locked_memory(machine)) not in (None, inf):
+        yield Lacking(
+            f"{AGENT} may lock {limit / 2**20:.0f} MiB of memory, and sessions with these cards need it without a"
+            ' limit (tuning.services: memlock = "unlimited")'
+        )
     pages = vendor.pages_for(tuple(card.device for card in cards))
     there = machine.kernel_text(HUGE_1G) if pages else None
     if pages and int(there or 0) < pages:
         yield Lacking(f"{pages} huge pages of 1 GiB are needed, {there or 'none'} reserved")
+
+
+def locked_memory(machine: Machine) -> float | None:
+    """How many bytes the agent's service may lock, and so its sessions; None where the node has no such service."""
+    if unit_file(machine, AGENT) is None:
+        return None
+    given = [parse_limit(one.value) for one in settings(machine, AGENT, SECTION, MEMLOCK)]
+    return next((pair[1] for pair in reversed(given) if pair is not None), DEFAULTS[MEMLOCK][1])
 
 
 def _driver(machine: Machine, vendor: Vendor, cards: tuple[Card, ...]) -> Iterator[Lacking]:

@@ -13,10 +13,16 @@ from bai_wizard.pages.storage.options import type_of
 if TYPE_CHECKING:
     from bai_wizard.pages.storage.settings import BindVolume
 
+ROOT_DISK = (
+    "{} lies on this node's root disk, and so will the data; if a vendor's client mounts it, have it mounted first"
+)
+
 
 def steps(volume: BindVolume, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
     """The directory at the volume's path, after whatever is mounted at the directory itself."""
     source = volume.source.rstrip("/")
     after = (f"x-systemd.requires-mounts-for={source}",)
-    share = Share(source, type_of("bind").fstype, layered("bind", volume, after))
+    known = facts.volume(volume.name)
+    warned = (ROOT_DISK.format(source),) if known and known.on_root_disk else ()
+    share = Share(source, type_of("bind").fstype, layered("bind", volume, after), warned=warned)
     return mounted_steps("bind", volume, share, facts, context)

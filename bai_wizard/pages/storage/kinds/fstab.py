@@ -8,7 +8,7 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.step import Step
 from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.pages.storage.kinds.mounted import Share, mounted_steps
-from bai_wizard.pages.storage.options import split
+from bai_wizard.pages.storage.options import kind_of, split
 from bai_wizard.steps.fstab import FstabEntry, parse_line
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # systemd knows these and more by itself; helpers of vendors it does not know.
 NETWORK = ("ceph", "lustre", "wekafs", "beegfs", "gpfs", "glusterfs", "fuse.glusterfs", "fuse.s3fs", "cifs")
-# Types whose options are known; the options of others are nobody's to judge.
-_KNOWN = {"nfs": "nfs", "nfs4": "nfs", "ceph": "cephfs", "lustre": "lustre", "xfs": "xfs"}
 
 
 def steps(volume: FstabVolume, facts: StorageFacts, context: Context) -> tuple[Step, ...]:
@@ -27,7 +25,7 @@ def steps(volume: FstabVolume, facts: StorageFacts, context: Context) -> tuple[S
     options = split(entry.options)
     line = " ".join(volume.line.split())
     share = Share(entry.source, entry.fstype, options, line=line, warned=boot_warnings(entry))
-    return mounted_steps(_KNOWN.get(entry.fstype, "other"), volume, share, facts, context)
+    return mounted_steps(kind_of(entry.fstype), volume, share, facts, context)
 
 
 def boot_warnings(entry: FstabEntry) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from bai_wizard.core.facts import Known
 from bai_wizard.core.step import Step
 from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.pages.storage.kinds.top import step_id, top_steps
-from bai_wizard.pages.storage.options import has_no_attributes, judge, merged, split, type_of
+from bai_wizard.pages.storage.options import BY_WORD, has_no_attributes, judge, kind_of, merged, split, type_of
 from bai_wizard.steps.fstab import parse_line
 from bai_wizard.steps.guard import Guard, MountPoint
 from bai_wizard.steps.mount import MountVolume
@@ -52,6 +52,7 @@ def mounted_steps(
     beneath = known.beneath if known else ""
     lacking = beneath if has_no_attributes(beneath) else ""
     guard = Guard(id=step_id(volume, "guard"), path=volume.target, lacking=lacking, optional=True)
+    writers = _writers(volume, share, facts, context)
     mount = MountVolume(
         id=step_id(volume, "mount"),
         source=share.source,
@@ -61,13 +62,14 @@ def mounted_steps(
         line=share.line,
         automount="x-systemd.automount" in share.options,
         needs=share.needs,
-        written_as=_writers(volume, share, facts, context),
+        written_as=writers,
+        given_later=volume.owner == "set",
         warned=(*judged.warned, *share.warned),
         refused=refused,
         validator="findmnt" if facts.fstab_is_sound else "",
     )
     point = MountPoint(id=step_id(volume, "point"), path=volume.target, cover=not volume.guard)
-    return (point, *((guard,) if volume.guard else ()), mount, *top_steps(volume, facts, context))
+    return (point, *((guard,) if volume.guard else ()), mount, *top_steps(volume, facts, context, writers))
 
 
 def helper_of(volume: object) -> str:
@@ -75,21 +77,20 @@ def helper_of(volume: object) -> str:
     kind = getattr(volume, "type", "")
     if kind == "fstab":
         entry = parse_line(getattr(volume, "line", ""))
-        known = {"nfs": "nfs", "nfs4": "nfs", "ceph": "cephfs", "lustre": "lustre"}
-        kind = known.get(entry.fstype, "") if entry else ""
-    return type_of(kind).helper if kind else ""
+        kind = kind_of(entry.fstype) if entry else "other"
+    return type_of(kind).helper if kind != "other" else ""
 
 
 def packages_of(volume: object) -> tuple[str, ...]:
     """The distribution's packages with that program."""
     helper = helper_of(volume)
-    kinds = [kind for kind in ("nfs", "cephfs", "lustre", "xfs") if type_of(kind).helper == helper]
+    kinds = [kind for kind in BY_WORD if type_of(kind).helper == helper]
     return type_of(kinds[0]).packages if helper and kinds else ()
 
 
 def _writers(volume: MountedVolume, share: Share, facts: StorageFacts, context: Context) -> tuple[str, ...]:
-    """Who must be able to write. With owner = "set" the directory becomes the account's only after mounting."""
-    if volume.owner != "check" or "ro" in share.options or context.demo:
+    """Who must be able to write: the account, and the ids that an existing agent gives its containers."""
+    if volume.owner == "keep" or "ro" in share.options or context.demo:
         return ()
     container = facts.container.value if isinstance(facts.container, Known) else (-1, -1)
     return (context.account, f"{container[0]}:{container[1]}") if min(container) >= 0 else (context.account,)

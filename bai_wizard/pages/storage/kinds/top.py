@@ -10,6 +10,7 @@ from bai_wizard.pages.storage.facts import StorageFacts
 from bai_wizard.steps.directory import Directory
 from bai_wizard.steps.version_file import VersionFile
 from bai_wizard.steps.volume_check import VolumeCheck
+from bai_wizard.steps.volume_owner import VolumeOwner
 
 if TYPE_CHECKING:
     from bai_wizard.pages.storage.settings import VolumeSettings
@@ -24,18 +25,20 @@ def top_steps(
     volume: VolumeSettings,
     facts: StorageFacts,
     context: Context,
+    writers: tuple[str, ...] = (),
     *,
     expects: Literal["", "directory", "mount"] = "",
 ) -> tuple[Step, ...]:
-    """Owner and mode of the top directory as the answers say, then version.txt. A silent server keeps from both."""
+    """Owner and mode of the top directory as the answers say, then version.txt. A silent server keeps from both.
+
+    `writers` must be able to write there once it is theirs.
+    """
     known = facts.volume(volume.name)
     if known and known.silent:
         return (VolumeCheck(id=step_id(volume, "check"), path=volume.target, silent=known.silent),)
     found: list[Step] = []
     if volume.owner == "set":
-        found.append(
-            Directory(id=step_id(volume, "owner"), path=volume.target, owner=context.account, mode=volume.permissions)
-        )
+        found.append(_owned(volume, context, writers))
     else:
         owner = context.account if volume.owner == "check" else ""
         found.append(VolumeCheck(id=step_id(volume, "check"), path=volume.target, expects=expects, owner=owner))
@@ -45,3 +48,10 @@ def top_steps(
             VersionFile(id=step_id(volume, "version"), path=volume.target, owner=context.account, write=write)
         )
     return tuple(found)
+
+
+def _owned(volume: VolumeSettings, context: Context, writers: tuple[str, ...]) -> Step:
+    id, path, mode = step_id(volume, "owner"), volume.target, volume.permissions
+    if not writers:
+        return Directory(id=id, path=path, owner=context.account, mode=mode)
+    return VolumeOwner(id=id, path=path, owner=context.account, mode=mode, written_as=writers)
