@@ -82,6 +82,11 @@ def refuse_nfs(machine: Machine, source: str, options: tuple[str, ...]) -> str:
     tried = _try(machine, address, f"/{path}", extra, wanted)
     if 0 in tried.values() or not tried:
         return ""
+    if set(tried.values()) == {errno.ENODEV}:
+        return (
+            "the running kernel has no NFS client: install linux-modules-extra for it, or boot a kernel that has the "
+            "module nfs"
+        )
     if asked and all(code in _UNSPOKEN for code in tried.values()):
         return _other_versions(machine, address, f"/{path}", extra, asked)
     return _refusal(machine, address, f"/{path}", tried)
@@ -101,8 +106,8 @@ def _try(machine: Machine, address: str, path: str, extra: str, versions: tuple[
     if answer.code != 0:
         raise CannotTell(f"the export cannot be tried: {answer.err.strip()[-200:]}")
     tried: dict[str, int] = json.loads(answer.out)
-    # No namespaces or no kernel client (a container, a small kernel): the trial says nothing about the server.
-    return {} if "" in tried or set(tried.values()) <= {errno.EPERM, errno.ENODEV} else tried
+    # No namespaces, or no right to mount (a container): the trial says nothing about the server.
+    return {} if "" in tried or set(tried.values()) <= {errno.EPERM} else tried
 
 
 def _other_versions(machine: Machine, address: str, path: str, extra: str, asked: str) -> str:

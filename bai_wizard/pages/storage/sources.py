@@ -66,6 +66,8 @@ def _nfs(machine: Machine, volume: Any, settings: StorageSettings) -> str:
 
 
 def _cephfs(machine: Machine, volume: Any, settings: StorageSettings) -> str:
+    if volume.secret_file and machine.entry(volume.secret_file) is None:
+        return f"there is no {volume.secret_file}: put the key of the Ceph user there, readable for root alone"
     hosts = hosts_of(volume)
     if not hosts:
         return ""

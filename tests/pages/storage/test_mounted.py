@@ -82,6 +82,7 @@ def test_one_share_for_all_types(tmp_path: Path) -> None:
         ("blkid", "-p", "-o", "export", "/dev/sdb1"): Completed(0, "DEVNAME=/dev/sdb1\nTYPE=xfs\nUUID=7c1e\n", "")
     }
     devices: dict[Key, State] = {
+        Key("file", "/k"): Entry("file", 0, 0, 0o600, b"AQD"),
         Key("file", "/dev/sdb1"): Entry("other", 0, 6, 0o660),
         Key("file", "/dev/disk/by-uuid/7c1e"): Entry("link", 0, 0, 0o777, target="../../sdb1"),
         Key("file", "/mnt/vendor/vol"): Entry("directory", 0, 0, 0o755),
@@ -179,6 +180,13 @@ def test_xfs_without_project_quota_must_be_mounted_anew() -> None:
     }
     said = blocked(node(states=mounted), {"name": "disk", "type": "xfs", "device": "/dev/sdb1"})
     assert "without prjquota" in said
+
+
+def test_a_ceph_key_that_is_not_there_is_told_before() -> None:
+    volume = {"name": "c", "type": "cephfs", "source": "user@.fs=/v", "secret_file": "/etc/ceph/key"}
+    assert "there is no /etc/ceph/key" in blocked(node(), volume)
+    there: dict[Key, State] = {Key("file", "/etc/ceph/key"): Entry("file", 0, 0, 0o600, b"AQD")}
+    assert blocked(node(states=there), volume) == ""
 
 
 def test_lustre_without_client_names_the_vendors_page() -> None:

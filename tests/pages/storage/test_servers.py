@@ -61,5 +61,12 @@ def test_kerberos_is_not_tried_without_the_clients_daemon() -> None:
     assert refuse_nfs(machine, "filer:/e", ("hard", "sec=krb5p")) == ""
 
 
+def test_a_kernel_without_the_client() -> None:
+    machine = node("10.0.0.1 open\n", v={"4.2": errno.ENODEV, "3": errno.ENODEV})
+    assert "linux-modules-extra" in refuse_nfs(machine, "filer:/e", ("hard",))
+    container = node("10.0.0.1 open\n", v={"4.2": errno.EPERM, "3": errno.EPERM})
+    assert refuse_nfs(container, "filer:/e", ("hard",)) == ""
+
+
 def test_rdma_has_no_port_to_knock_at() -> None:
     assert refuse_nfs(node("10.0.0.1 silent\n"), "filer:/e", ("proto=rdma",)) == ""
