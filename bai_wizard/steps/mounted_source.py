@@ -31,7 +31,8 @@ def expected(view: NodeView, source: str, fstype: str, options: str) -> Mount:
     """What mountinfo will show once the line is mounted, as far as it can be said before."""
     if is_bind(options):
         around = holder(view, source)
-        return Mount(bind_source(view, source), around[1].fstype if around else "none")
+        # By the family's word: a share that is mounted just before is nfs in the plan and nfs4 on the node.
+        return Mount(bind_source(view, source), family(around[1].fstype) if around else "none")
     if source.startswith("/dev/") or source.partition("=")[0] in _TAGS:
         return Mount(_normal(view, source, fstype), fstype)
     return Mount(source, fstype)

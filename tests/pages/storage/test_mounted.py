@@ -237,9 +237,27 @@ def test_a_part_of_an_nfs_share_is_known_by_the_name_that_nfs_gives_it() -> None
         Key("file", "/mnt/filer/vol"): Entry("directory", 0, 0, 0o755),
         Key("mount", "/mnt/filer"): Mount("10.0.0.1:/e", "nfs4"),
     }
-    assert "+ mount /vfroot/v  nfs4 10.0.0.1:/e/vol" in shown(plan_of(PAGE, table(volume), node(states=states)))
+    assert "+ mount /vfroot/v  nfs 10.0.0.1:/e/vol" in shown(plan_of(PAGE, table(volume), node(states=states)))
     mounted = {**states, Key("mount", "/vfroot/v"): Mount("10.0.0.1:/e/vol", "nfs4", "rw,vers=4.2")}
     assert blocked(node(states=mounted), volume) == ""
+
+
+def test_a_part_of_a_share_that_the_same_plan_mounts(tmp_path: Path) -> None:
+    """Planned as nfs, there as nfs4 a moment later: that is no change since the review."""
+    machine = node(states={Key("file", "/vfroot/vol1/part"): Entry("directory", 1100, 1100, 0o755)})
+    source = str(NFS["source"])
+
+    def kernel(primitive: Primitive, moment: str) -> None:
+        if isinstance(primitive, SetMount) and primitive.mounted and moment == "after":
+            part = {"/vfroot/vol1": "", "/vfroot/part": "/part"}[primitive.target]
+            machine.set_state(Key("mount", primitive.target), Mount(source + part, "nfs4", "rw,vers=4.2"))
+
+    machine.fault = kernel
+    part = {"name": "part", "type": "bind", "source": "/vfroot/vol1/part"}
+    both = table({**NFS, "guard": False}, part)
+    _run, result = run(machine, plan_of(PAGE, both, machine), tmp_path)
+    assert result.code() == 0, result
+    assert plan_of(PAGE, both, machine).is_empty()
 
 
 def test_existing_must_be_mounted() -> None:
