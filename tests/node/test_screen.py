@@ -160,7 +160,9 @@ def test_without_root_everything_but_applying_and_then_by_sudo(node: ContainerNo
         to_line(one, "[ Apply ]")
         one.press("enter")
         one.until("Done: everything")
-        one.press("escape", "q")
+        one.press("escape")
+        one.until("3 Tuning")
+        one.press("q")
         assert one.end() == 0
     assert len(run_ids(node)) == 1
     # What was handed over lies around no more.
