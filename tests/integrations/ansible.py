@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.cache import CHECKOUT, cache_directory, locked
+from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 
 COLLECTIONS = CHECKOUT / "integrations/ansible"
+# From this release on ansible-core needs Python 3.12.
+NEEDS_NEWER_PYTHON = (2, 20)
 OPTIONS = (
     "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR -o ConnectTimeout=20 "
     "-o ControlMaster=auto -o ControlPersist=60"
@@ -22,14 +25,25 @@ OPTIONS = (
 
 def ansible(version: str = "") -> Path:
     """The directory with ansible-playbook of that release (`2.17`); the newest without one. Kept between runs."""
-    place = cache_directory() / f"ansible-{version or 'newest'}"
+    python = _interpreter(version)
+    place = cache_directory() / f"ansible-{version or 'newest'}-{python.name}"
     with locked(place.name):
         if not (place / "bin/ansible-playbook").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+            subprocess.run([str(python), "-m", "venv", "--clear", str(place)], check=True)
             wanted = f"ansible-core=={version}.*" if version else "ansible-core"
             pip = [str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", wanted]
             subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
     return place / "bin"
+
+
+def _interpreter(version: str) -> Path:
+    """One that this release runs with: the tests' own for older ones, for newer ones the newest of this machine."""
+    own = Path(sys.executable).resolve()
+    if version and tuple(map(int, version.split("."))) < NEEDS_NEWER_PYTHON:
+        return own
+    newest = next(reversed(pbs_mirror.prefixes()), own.parent.parent)
+    minor = ".".join(pbs_mirror.version_of(newest).split(".")[:2])
+    return newest / "bin" / f"python{minor}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from tests.integrations.ansible import Fleet, ansible
 from tests.node.conftest import node_factory, node_images
 from tests.node.container import ContainerNode
 from tests.node.docker import Docker
+from tests.node.images import with_packages
+from tests.node.suites import SUITES
 
 __all__ = ["node_factory", "node_images"]
 
@@ -19,12 +21,13 @@ __all__ = ["node_factory", "node_images"]
 def fleet_of(
     docker_engine: Docker, node_images: Callable[[str], str], tmp_path: Path
 ) -> Iterator[Callable[..., Fleet]]:
-    """Starts so many nodes; `version` is Ansible's release, the newest without one."""
+    """Starts so many nodes; `version` is Ansible's release, the newest without one. `bare`: without the wizard."""
     nodes: list[ContainerNode] = []
 
-    def start(number: int, version: str = "") -> Fleet:
+    def start(number: int, version: str = "", *, bare: bool = False) -> Fleet:
+        image = with_packages(docker_engine, SUITES["trixie"], "") if bare else node_images("trixie")
         for _ in range(number):
-            nodes.append(ContainerNode(docker_engine, node_images("trixie")))
+            nodes.append(ContainerNode(docker_engine, image))
         return Fleet(tmp_path, nodes, ansible(version))
 
     yield start

@@ -14,8 +14,8 @@ options:
   state:
     description:
       - V(prepared) applies the answers and waits; V(started) begins a run and comes back with its id at once.
-      - V(watched) looks at the run O(run) and comes back with what it has done so far, for C(until).
-      - V(detected) only says what the node is. V(undone) takes the run O(run) back.
+      - V(watched) looks at the run O(run) and comes back with the steps that it has ended so far; see O(wait).
+      - V(detected) only says what the node is, as the fact C(bai_wizard). V(undone) takes the run O(run) back.
     choices: [prepared, started, watched, detected, undone]
     default: prepared
     type: str
@@ -44,6 +44,14 @@ options:
     description: A run's id, for V(watched) and V(undone); empty means the newest.
     type: str
     default: ""
+  wait:
+    description: With V(watched), so many seconds at most until there are more ended steps than O(after).
+    type: int
+    default: 0
+  after:
+    description: With V(watched), how many ended steps are known already.
+    type: int
+    default: 0
   program:
     description: The wizard on the node.
     type: path
@@ -58,6 +66,10 @@ EXAMPLES = r"""
 - name: Prepare the node
   bai.wizard.node:
     answers: "{{ lookup('file', 'answers.toml') }}"
+
+- name: What the node is, as ansible_facts.bai_wizard
+  bai.wizard.node:
+    state: detected
 
 - name: Begin a long run, then look at it every ten seconds
   bai.wizard.node:
@@ -77,16 +89,18 @@ EXAMPLES = r"""
 RETURN = r"""
 run: {description: The run's id; empty where nothing had to be done., returned: always, type: str}
 code: {description: The wizard's exit code., returned: always, type: int}
-steps: {description: Each step with its outcome., returned: after a run, type: list}
+steps: {description: Each step that has ended with its outcome., returned: after a run and for watched, type: list}
 reboot: {description: Steps that wait for a reboot., returned: after a run, type: list}
 next_login: {description: Steps in effect at the next login., returned: after a run, type: list}
 ended: {description: Whether the run has ended., returned: for watched, type: bool}
-progress: {description: The last thing that the run told., returned: for watched, type: str}
-pages: {description: What the node is, by page., returned: for detected, type: dict}
+progress: {description: The last thing that the run told., returned: while it goes on, type: str}
+told: {description: The ended steps beyond O(after) and what goes on, in words., returned: for watched, type: list}
+ansible_facts: {description: What the node is, by page, as bai_wizard., returned: for detected, type: dict}
 """
 
 import json  # noqa: E402
 import os  # noqa: E402
+import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
@@ -95,6 +109,8 @@ GOOD = (0, 5, 6)
 CHANGES = 7
 # More of the narration than this is of no use in a failure's message.
 LAST_WORDS = 4000
+# Seconds between two looks at a run.
+PAUSE = 2
 
 
 def main():
@@ -110,6 +126,8 @@ def main():
             "allow_interrupts": {"type": "list", "elements": "str", "default": []},
             "report": {"type": "path"},
             "run": {"default": ""},
+            "wait": {"type": "int", "default": 0},
+            "after": {"type": "int", "default": 0},
             "program": {"type": "path", "default": "/usr/local/bin/bai-wizard"},
         },
         required_if=[("state", "prepared", ["answers"]), ("state", "started", ["answers"])],
@@ -165,40 +183,59 @@ def start(module):
 
 
 def watch(module):
-    """Reads what the run has written so far; never waits."""
+    """What the run has written so far; waits for more only where that is asked for."""
+    end = time.monotonic() + module.params["wait"]
+    while True:
+        run = the_run(module)
+        events = told_by(run["run"])
+        steps = [each for each in events if each.get("kind") == "finished" and each.get("outcome")]
+        if run["state"] != "running" or len(steps) > module.params["after"] or time.monotonic() >= end:
+            break
+        time.sleep(PAUSE)
+    if run["state"] == "interrupted":
+        message = f"the run was cut; continue it with: bai-wizard resume {run['run']}"
+        module.fail_json(msg=message, run=run["run"], ended=True)
+    told = [f"{each['step']}: {each['outcome']}" for each in steps[module.params["after"] :]]
+    if run["state"] == "running":
+        texts = [f"{each.get('step', '')} {each['text']}".strip() for each in events if each.get("text")]
+        progress = texts[-1] if texts else ""
+        steps = [{name: each.get(name) for name in ("step", "outcome", "text")} for each in steps]
+        told.append(f"running: {progress}")
+        module.exit_json(
+            changed=False, ended=False, run=run["run"], code=0, progress=progress, steps=steps, told=told
+        )
+    code, out, said = module.run_command([*command(module), "attach", run["run"], "--json"])
+    summary = the_last([each for line in out.splitlines() for each in parsed(line)], "summary")
+    changed = summary.get("counts", {}).get("changed", 0) > 0
+    told.append(run["state"])
+    finish(module, code, said, changed=changed, ended=True, run=run["run"], told=told, **what_is_told(summary))
+
+
+def the_run(module):
+    """The run that is asked for, as the wizard lists it."""
     code, out, said = module.run_command([*command(module), "runs", "--json"])
     if code:
-        finish(module, code, said, changed=False)
+        finish(module, code, said, changed=False, good=())
     runs = [each for line in out.splitlines() for each in parsed(line)]
     wanted = [each for each in runs if each["run"].endswith(module.params["run"])]
     if not wanted:
         module.fail_json(msg=f"there is no run {module.params['run']} on this node")
-    run = wanted[-1]
-    if run["state"] == "running":
-        module.exit_json(changed=False, ended=False, run=run["run"], code=0, progress=last_told(run["run"]))
-    if run["state"] == "interrupted":
-        module.fail_json(msg=f"the run was cut; continue it with: bai-wizard resume {run['run']}", run=run["run"])
-    code, out, said = module.run_command([*command(module), "attach", run["run"], "--json"])
-    summary = the_last([each for line in out.splitlines() for each in parsed(line)], "summary")
-    changed = summary.get("counts", {}).get("changed", 0) > 0
-    finish(module, code, said, changed=changed, ended=True, run=run["run"], **what_is_told(summary))
+    return wanted[-1]
 
 
-def last_told(run):
-    """The newest event with a text; a line still being written is left out."""
+def told_by(run):
+    """The run's events; a line still being written is left out."""
     try:
         with open(f"/var/lib/bai-wizard/runs/{run}/events.jsonl", encoding="utf-8", errors="replace") as stream:
-            events = [each for line in stream if line.endswith("\n") for each in parsed(line)]
+            return [each for line in stream if line.endswith("\n") for each in parsed(line)]
     except OSError:
-        return ""
-    told = [f"{each.get('step', '')} {each['text']}".strip() for each in events if each.get("text")]
-    return told[-1] if told else ""
+        return []
 
 
 def detect(module):
     code, out, said = module.run_command([*command(module), "detect", "--json"])
     found = [each for line in out.splitlines() for each in parsed(line)]
-    finish(module, code, said, changed=False, pages=found[-1]["pages"] if found else {})
+    finish(module, code, said, changed=False, ansible_facts={"bai_wizard": found[-1]["pages"]} if found else {})
 
 
 def undo(module):
