@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--lang", metavar="LANG", help="language of the screens: en, ko")
     _add_headless(top)
     top.add_argument("--root", metavar="DIR", default="/", help=SUPPRESS)
+    top.add_argument("--handed-over", metavar="FILE", default="", help=SUPPRESS)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_commands(commands)
     return top

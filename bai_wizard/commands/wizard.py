@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bai_wizard.exits import ExitCode
@@ -62,7 +63,6 @@ def _desk(arguments: argparse.Namespace) -> Desk:
 
     if arguments.demo is None:
         return real_desk(arguments.root, reporter=_report)
-    from pathlib import Path
     from tempfile import mkdtemp
 
     from bai_wizard.machine.demo import demo_machine
@@ -81,6 +81,8 @@ def _draft(arguments: argparse.Namespace, host: str) -> Draft:
     from bai_wizard.wizard.draft import Draft
 
     demo = arguments.demo is not None
+    if arguments.handed_over:
+        return _taken_over(Path(arguments.handed_over), host)
     if demo and not arguments.answers:
         from bai_wizard.machine.demo import demo_answers
 
@@ -90,3 +92,16 @@ def _draft(arguments: argparse.Namespace, host: str) -> Draft:
     from bai_wizard.answers.load import load
 
     return Draft.of_answers(load(arguments.answers, host), host, demo=demo)
+
+
+def _taken_over(file: Path, host: str) -> Draft:
+    """What was entered before the wizard was started again as root; the file has done its duty then."""
+    from bai_wizard.core.errors import PreflightError
+    from bai_wizard.wizard.draft import Draft
+
+    try:
+        draft = Draft.taken_over(file.read_text(encoding="utf-8"), host)
+        file.unlink()
+    except (OSError, ValueError) as error:
+        raise PreflightError(f"{file}: {error}") from error
+    return draft

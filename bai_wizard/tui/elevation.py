@@ -1,4 +1,4 @@
-"""Starting again as root: what is wanted goes along as answers, secrets are asked again."""
+"""Starting again as root: what was entered goes along, right or wrong; secrets are asked again."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ def restart(app: WizardApp) -> None:
     """Replaces this process by the same command as root. What stands in the way is told."""
     from bai_wizard.engine.launch.elevate import elevate
 
+    file = _keep(app)
     try:
-        words = [*_without_answers(app.words), "--answers", str(_keep(app))]
+        words = [*_without_answers(app.words), "--handed-over", str(file)]
         with app.suspend():
+            print(tr("What you entered is kept in {path} until the wizard has it again.", path=file))
             print(tr("sudo asks for your password, if it has to:"))
             elevate(words, ask=True)
     except WizardError as error:
+        file.unlink()
         app.tell(str(error), severity="error")
 
 
 def _keep(app: WizardApp) -> Path:
-    """The answers in a file of the invoker's only, in memory where possible; the wizard of root removes it."""
+    """The draft in a file of the invoker's only, in memory where possible; the wizard of root removes it."""
     from tempfile import NamedTemporaryFile
-
-    from bai_wizard.answers.save import render
 
     place = os.environ.get("XDG_RUNTIME_DIR", "")
     directory = place if place and os.path.isdir(place) else None
-    with NamedTemporaryFile("w", suffix=".toml", prefix="bai-wizard-", dir=directory, delete=False) as file:
-        file.write(render(app.surveyor.draft.to_save()))
+    with NamedTemporaryFile("w", suffix=".json", prefix="bai-wizard-", dir=directory, delete=False) as file:
+        file.write(app.surveyor.draft.handed_over())
     return Path(file.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from bai_wizard.answers.model import Answers
 
 Path = tuple[str | int, ...]
+# Values that are secret in themselves; where other secrets come from is none.
+SECRETS = ("password_hash",)
 # Tables that belong to a page besides the one that makes it apply.
 BESIDES: Mapping[str, tuple[str, ...]] = {"node": ("node", "network", "sources")}
 
@@ -78,6 +81,22 @@ class Draft:
             table = answers.tables.get(table_of(page))
             if table is None or not table.apply:
                 draft.skipped.add(page)
+        return draft
+
+    def handed_over(self) -> str:
+        """All that was entered, right or wrong, for `taken_over`; secrets are not in it."""
+        tables = {
+            name: {key: value for key, value in table.items() if key not in SECRETS}
+            for name, table in self._raw.items()
+        }
+        return json.dumps({"tables": tables, "skipped": sorted(self.skipped)})
+
+    @staticmethod
+    def taken_over(text: str, host: str) -> Draft:
+        """The draft that another one's `handed_over` tells of. Raises ValueError for anything else."""
+        told = json.loads(text)
+        draft = Draft(host, told["tables"])
+        draft.skipped = set(told["skipped"])
         return draft
 
     def value(self, table: str, path: Path) -> Any:

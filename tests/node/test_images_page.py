@@ -156,6 +156,25 @@ def test_a_registry_that_turns_away_is_tried_again(node: ContainerNode, registry
         assert weather.refusals < 0, "all of them were said"
 
 
+def test_a_daemon_that_is_restarted_while_it_pulls_is_waited_for(node: ContainerNode, registry: Registry) -> None:
+    image = make_image([1_000_000] * 4)
+    registry.push("stable/slow", "1", image)
+    weather = Weather(rate=700_000)
+    with bad_network(registry.port, weather) as port:
+        host = f"{gateway(node)}:{port}"
+        put(node, *tables(f"{host}/stable/slow:1", insecure=host))
+        script = "bai-wizard --headless /root/answers.toml >/root/out 2>&1; echo $? >/root/code"
+        node.run(["sh", "-c", script], detach=True)
+        node.wait_for(lambda: sum(weather.sent.values()) > 700_000, 120, "a part of the image")
+        node.run(["systemctl", "restart", "docker"], check=True)
+        weather.rate = 0
+        node.wait_for(lambda: node.exists("/root/code"), 120, "the end of the run")
+    said = node.read("/root/out").decode()
+    assert node.read("/root/code").strip() == b"0", said[-2000:]
+    assert "trying again" in said
+    assert ids(node)[f"{host}/stable/slow:1"] == image.config.digest
+
+
 def test_what_a_registry_does_not_have_stops_before_anything_is_done(node: ContainerNode, registry: Registry) -> None:
     registry.push("stable/there", "1", make_image([1000]))
     put(node, *tables(f"{registry.host}/stable/there:2", insecure=registry.host))

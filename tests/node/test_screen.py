@@ -133,16 +133,37 @@ def test_the_terminal_is_lost_in_the_middle(node: ContainerNode, opens: Opens) -
     assert not difference(before, node.snapshot())
 
 
-def test_without_root_everything_but_applying(node: ContainerNode) -> None:
+def test_without_root_everything_but_applying_and_then_by_sudo(node: ContainerNode) -> None:
     node.run(["useradd", "-m", "worker"], check=True)
+    node.write("/etc/sudoers.d/worker", "worker ALL=(ALL) NOPASSWD: ALL\n")
     with screen(node, user="worker") as one:
         one.until("to do")
-        one.press("home", *["down"] * 3, "a")
+        # Something that goes along: the release, on the first page.
+        one.press("home", "right", "down", "down", "26.4")
+        one.until("26.4")
+        one.press("escape", *["down"] * 3, "a")
         one.until("steps on node-")
         to_line(one, "[ Apply ]")
         one.press("enter")
         one.until("This needs root")
         one.press("escape")
         one.until(lambda: "This needs root" not in one.text())
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("This needs root")
+        one.press("enter")
+        one.until("What you entered is kept in")
+        one.until(lambda: "26.4" in one.text() and "3 Tuning" in one.text())
+        assert not run_ids(node)
+        one.press("home", *["down"] * 3, "a")
+        one.until("steps on node-")
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("Done: everything")
+        one.press("escape")
+        one.until("3 Tuning")
         one.press("q")
         assert one.end() == 0
+    assert len(run_ids(node)) == 1
+    # What was handed over lies around no more.
+    assert not node.run(["sh", "-c", "ls /tmp/bai-wizard-*.json"]).out

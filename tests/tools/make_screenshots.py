@@ -45,7 +45,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ]
     },
     "storage": {"volumes": [{"type": "local", "name": "local"}]},
-    "accelerators": {},
+    "accelerators": {"nvidia": {}},
 }
 # The width of a cell in the exporter's pictures.
 CELL = 12.2
@@ -215,6 +215,7 @@ async def make(name: str) -> None:
         app = WizardApp(lambda: (desk, Draft(desk.machine.host, ANSWERS)), console=Console("screen"))
         async with app.run_test(size=size) as pilot:
             seat = Sitting(app, pilot)
+            await seat.opened()
             await seat.settled()
             await steps(seat, name)
             app.watcher.leave()

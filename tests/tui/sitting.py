@@ -53,6 +53,10 @@ class Sitting:
                 raise AssertionError(f"never came: {seen}\n{self.text()}")
             await self.pilot.pause(0.02)
 
+    async def opened(self) -> None:
+        """Waits until keys are heard."""
+        await self.until(lambda: self.app.is_open and not self.app.holds_keys)
+
     async def settled(self) -> None:
         """Waits until every page has been looked at and the plan is made."""
         surveyor = self.app.surveyor
@@ -89,7 +93,7 @@ async def sitting(
         )
         async with app.run_test(size=size) as pilot:
             seat = Sitting(app, pilot)
-            await seat.until(lambda: app.is_open and not app.holds_keys)
+            await seat.opened()
             yield seat
             app.watcher.leave()
         run = app.watcher.run

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.event import Log, silent
+from bai_wizard.core.machine import Completed
 from bai_wizard.core.primitives import Primitive
+from bai_wizard.machine.demo import demo_machine
+from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.pages import ORDER, load
 from bai_wizard.tui.screens.end import EndScreen
 from bai_wizard.tui.screens.run import RunScreen
 from bai_wizard.tui.watcher import KEPT
 from bai_wizard.tui.widgets.log import RunLog
+from bai_wizard.wizard.desk import demo_desk
 from tests.tui.fakes import FakeMachine, FakePages
-from tests.tui.sitting import sitting
+from tests.tui.sitting import good_draft, sitting
 from tests.tui.test_run import apply, review
 
 # Seconds that the screen may be busy without looking at the keyboard.
@@ -60,6 +69,41 @@ async def test_probes_that_take_all_their_time_block_nothing() -> None:
         assert seat.app.surveyor.is_busy
         assert "looking…" in seat.text()
         assert max(busy) < LIMIT, sorted(busy)[-5:]
+
+
+class Silent(SimulatedMachine):
+    """Every question takes all the time that it may, and then has no answer."""
+
+    def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+        self._wait(deadline)
+        raise CannotTell(f"{argv[0]}: no answer within {deadline:g} s")
+
+    def kernel_text(self, path: str, *, deadline: float = 2.0) -> str | None:
+        self._wait(deadline)
+        raise CannotTell(f"{path}: no answer within {deadline:g} s")
+
+    def engine(self, path: str, *, deadline: float = 3.0) -> Any:
+        self._wait(deadline)
+        raise CannotTell(f"the engine: no answer within {deadline:g} s")
+
+    def _wait(self, deadline: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise AssertionError("the screen itself asks the node")
+        time.sleep(deadline)
+
+
+async def test_real_pages_on_a_node_that_answers_nothing(tmp_path: Path) -> None:
+    machine = demo_machine("half", delay=0)
+    desk = demo_desk("half", Silent(machine.snapshot(), machine.surroundings), tmp_path)
+    async with watched() as busy, sitting(desk=desk, loader=load, draft=good_draft()) as seat:
+        # From the moment when keys are heard: what the pages import comes while they are walked through.
+        busy.clear()
+        for name in ORDER:
+            await seat.to_page(name)
+            await seat.press("down", "down", "escape")
+        await seat.settled()
+        assert max(busy) < LIMIT, sorted(busy)[-5:]
+        assert statistics.quantiles(busy, n=20)[-1] < TYPICAL
 
 
 class Chatty(FakeMachine):

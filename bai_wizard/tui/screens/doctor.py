@@ -129,13 +129,19 @@ class FindingScreen(WizardScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(tr("Troubleshoot"), markup=False, classes="title")
         with VerticalScroll(id="finding-body"):
-            yield Static(details(self.finding), markup=False)
+            yield Static(markup=False, id="finding-text")
         remedy = tr("See the remedy") if self.finding.remedy else ""
         yield Actions({"remedy": remedy, "dismiss": tr("Back")})
         yield Keys((("Enter", "Do it"), ("Esc", "Back")))
 
     def begin(self) -> None:
         self.query_one(Actions).focus()
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """What is said is wrapped for the width that there is."""
+        for text in self.query("#finding-text").results(Static):
+            text.update(details(self.finding, self.app.size.width - 4))
 
     @on(Actions.Pressed)
     async def _pressed(self, event: Actions.Pressed) -> None:

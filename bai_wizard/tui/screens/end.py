@@ -20,7 +20,7 @@ from bai_wizard.tui.screens.base import WizardScreen
 from bai_wizard.tui.widgets.base import wizard
 from bai_wizard.tui.widgets.findings import WORDS
 from bai_wizard.tui.widgets.keys import Keys
-from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.tui.widgets.walk import Walk, inset
 from bai_wizard.wizard.following import following
 from bai_wizard.wizard.picture import LogLine, Picture
 from bai_wizard.wizard.survey import reason_of
@@ -52,7 +52,7 @@ class EndScreen(WizardScreen[str]):
     def compose(self) -> ComposeResult:
         yield Static(headline(self.picture), markup=False, classes="title")
         with VerticalScroll(id="end-body"):
-            yield Static(told(self.picture, self._lines), markup=False)
+            yield Static(told(self.picture, self._lines, self.app.size.width - 4), markup=False)
             yield Static("\n".join(self._following()), markup=False)
             yield Static(markup=False, id="end-verdict")
         yield Answers(what_now(self.picture, may_reboot=self._may_reboot()))
@@ -130,8 +130,8 @@ def headline(picture: Picture) -> str:
     }.get(result.code(), tr("The run ended with code {code}.", code=int(result.code())))
 
 
-def told(picture: Picture, lines: list[LogLine]) -> Content:
-    """What there is to say about it, in lines."""
+def told(picture: Picture, lines: list[LogLine], width: int) -> Content:
+    """What there is to say about it, in lines of so many cells."""
     result = picture.result
     parts: list[Content] = []
     if result is not None:
@@ -148,10 +148,10 @@ def told(picture: Picture, lines: list[LogLine]) -> Content:
             Content(""),
             Content.styled(tr("Failed: {step}", step=f"{step.id}: {step.describe}"), "bold $text-error"),
         ]
-        parts += [Content("  " + line) for line in step.text.splitlines()]
+        parts += map(Content, inset(step.text, width))
         cause = likely_cause(step.text, step.id.partition(".")[0])
         if cause:
-            parts.append(Content("  " + tr("Likely cause: {cause}", cause=cause)))
+            parts += map(Content, inset(tr("Likely cause: {cause}", cause=cause), width))
         said = [line for line in lines if line.step == step.id][-LAST:]
         parts += [Content.styled(f"    {line}", "dim") for line in said]
     if result is not None:

@@ -10,7 +10,7 @@ from textual.content import Content
 from bai_wizard.core.finding import Finding, Result
 from bai_wizard.core.secret import redact
 from bai_wizard.texts import tr
-from bai_wizard.tui.widgets.walk import Walk
+from bai_wizard.tui.widgets.walk import Walk, inset
 
 WORDS: dict[Result, tuple[str, str]] = {
     "problem": ("PROBLEM", "bold $text-error"),
@@ -49,13 +49,13 @@ def _line(finding: Finding) -> Content:
     return Content.assemble((set_cell_size(tr(word), 12), style), (mark, "$text-accent"), f" {finding.title}")
 
 
-def details(finding: Finding) -> Content:
-    """Everything that a finding says."""
+def details(finding: Finding, width: int) -> Content:
+    """Everything that a finding says, in lines of at most so many cells."""
     parts: list[Content] = [Content.styled(finding.title, "bold"), Content(f"[{finding.id}]"), Content("")]
     for each in finding.evidence:
         parts.append(Content(tr("{what}, in {where}", what=each.what, where=each.where)))
-        parts.append(Content("  " + tr("found: {text}", text=redact(each.found))))
-        parts.append(Content("  " + tr("expected: {text}", text=each.expected)))
+        for line in (tr("found: {text}", text=redact(each.found)), tr("expected: {text}", text=each.expected)):
+            parts += map(Content, inset(line, width))
     said = (
         (tr("Cause"), finding.cause),
         (tr("What to do"), finding.guidance),
@@ -69,6 +69,6 @@ def details(finding: Finding) -> Content:
             parts += [
                 Content(""),
                 Content.styled(label, "bold"),
-                *(Content(f"  {line}") for line in text.splitlines()),
+                *map(Content, inset(text, width)),
             ]
     return Content("\n").join(parts)

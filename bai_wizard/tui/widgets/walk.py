@@ -192,6 +192,11 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
+def inset(text: str, width: int, by: int = 2) -> list[str]:
+    """The text in lines of at most so many cells, all of them moved in."""
+    return [" " * by + line for line in wrapped(text, max(10, width - by))]
+
+
 def cut(text: str, width: int) -> str:
     """The text in exactly so many cells, with `…` where something is missing."""
     if cell_len(text) <= width:

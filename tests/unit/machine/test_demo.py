@@ -105,14 +105,14 @@ def test_troubleshooting_a_demo_asks_no_network(tmp_path: Path, no_network: list
 
 def test_the_command_line_tells_the_answers_that_the_node_is_a_demo() -> None:
     for name, simulated in (("bare", True), (None, False)):
-        draft = _draft(Namespace(answers="", demo=name), "gpu01")
+        draft = _draft(Namespace(answers="", handed_over="", demo=name), "gpu01")
         assert draft.wish_to_look().context.demo is simulated
 
 
 @pytest.mark.parametrize("name", ["finished", "half", "broken"])
 def test_a_demo_begins_with_answers_that_fit_its_node(name: str) -> None:
     machine = demo_machine(name, delay=0)
-    draft = _draft(Namespace(answers="", demo=name), machine.host)
+    draft = _draft(Namespace(answers="", handed_over="", demo=name), machine.host)
     assert not draft.skipped
     wanted = draft.wish()
     assert wanted.pages == ORDER
