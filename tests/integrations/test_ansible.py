@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import time
 from collections.abc import Callable
 
 import pytest
@@ -157,23 +156,6 @@ def test_older_releases_of_ansible(
     fleet = fleet_of(1, version)
     words = prepared_answers(fleet)
     assert [fleet.play("bai.wizard.prepare", *words).changed()[fleet.nodes[0].hostname] for _ in range(2)] == [1, 0]
-
-
-@pytest.mark.needs_node
-def test_a_connection_costs_little_more_than_ssh(
-    fleet_of: FleetOf,
-    prepared_answers: Callable[[Fleet], tuple[str, str]],
-    record_property: Callable[[str, object], None],
-) -> None:
-    """A converged play is one task: its wall time is told, and bounded loosely."""
-    fleet = fleet_of(2)
-    words = prepared_answers(fleet)
-    fleet.play("bai.wizard.prepare", *words)
-    begun = time.monotonic()
-    assert fleet.play("bai.wizard.prepare", *words).rc == 0
-    took = time.monotonic() - begun
-    record_property("converged play, 2 nodes, seconds", round(took, 2))
-    assert took < 60
 
 
 def test_the_module_imports_only_what_it_may() -> None:
