@@ -16,6 +16,9 @@ from bai_wizard.pages.values import (
     Sha256,
 )
 
+# What people call Docker Hub besides docker.io.
+HUB = ("index.docker.io", "registry-1.docker.io", "hub.docker.com", "registry.hub.docker.com")
+
 
 class ArchiveSettings(SettingsPart):
     """An image in a file."""
@@ -42,6 +45,8 @@ class RegistrySettings(SettingsPart):
     )
 
     def conflicts(self) -> Iterator[Conflict]:
+        if self.host in HUB:
+            yield Conflict(("host",), "is Docker Hub, whose name is docker.io: by another one no image finds it")
         if self.username and self.password is None:
             yield Conflict(("username",), "needs `password`", ("password",))
         if self.password is not None and not self.username:
