@@ -21,7 +21,10 @@ from bai_wizard.headless.output import Output, output_for
 
 
 def fix(arguments: argparse.Namespace, machine: Machine, about: Asked, checks: Sequence[Check]) -> ExitCode:
-    """As a run; then 4 when the check still finds it. Guidance only is 4 too: somebody has to act."""
+    """As a run; then 4 when the check still finds it, 5 where it will until the next boot.
+
+    Guidance only is 4 too: somebody has to act.
+    """
     from bai_wizard.doctor.run import examine
 
     output = output_for(arguments.json)
@@ -36,11 +39,15 @@ def fix(arguments: argparse.Namespace, machine: Machine, about: Asked, checks: S
     output.plan(plan, {})
     compose.refuse_blocked(plan)
     consent = _confirmed(arguments, machine, plan, words(arguments.yes_interrupt))
-    code = _carry_out(arguments, plan, wish, consent, output)
+    code, waits = _carry_out(arguments, plan, wish, consent, output)
     if code not in (ExitCode.OK, ExitCode.OPTIONAL_FAILED):
         return code
     # A fresh machine: what the old one has read may be remembered.
-    return _asked_again(checks, compose.local_machine(arguments.root), wish, output)
+    still = _asked_again(checks, compose.local_machine(arguments.root), wish, output)
+    if still is ExitCode.FAILED and waits:
+        output.note(f"that is to be expected: {', '.join(waits)} takes effect at the next boot")
+        return ExitCode.REBOOT
+    return still
 
 
 def _nothing_wrong(findings: Sequence[Finding], output: Output) -> ExitCode:
@@ -82,14 +89,15 @@ def _confirmed(
 
 def _carry_out(
     arguments: argparse.Namespace, plan: Plan, wish: compose.Wish, consent: Sequence[str], output: Output
-) -> ExitCode:
+) -> tuple[ExitCode, Sequence[str]]:
+    """The run's code, and the steps that wait for a reboot."""
     from bai_wizard.headless.watch import watch
 
     places = compose.places(arguments.root)
     run = compose.begin(places, plan, wish, consent)
-    code, _ = watch(places, run, output)
+    code, result = watch(places, run, output)
     output.note(f"bai-wizard undo {run.id} takes this back")
-    return code
+    return code, [step.step for step in result.waits_for("reboot")] if result else ()
 
 
 def _asked_again(checks: Sequence[Check], machine: Machine, wish: compose.Wish, output: Output) -> ExitCode:

@@ -9,6 +9,7 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.step import Step
 from bai_wizard.pages.subject import Subject
 from bai_wizard.pages.tuning.inherited import inherited
 from bai_wizard.pages.tuning.limits_file import PATH
@@ -17,10 +18,15 @@ from bai_wizard.pages.tuning.probe import account_groups
 from bai_wizard.pages.tuning.statements import LimitStatement, commented, edits, limit_statements
 from bai_wizard.steps.service_limits import RestartForLimits, ServiceLimit, ServiceLimits
 from bai_wizard.steps.sysctl import LiveSysctl
+from bai_wizard.steps.write_file import DropIn
 
 PAGE = "tuning"
 # What containers are given as their limit of open files (lablup/backend.ai #5488).
 CONTAINER_FILES = 1048576
+# The kernel's own bound of fs.nr_open (31 bits, in steps of 64).
+MOST_OPEN = 2**31 - 64
+# Read before the tuning page's own file, which may ask for more.
+NR_OPEN_FILE = "/etc/sysctl.d/98-bai-wizard-nr-open.conf"
 # Processes looked at, at most: a session that is older than the limits shows in the first ones.
 MOST_PROCESSES = 100
 NEARLY = 0.8
@@ -80,16 +86,29 @@ def too_high(machine: Machine, context: Context) -> Finding:
     above = [line for line in lines if line.item == "nofile" and int(most.value) < line.value < inf]
     if not above:
         return TOO_HIGH.ok()
-    wanted = str(int(max(line.value for line in above)))
     return TOO_HIGH.problem(
         "A limit of open files is above fs.nr_open: logins are refused",
         [Evidence(f"{line.domain} {line.sort} nofile", line.place, shown(line.value), most.value) for line in above],
         cause="The kernel grants no process more than fs.nr_open, and pam_limits then refuses the session.",
         guidance="Keep this session open until a second login works. Raise fs.nr_open, or lower the lines named.",
         risk="Closing the last session locks you out.",
-        remedy=(
-            LiveSysctl(id="tuning.live.fs.nr_open", key="fs.nr_open", value=wanted, least=wanted, better="higher"),
+        remedy=_raise_nr_open(int(max(line.value for line in above))),
+    )
+
+
+def _raise_nr_open(wanted: int) -> tuple[Step, ...]:
+    """Now, and at the next boot: else that one would lock everybody out."""
+    if wanted > MOST_OPEN:
+        return ()
+    value = str(wanted)
+    return (
+        DropIn(
+            id="tuning.nr-open",
+            path=NR_OPEN_FILE,
+            text=f"# Logins whose limit of open files is above this are refused.\nfs.nr_open = {value}\n",
+            why="logins work after the next boot, too",
         ),
+        LiveSysctl(id="tuning.live.fs.nr_open", key="fs.nr_open", value=value, least=value, better="higher"),
     )
 
 

@@ -214,6 +214,7 @@ FAILURES: dict[str, tuple[Callable[[], SimulatedMachine], list[Callable[[], Simu
         [
             lambda: well("h100x8", {Key("unit", FABRIC_MANAGER): Unit("enabled", "failed")}),
             lambda: well("l4-bare", {Key("unit", FABRIC_MANAGER): Unit("disabled", "inactive")}),
+            lambda: well("l4-bare", {Key("unit", FABRIC_MANAGER): Unit("disabled", "failed")}),
         ],
     ),
     "nvidia-xid79": (
@@ -266,7 +267,7 @@ FAILURES: dict[str, tuple[Callable[[], SimulatedMachine], list[Callable[[], Simu
         [lambda: well(files={"/etc/ld.so.conf.d/cuda.conf": "/usr/local/cuda/lib64\n"}), well],
     ),
     "nvidia-nvcc-missing": (
-        lambda: well(files={"/usr/local/cuda/bin/nvcc": ""}),
+        lambda: well("l4-bare", {Key("file", "/etc/profile.d/x.sh"): file("")}, {"/usr/local/cuda/bin/nvcc": ""}),
         [
             well,
             lambda: well(files={"/usr/local/cuda/bin/nvcc": "", "/etc/profile.d/c.sh": "PATH=$PATH:/opt/cuda/bin\n"}),

@@ -39,14 +39,19 @@ def look(machine: SimulatedMachine, id: str) -> Finding:
     return found
 
 
-@pytest.mark.parametrize(
-    "id,hosts",
-    [
-        ("hosts-duplicate", "10.9.9.9 bai-a01\n" + MANUAL_BLOCK),
-        ("hosts-loopback-alias", UBUNTU + OWN_BLOCK),
-        ("hosts-block-damaged", MANUAL_BLOCK + UBUNTU + MANUAL_BLOCK),
-    ],
-)
+SICK = [
+    ("hosts-duplicate", "10.9.9.9 bai-a01\n" + MANUAL_BLOCK),
+    ("hosts-loopback-alias", UBUNTU + OWN_BLOCK),
+    ("hosts-block-damaged", MANUAL_BLOCK + UBUNTU + MANUAL_BLOCK),
+]
+CLOUD = {
+    "/etc/cloud/cloud.cfg": "",
+    "/var/lib/cloud/instance/cloud-config.txt": "manage_etc_hosts: template\n",
+    "/etc/cloud/templates/hosts.debian.tmpl": "127.0.0.1 localhost\n",
+}
+
+
+@pytest.mark.parametrize("id,hosts", SICK)
 def test_a_remedy_heals_and_leaves_a_node_that_is_well(id: str, hosts: str) -> None:
     machine = node(hosts=hosts)
     sick = look(machine, id)
@@ -58,14 +63,7 @@ def test_a_remedy_heals_and_leaves_a_node_that_is_well(id: str, hosts: str) -> N
 
 
 def test_cloud_init_is_healed_by_drop_in_and_template() -> None:
-    machine = node(
-        {
-            "/etc/cloud/cloud.cfg": "",
-            "/var/lib/cloud/instance/cloud-config.txt": "manage_etc_hosts: template\n",
-            "/etc/cloud/templates/hosts.debian.tmpl": "127.0.0.1 localhost\n",
-        },
-        hosts=UBUNTU + MANUAL_BLOCK,
-    )
+    machine = node(dict(CLOUD), hosts=UBUNTU + MANUAL_BLOCK)
     sick = look(machine, "hosts-cloud-init")
     assert sick.result == "problem"
     for step in sick.remedy:

@@ -79,6 +79,16 @@ def test_a_line_that_is_worse_than_the_kernels_own(line: str, result: str) -> No
         assert "60-old-guide.conf" in finding.evidence[0].where
 
 
+@pytest.mark.parametrize("limit", ["9999999", "unlimited", "99999999999"])
+def test_a_limit_above_the_kernels_is_healed_for_good_or_by_hand(limit: str) -> None:
+    """Raised for now alone, the next boot would lock everybody out."""
+    machine = ubuntu(bai(), {"/etc/security/limits.d/9.conf": f"* hard nofile {limit}\n"})
+    finding = found("limits-above-kernel-max", machine)
+    assert finding.result == ("ok" if limit == "unlimited" else "problem")
+    ids = [step.id for step in finding.remedy]
+    assert ids == (["tuning.nr-open", "tuning.live.fs.nr_open"] if limit == "9999999" else [])
+
+
 @pytest.mark.parametrize(("threads", "result"), [(10, "ok"), (799, "ok"), (801, "warning"), (0, "ok")])
 def test_threads_of_the_account_against_its_limit(threads: int, result: str) -> None:
     """Those of containers count as well: they run under the same number."""

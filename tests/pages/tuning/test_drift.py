@@ -17,7 +17,7 @@ from bai_wizard.doctor.children import look
 from bai_wizard.engine.plan.planner import PageWork, make_plan
 from bai_wizard.machine.simulated import SimulatedMachine
 from bai_wizard.pages.tuning.page import PAGE, checks
-from tests.pages.storage.cycle import plan_of, run, shown
+from tests.pages.storage.cycle import plan_of, run, shown, undo
 from tests.pages.ubuntu import DOCKER, bai, file, link, ubuntu
 
 PATH = "/etc/sysctl.d/99-backendai.conf"
@@ -156,11 +156,13 @@ def test_the_doctor_finds_it_and_its_remedy_heals(case: str, machine: SimulatedM
     remedy = Page("tuning", "", "", type(None), lambda *_: None, lambda *_: finding.remedy, lambda: ())
     plan = make_plan((PageWork(remedy, None, None),), machine, Context())
     before = machine.snapshot()
-    _, result = run(machine, plan, tmp_path / "fix")
+    done, result = run(machine, plan, tmp_path / "fix")
     assert result.code() == 0, result
     assert machine.snapshot() != before
     (again,) = look(check, machine, Context())
     assert again.result == "ok", again
+    assert undo(machine, done, tmp_path / "fix").code() == 0
+    assert machine.snapshot() == before
 
 
 def test_a_masked_copy_replaces_a_line_of_a_package(machine: SimulatedMachine, tmp_path: Path) -> None:

@@ -14,8 +14,14 @@ from bai_wizard.doctor.children import look
 from bai_wizard.doctor.remedy import plan_steps
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages import load
+from bai_wizard.pages.docker import check_config
+from bai_wizard.pages.tuning.sysctl_file import OTHER_NAME
 from tests.pages.accelerators import test_checks as accelerators
 from tests.pages.account import test_checks as account
+from tests.pages.aliases import test_checks as aliases
+from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK, UBUNTU
+from tests.pages.aliases.test_plan import node as alias_node
+from tests.pages.docker import nodes as docker_nodes
 from tests.pages.docker import test_check_daemon as daemon
 from tests.pages.docker.nodes import STATES
 from tests.pages.docker.test_check_planted import PLANTED
@@ -62,6 +68,25 @@ def planted() -> Iterator[tuple[SimulatedMachine, Finding]]:
         yield machine, storage.look(machine, id)
     machine = limits.dockerd(1024)
     yield machine, limits.found("limits-not-for-services", machine)
+    yield from of_small_tables()
+
+
+def of_small_tables() -> Iterator[tuple[SimulatedMachine, Finding]]:
+    """What tests of one failure each plant."""
+    machine = docker_nodes.node()
+    machine.set_state(Key("file", "/etc/docker/daemon.json"), docker_nodes.file('{"debug": true}'))
+    yield machine, check_config.restart_pending(machine, docker_nodes.CONTEXT)
+    for id, hosts in aliases.SICK:
+        machine = alias_node(hosts=hosts)
+        yield machine, aliases.look(machine, id)
+    machine = alias_node(dict(aliases.CLOUD), hosts=UBUNTU + MANUAL_BLOCK)
+    yield machine, aliases.look(machine, "hosts-cloud-init")
+    for id, wrong in (
+        ("sysctl-port-range-overlap", ubuntu(sysctl={limits.RANGE: "10000 65000", limits.RESERVED: ""})),
+        ("tuning.other-name", ubuntu(files={OTHER_NAME: "vm.swappiness = 1\n"})),
+        ("limits-above-kernel-max", ubuntu(bai(), {"/etc/security/limits.d/9.conf": "* hard nofile 9999999\n"})),
+    ):
+        yield wrong, limits.found(id, wrong)
 
 
 def remedies() -> dict[str, tuple[SimulatedMachine, Finding]]:
@@ -84,7 +109,7 @@ def changes_of(machine: SimulatedMachine, finding: Finding) -> list[tuple[str, s
 
 
 def test_many_findings_have_a_remedy() -> None:
-    assert len(REMEDIES) >= 15, sorted(REMEDIES)
+    assert len(REMEDIES) >= 40, sorted(REMEDIES)
 
 
 @pytest.mark.parametrize("id", REMEDIES)

@@ -70,7 +70,8 @@ def version(machine: Machine, context: Context, facts: NvidiaFacts, cards: tuple
 def not_needed(machine: Machine, context: Context, facts: NvidiaFacts, cards: tuple[Card, ...]) -> Finding:
     """Its failure on a machine without switches means nothing."""
     unit = machine.unit(FABRIC_MANAGER)
-    if _has_switches(facts, cards) or unit is None or (unit.active != "failed" and unit.enabled != "enabled"):
+    # One that is off keeps the mark of its last failure until the next boot: that is nobody's fault.
+    if _has_switches(facts, cards) or unit is None or unit.enabled != "enabled":
         return NOT_NEEDED.ok()
     return NOT_NEEDED.warning(
         "The fabric manager is switched on, and this machine has no NVSwitches: its failure is harmless",
