@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
@@ -17,7 +15,6 @@ from bai_wizard.steps.docker_users import GROUP, DockerUsers
 PAGE = "docker"
 COMPOSE_TWICE = Subject("docker-compose-conflict", PAGE, "The plugins of Docker are installed once")
 RELEASE = Subject("docker.engine-release", PAGE, "The engine suits the release of Backend.AI")
-API = Subject("docker-api-too-old", PAGE, "No client is too old for the engine")
 COMPOSE = Subject("docker.compose", PAGE, "docker compose answers")
 SHADOWED = Subject("docker-compose-shadowed", PAGE, "The compose plugin is the package's")
 MEMBER = Subject("docker.users", PAGE, "The account may use Docker")
@@ -63,23 +60,6 @@ def release(machine: Machine, context: Context) -> Finding:
         guidance=f"Go to Backend.AI {limit.fixed_in}, or install Docker {limit.engine - 1} on an emptied node"
         f' (docker.version = "{limit.engine - 1}"); an older engine does not read a newer one\'s data reliably.',
         risk="Changing the engine stops all containers.",
-    )
-
-
-def api(machine: Machine, context: Context) -> Finding:
-    """Whether some client was turned away in this boot."""
-    require_info(machine)
-    refused = journal(machine, "client version .* is too old")
-    if not refused:
-        return API.ok()
-    said = re.search(r"client version \S+ is too old[^\"]*", refused[-1])
-    return API.problem(
-        "A client speaks an API that the engine refuses",
-        (Evidence("journal of docker", "journalctl -u docker", said[0] if said else refused[-1], "no refusal"),),
-        cause="A program is built for an older Docker, or DOCKER_API_VERSION is set somewhere.",
-        guidance='Upgrade that client, or unset DOCKER_API_VERSION. As a stop-gap, "min-api-version": "1.40" in'
-        " daemon.json lets it in.",
-        risk="The stop-gap keeps an old interface open, and needs a restart of Docker.",
     )
 
 
@@ -188,7 +168,6 @@ def apparmor(machine: Machine, context: Context) -> Finding:
 CHECKS = (
     check(COMPOSE_TWICE, compose_twice),
     check(RELEASE, release, needs=("docker-not-running",)),
-    check(API, api, needs=("docker-not-running",), deadline=5.0),
     check(COMPOSE, compose, cost="dear"),
     check(SHADOWED, shadowed),
     check(MEMBER, member),

@@ -28,6 +28,14 @@ CASES: dict[str, tuple[dict[Key, State | None], dict[tuple[str, ...], Completed]
         {},
         {"acct-gid-taken": "problem"},
     ),
+    "only looks like acct-uid-taken": (
+        {
+            Key("user", "eve"): Account("eve", 1101, 1100, "", "/", "/bin/sh"),
+            Key("user", "mallory"): Account("mallory", 11000, 1101, "", "/", "/bin/sh"),
+        },
+        {},
+        {},
+    ),
     "no shell": (bai(shell="/usr/sbin/nologin"), {}, {"account.shell": "problem"}),
     "a shell that is gone": (bai(shell="/usr/bin/zsh"), {}, {"account.shell": "problem"}),
     "home of root": ({Key("file", "/home/bai"): Entry("directory", 0, 0, 0o755)}, {}, {"account.home": "problem"}),
@@ -68,3 +76,10 @@ def test_every_problem_has_a_cause_and_the_next_thing_to_do() -> None:
                     assert finding.cause
                     assert finding.guidance
                     assert finding.evidence
+
+
+def test_numbers_that_the_answers_ask_for_are_no_others() -> None:
+    machine = ubuntu(bai(uid=1200, gid=1200), looks=GOOD)
+    check = next(check for check in checks() if check.id == "acct-user-other-uid")
+    assert [found.result for found in look(check, machine, Context())] == ["problem"]
+    assert [found.result for found in look(check, machine, Context(uid=1200, gid=1200))] == ["ok"]

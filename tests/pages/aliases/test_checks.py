@@ -119,3 +119,22 @@ def test_dns_that_knows_another_address_is_told_and_silence_is_not() -> None:
     finding = look(machine, "hosts-dns-disagree")
     assert finding.result == "warning"
     assert [(item.what, item.found) for item in finding.evidence] == [("bai-a01", "10.8.8.8")]
+
+
+@pytest.mark.parametrize(
+    "id,files,hosts",
+    [
+        ("hosts-loopback-alias", {}, UBUNTU + MANUAL_BLOCK),
+        ("hosts-loopback-alias", {}, UBUNTU.replace("127.0.1.1", "# 127.0.1.1") + OWN_BLOCK),
+        ("hosts-duplicate", {}, "# 10.9.9.9 bai-a01\n10.20.30.20 bai-a01\n" + MANUAL_BLOCK),
+        ("hosts-duplicate", {}, "10.9.9.9 bai-a011 bai-a01.other.corp\n" + MANUAL_BLOCK),
+        ("hosts-cloud-init", {"/etc/cloud/cloud.cfg": "manage_etc_hosts: false\n"}, UBUNTU + MANUAL_BLOCK),
+        (
+            "hosts-cloud-init",
+            {"/etc/cloud/cloud.cfg": "manage_etc_hosts: true\n", "/etc/cloud/cloud-init.disabled": ""},
+            UBUNTU + MANUAL_BLOCK,
+        ),
+    ],
+)
+def test_what_only_looks_like_it_is_no_finding(id: str, files: dict[str, str | bytes], hosts: str) -> None:
+    assert look(node(files, hosts=hosts), id).result in ("ok", "not-applicable")

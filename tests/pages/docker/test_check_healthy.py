@@ -11,7 +11,7 @@ from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Mount, Package
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.docker import catalogue, check_apt, check_config, check_engine, check_network
+from bai_wizard.pages.docker import catalogue, check_apt, check_clients, check_config, check_engine, check_network
 from tests.pages.docker.nodes import (
     CONTEXT,
     DAEMON,
@@ -35,10 +35,28 @@ HEALTHY: list[tuple[str, Look, SimulatedMachine, Context]] = [
         node(engine={"/version": {"Version": "28"}}),
         replace(CONTEXT, backend_ai="26.8"),
     ),
-    ("quiet journal", check_engine.api, node(), CONTEXT),
+    ("quiet journal", check_clients.api, node(), CONTEXT),
+    (
+        "pinned, and new enough; an old one in a comment",
+        check_clients.api,
+        node(
+            {"file:/etc/environment": file("DOCKER_API_VERSION=1.44\n# DOCKER_API_VERSION=1.24\n")},
+            engine={"/version": {"Version": "29.0.1", "MinAPIVersion": "1.44"}},
+        ),
+        CONTEXT,
+    ),
+    (
+        "the first docker-compose with an engine of its time",
+        check_clients.api,
+        node(
+            {"package:docker-compose": Package("1.29.2-6")},
+            engine={"/version": {"Version": "28.5.1", "MinAPIVersion": "1.24"}},
+        ),
+        CONTEXT,
+    ),
     (
         "journal without entries",
-        check_engine.api,
+        check_clients.api,
         node(
             looks={
                 (*JOURNAL, "--grep=client version .* is too old", "--lines=5"): Completed(1, "-- No entries --\n", "")

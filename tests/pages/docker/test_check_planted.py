@@ -8,7 +8,7 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.state import Key, Mount, Package
 from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.docker import catalogue, check_apt, check_config, check_engine, check_network
+from bai_wizard.pages.docker import catalogue, check_apt, check_clients, check_config, check_engine, check_network
 from tests.pages.docker.nodes import (
     CONTEXT,
     DAEMON,
@@ -30,8 +30,32 @@ PLANTED: list[tuple[str, Look, SimulatedMachine, Context, str]] = [
     ("engine 29", check_engine.release, node(engine={"/version": {"Version": "29.1"}}), CONTEXT, "backend.ai#14264"),
     (
         "old client",
-        check_engine.api,
+        check_clients.api,
         node(looks={(*JOURNAL, "--grep=client version .* is too old", "--lines=5"): OLD_CLIENT}),
+        CONTEXT,
+        "older Docker",
+    ),
+    (
+        "pinned for a unit",
+        check_clients.api,
+        node(
+            {
+                "file:/etc/systemd/system/agent.service.d/x.conf": file(
+                    "[Service]\nEnvironment=DOCKER_API_VERSION=1.43\n"
+                )
+            },
+            engine={"/version": {"Version": "29.0.1", "MinAPIVersion": "1.44"}},
+        ),
+        CONTEXT,
+        "older Docker",
+    ),
+    (
+        "the first docker-compose",
+        check_clients.api,
+        node(
+            {"package:docker-compose": Package("1.29.2-6")},
+            engine={"/version": {"Version": "29.1.0", "MinAPIVersion": "1.40"}},
+        ),
         CONTEXT,
         "older Docker",
     ),

@@ -119,6 +119,22 @@ CASES: dict[str, tuple[SimulatedMachine, dict[str, str]]] = {
         {},
     ),
 }
+# Nodes that only look as if, by the failure that they look like: nothing at all may be found.
+LOOK_ALIKES: dict[str, SimulatedMachine] = {
+    "dns-broken": node(
+        {Key("file", "/etc/apt/sources.list.d/other.sources"): file("URIs: http://gone.example/x\n")},
+        {("getent", "ahosts", "gone.example"): Completed(2, "", "")},
+    ),
+    "apt-clock-skew": node(looks={CLOCK: Completed(0, "NTPSynchronized=yes\nNTP=no\n", "")}),
+    # The file is always there; one process reads it, and another one has locked a file of its own.
+    "apt-lock-held": node(
+        kernel={
+            "/proc/locks": "1: POSIX  ADVISORY  READ 7 fe:00:402117 0 EOF\n2: POSIX  ADVISORY  WRITE 8 fe:00:5 0 EOF"
+        }
+    ),
+    "boot-full": node({Key("mount", "/boot"): Mount("/dev/vda2", "ext4")}, free={"/": 200 << 30, "/boot": 300 << 20}),
+}
+CASES |= {f"only looks like {id}": (machine, {}) for id, machine in LOOK_ALIKES.items()}
 CASES["another release"] = (CASES["another release"][0], {"node.release": "warning"})
 
 

@@ -154,6 +154,41 @@ def test_each_trouble_is_found_with_evidence_and_words(id: str, result: str, abo
     assert look(node(), id).result != result or id == "storage-version-file"
 
 
+def look_alikes() -> list[Any]:
+    """(failure, a node that only looks as if)."""
+    own = touching("look", "/vfroot/vol1")
+    trying = (sys.executable, "-I", "-S", trial.__file__, "10.0.0.1", "/e", "", "4.2", "4.1", "4.0", "3")
+    silent = {tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}
+    return [
+        ("storage-not-mounted", {"mounted": False, "fstab": BLOCK.replace("nofail", "nofail,noauto")}),
+        ("storage-not-mounted", {"mount": Mount("systemd-1", "autofs")}),
+        ("nfs-hung", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
+        ("nfs-stale-handle", {"looks": {own: says({"errno": errno.EACCES, "text": "Permission denied"})}}),
+        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": 0})}}),
+        # A container, or a kernel without a client: the trial says nothing about the server.
+        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": errno.ENODEV})}}),
+        ("nfs-server-unreachable", {"fstab": BLOCK.replace("hard", "hard,rdma"), "looks": silent}),
+        (
+            "nfs-server-unreachable",
+            {
+                "fstab": BLOCK.replace("hard", "hard,port=20049"),
+                "looks": {**silent, tuple(program(["10.0.0.1"], 20049)): Completed(0, "10.0.0.1 open\n", "")},
+            },
+        ),
+        # The directory is another's, and its mode or an ACL lets the account write.
+        ("nfs-uid-mismatch", {"looks": {own: says({**LOOK, "uid": 2000, "gid": 2000, "owners": [2000]})}}),
+        ("nfs-boot-hang", {"fstab": "srv:/x /data nfs noauto 0 0\n"}),
+        ("nfs-boot-hang", {"fstab": "srv:/x /data nfs x-systemd.automount 0 0\n"}),
+        ("nfs-boot-hang", {"fstab": "# srv:/x /data nfs defaults 0 0\n/dev/vda1 / ext4 defaults 0 1\n"}),
+        ("fstab-invalid", {"fstab": f"# a comment alone\n\nUUID=1-2\tnone\tswap sw\n{BLOCK}"}),
+    ]
+
+
+@pytest.mark.parametrize("id,about", look_alikes(), ids=[f"{id}-{n}" for n, (id, _) in enumerate(look_alikes())])
+def test_what_only_looks_like_it_is_no_finding(id: str, about: dict[str, Any]) -> None:
+    assert look(node(**about), id).result in ("ok", "not-applicable")
+
+
 def test_the_missing_client_is_installed_by_the_remedy() -> None:
     machine = node()
     machine.set_state(Key("file", "/sbin/mount.nfs"), None)

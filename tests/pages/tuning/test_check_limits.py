@@ -114,3 +114,16 @@ def test_file_watchers_are_counted_by_user(watchers: dict[str, int], result: str
     finding = found("inotify-limits", ubuntu(looks={FIND_WATCHERS: Completed(0, seen, "")}))
     assert (finding.result, finding.owner) == (result, "site")
     assert ("uid 1100" in finding.evidence[0].what) == (result == "warning")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '# net.ipv4.ip_local_port_range="10000 65000"\n',
+        "; kernel.core_pattern = '|/x'\n",
+        'kernel.core_pattern = |/usr/share/apport/apport -E"%E"\n',
+    ],
+    ids=["comment", "comment of another kind", "within a value"],
+)
+def test_quotes_that_the_kernel_never_sees_or_wants(line: str) -> None:
+    assert found("sysctl-quoted-value", ubuntu(files={"/etc/sysctl.d/60-site.conf": line})).result == "ok"

@@ -1,0 +1,232 @@
+"""Failures of the list as a real node has them: how each is made, what it is called, how it is taken away again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What is put back after a failure; kept before the first one.
+KEPT = ("/etc/docker/daemon.json", "/etc/hosts", "/etc/resolv.conf", "/etc/fstab")
+KEEP = "mkdir -p /root/kept && cp -a " + " ".join(KEPT) + " /root/kept/"
+
+
+def back(path: str) -> str:
+    """A file as it was, written in place: some are bind mounts."""
+    return f"cat /root/kept/{path.rpartition('/')[2]} >{path}"
+
+
+RESTART = "systemctl reset-failed docker.service docker.socket; systemctl restart docker.service"
+DOCKER_BACK = f"{back('/etc/docker/daemon.json')}; {RESTART}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One failure. `first`: what is told first where another finding says the same more plainly; `also`: what follows
+    from it and is told behind it. `heals`: its fix is tried; `lasts`: undo makes the node sick again.
+    """
+
+    id: str
+    plant: str
+    mend: str
+    first: str = ""
+    also: tuple[str, ...] = ()
+    heals: bool = False
+    lasts: bool = True
+
+
+# A file that Docker reads is newer than the daemon.
+PENDING = ("docker.restart-pending",)
+SOURCES = """Types: deb
+URIs: https://download.docker.com/linux/debian
+Suites: trixie
+Components: stable
+Signed-By: /etc/apt/keyrings/docker.asc
+"""
+# Another process holds dpkg's lock, as a package manager does.
+HOLD_LOCK = """import fcntl, os, signal
+lock = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+open("/run/holds", "w").write(str(os.getpid()))
+signal.pause()
+"""
+# A share over the network whose directory is another one on its server by now: every question gets ESTALE.
+STALE_SHARE = """import ctypes, os, struct
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"srv:/vol", b"/vfroot/old", b"fuse.sshfs", 0, options):
+    raise OSError(ctypes.get_errno(), "mount")
+INIT, SILENT = 26, (2, 36, 42)
+while True:
+    request = os.read(device, 1 << 20)
+    _, kind, number = struct.unpack("<IIQ", request[:16])
+    if kind == INIT:
+        body = struct.pack("<IIIIHHIIHHI28x", 7, 31, 4096, 0, 1, 1, 4096, 1, 0, 0, 0)
+        os.write(device, struct.pack("<IiQ", 16 + len(body), 0, number) + body)
+    elif kind not in SILENT:
+        os.write(device, struct.pack("<IiQ", 16, -116, number))
+"""
+# A registry with a certificate that nobody signed.
+REGISTRY = """import http.server, ssl
+class Registry(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(401)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 5443), Registry)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/root/tls.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+# The hosts of the node's package sources.
+SOURCE_HOSTS = (
+    "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v '^#' |"
+    " grep -oE 'https?://[^/ ]+' | sed 's#.*//##; s#.*@##; s#:.*##' | sort -u"
+)
+BACKGROUND = "setsid nohup python3 {script} >/dev/null 2>&1 </dev/null &"
+
+
+def in_background(name: str, text: str, until: str) -> str:
+    """A program that goes on, begun and waited for."""
+    script = f"/root/{name}.py"
+    begin = BACKGROUND.format(script=script)
+    wait = f"for i in $(seq 200); do {until} && break; sleep 0.05; done; {until}"
+    return f"cat >{script} <<'PROGRAM'\n{text}PROGRAM\n{begin}\n{wait}"
+
+
+def ends(name: str) -> str:
+    """Ends it."""
+    return f"pkill -f /root/{name}.py; while pgrep -f /root/{name}.py; do sleep 0.05; done"
+
+
+ON_A_NODE: tuple[Fault, ...] = (
+    Fault(
+        "hosts-loopback-alias",
+        'name=$(hostname); sed "s/^##### END for/10.20.30.77 $name\\n&/" /root/kept/hosts >/etc/hosts;'
+        ' echo "127.0.1.1 $name" >>/etc/hosts',
+        back("/etc/hosts"),
+        also=("hosts-duplicate",),
+        heals=True,
+    ),
+    Fault(
+        "storage-not-mounted",
+        "mkdir -p /srv/vol9 /vfroot/vol9; printf '# BEGIN bai-wizard\\n/srv/vol9 /vfroot/vol9 none bind,nofail 0 0\\n"
+        "# END bai-wizard\\n' >>/etc/fstab",
+        f"{back('/etc/fstab')}; umount /vfroot/vol9 2>/dev/null; rmdir /vfroot/vol9 /srv/vol9",
+        heals=True,
+    ),
+    Fault(
+        "docker-daemon-json-syntax",
+        "printf '{\\n \"debug\": true,\\n}\\n' >/etc/docker/daemon.json",
+        DOCKER_BACK,
+        also=(*PENDING, "docker.log-rotation"),
+    ),
+    Fault(
+        "docker-flag-conflict",
+        "python3 -c \"import json; p = '/etc/docker/daemon.json'; d = json.load(open(p)); d['hosts'] = ['fd://'];"
+        " json.dump(d, open(p, 'w'))\"",
+        DOCKER_BACK,
+        also=PENDING,
+    ),
+    Fault("docker.restart-pending", "touch /etc/docker/daemon.json", RESTART, heals=True, lasts=False),
+    Fault(
+        "docker-conflict-packages",
+        "mkdir -p /root/d/DEBIAN; printf 'Package: docker-ce\\nVersion: 5:28.0.0-1\\nArchitecture: all\\n"
+        "Maintainer: x <x@example.test>\\nDescription: x\\n' >/root/d/DEBIAN/control;"
+        " dpkg-deb --build /root/d /root/d.deb >/dev/null;"
+        " dpkg --force-conflicts --install /root/d.deb >/dev/null 2>&1",
+        "dpkg --purge docker-ce >/dev/null",
+    ),
+    Fault(
+        "docker-snap",
+        "mkdir -p /var/lib/snapd/snaps; touch /var/lib/snapd/snaps/docker_2915.snap",
+        "rm -r /var/lib/snapd",
+    ),
+    Fault("docker-ip-forward", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1", heals=True),
+    Fault(
+        "docker-bridge-overlap",
+        "net=$(ip -4 -o route show dev docker0 | cut -d' ' -f1); ip route add ${net%.*.*}.77.0/24 dev eth0",
+        "net=$(ip -4 -o route show dev docker0 | cut -d' ' -f1); ip route del ${net%.*.*}.77.0/24 dev eth0",
+    ),
+    Fault("mtu-mismatch", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"),
+    Fault("docker-iptables-chain", "iptables -t nat -F; iptables -t nat -X DOCKER", RESTART),
+    Fault(
+        "docker.users", "gpasswd --delete bai docker >/dev/null", "gpasswd --add bai docker >/dev/null", heals=True
+    ),
+    Fault(
+        "limits-not-for-services",
+        "prlimit --pid $(pidof dockerd) --nofile=1024:1024",
+        RESTART,
+        heals=True,
+        lasts=False,
+    ),
+    Fault(
+        "docker-dns-loopback",
+        f'for host in $({SOURCE_HOSTS}); do echo "127.0.0.1 $host" >>/etc/hosts; done;'
+        " echo 'nameserver 127.0.0.9' >/etc/resolv.conf",
+        f"{back('/etc/hosts')}; {back('/etc/resolv.conf')}",
+    ),
+    Fault(
+        "dns-broken",
+        "echo 'nameserver 127.0.0.9' >/etc/resolv.conf",
+        back("/etc/resolv.conf"),
+        also=("docker-dns-loopback",),
+    ),
+    Fault(
+        "apt-no-pubkey",
+        f"printf '{SOURCES}' >/etc/apt/sources.list.d/docker.sources; mkdir -p /etc/apt/keyrings;"
+        " echo '<html>404 Not Found</html>' >/etc/apt/keyrings/docker.asc",
+        "rm /etc/apt/sources.list.d/docker.sources /etc/apt/keyrings/docker.asc",
+        heals=True,
+    ),
+    Fault(
+        "apt-lock-held", in_background("holds", HOLD_LOCK, "test -s /run/holds"), f"{ends('holds')}; rm /run/holds"
+    ),
+    Fault("boot-full", "mkdir -p /boot; mount -t tmpfs -o size=100m tmpfs /boot", "umount /boot"),
+    Fault("reboot-pending", "touch /run/reboot-required", "rm /run/reboot-required"),
+    Fault(
+        "acct-uid-taken", "useradd --non-unique --uid 1100 --gid users --no-create-home eve", "userdel --force eve"
+    ),
+    Fault("acct-user-other-uid", "usermod --uid 1200 bai", "usermod --uid 1100 bai", also=("vfroot-chown-guide",)),
+    Fault("hosts-duplicate", "echo '10.9.9.9 bai-a01' >>/etc/hosts", back("/etc/hosts"), heals=True),
+    Fault(
+        "hosts-cloud-init",
+        "mkdir -p /etc/cloud/templates; echo 'manage_etc_hosts: true' >/etc/cloud/cloud.cfg;"
+        " echo '127.0.0.1 localhost' >/etc/cloud/templates/hosts.debian.tmpl",
+        "rm -r /etc/cloud",
+        heals=True,
+    ),
+    Fault(
+        "nfs-boot-hang",
+        "mkdir -p /data; echo '//srv/x /data cifs credentials=/root/c 0 0' >>/etc/fstab",
+        f"{back('/etc/fstab')}; rmdir /data",
+        heals=True,
+    ),
+    Fault("fstab-invalid", "echo 'srv:/x /vfroot/x' >>/etc/fstab", back("/etc/fstab")),
+    Fault(
+        "sysctl-port-range-overlap",
+        "sysctl -qw net.ipv4.ip_local_reserved_ports=''",
+        "sysctl -q --load /etc/sysctl.d/99-backendai.conf || true",
+        first="tuning.live",
+    ),
+    Fault(
+        "sysctl-lowers-better-value",
+        "echo 'net.core.somaxconn = 1024' >/etc/sysctl.d/60-old-guide.conf",
+        "rm /etc/sysctl.d/60-old-guide.conf",
+        first="sysctl-overridden",
+    ),
+    Fault(
+        "pull-x509",
+        "mkdir -p /etc/docker/certs.d/localhost:5443\n"
+        + in_background("registry", REGISTRY, "grep -q ':1543 ' /proc/net/tcp"),
+        "true",
+    ),
+    # Its registry has gone away meanwhile.
+    Fault("registry-unreachable", ends("registry"), "rm -r /etc/docker/certs.d"),
+)
+# Needs /dev/fuse of the machine.
+STALE = Fault(
+    "nfs-stale-handle",
+    "mkdir -p /vfroot/old\n" + in_background("share", STALE_SHARE, "grep -q /vfroot/old /proc/self/mounts"),
+    f"umount --lazy /vfroot/old; {ends('share')}; rmdir /vfroot/old",
+)
+EVERY = (*ON_A_NODE, STALE)

@@ -1,0 +1,98 @@
+"""Failures of the list, made for real on one prepared node one after the other: each is named first, and no other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.node.conftest import NodeFactory
+from tests.node.container import ContainerNode
+from tests.node.faults import KEEP, ON_A_NODE, STALE, Fault
+from tests.node.spine import ANSWERS as ANSWERS_TEXT
+from tests.node.spine import TOUCHED, prepare
+from tests.sampling import sampled
+
+FUSE = Path("/dev/fuse")
+ANSWERS = ("--answers", "/root/answers.toml")
+BAD = ("problem", "warning", "crashed")
+CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
+# So many remedies are carried out in an ordinary run.
+FIXES = 4
+
+
+@pytest.fixture
+def node(node_factory: NodeFactory, tmp_path: Path) -> ContainerNode:
+    """A prepared node with Docker, a certificate that nobody signed, and its files kept."""
+    node = node_factory("trixie-docker", devices=(str(FUSE),) if FUSE.exists() else ())
+    node.run(["mount", "-o", "remount,exec", "/tmp"], check=True)
+    node.own_hosts_file()
+    prepare(node, ANSWERS_TEXT + '[docker]\nsource = "distro"\n')
+    done = node.wizard("--headless", "/root/answers.toml")
+    assert done.rc == 0, done.out + done.err
+    node.write("/root/tls.pem", certificate(tmp_path))
+    script(node, KEEP)
+    return node
+
+
+def certificate(directory: Path) -> bytes:
+    """A key and a certificate for localhost, signed by itself."""
+    key, signed = directory / "key", directory / "certificate"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*argv, "-keyout", str(key), "-out", str(signed)], check=True, capture_output=True)
+    return key.read_bytes() + signed.read_bytes()
+
+
+def script(node: ContainerNode, text: str) -> None:
+    node.run(["sh", "-c", text], check=True)
+
+
+def found(node: ContainerNode, *words: str) -> list[str]:
+    """The ids of what the doctor finds wrong, in its order."""
+    done = node.wizard("doctor", "--json", *words, *ANSWERS)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert events[-1]["kind"] == "summary", done.err
+    return [event["data"]["id"] for event in events if event["data"].get("result") in BAD]
+
+
+def complaint(fault: Fault, ids: list[str]) -> str:
+    """What is not as it has to be; empty for nothing."""
+    wanted = fault.first or fault.id
+    if ids[:1] != [wanted] or fault.id not in ids:
+        return f"{fault.id}: found {ids}"
+    others = set(ids) - {fault.id, wanted, *fault.also}
+    return f"{fault.id}: also {sorted(others)}" if others else ""
+
+
+def test_each_is_named_first_and_no_other(node: ContainerNode) -> None:
+    """One examination after each: what an earlier failure left behind would be found beside the next one."""
+    wrong = []
+    healing = {fault.id for fault in sampled("fixes", [fault for fault in ON_A_NODE if fault.heals], FIXES)}
+    for fault in (*ON_A_NODE, *((STALE,) if FUSE.exists() else ())):
+        script(node, fault.plant)
+        said = complaint(fault, found(node))
+        if not said and fault.id in healing:
+            said = healed_and_taken_back(node, fault)
+        wrong += [said] if said else []
+        script(node, fault.mend)
+    left = found(node)
+    assert not wrong, "\n".join(wrong)
+    assert left == [], "all is well again"
+
+
+def healed_and_taken_back(node: ContainerNode, fault: Fault) -> str:
+    """What its remedy does not do; empty for nothing."""
+    sick = node.snapshot(TOUCHED)
+    fixed = node.wizard("doctor", "--fix", fault.id, "--yes", CONSENT, *ANSWERS)
+    if fixed.rc != 0 or "checked again" not in fixed.out + fixed.err:
+        return f"{fault.id}: --fix gave {fixed.rc}: {(fixed.out + fixed.err)[-1500:]}"
+    undone = node.wizard("undo")
+    if undone.rc != 0:
+        return f"{fault.id}: undo gave {undone.rc}: {undone.out + undone.err}"
+    after = node.snapshot(TOUCHED)
+    changed = [path for path in {*sick, *after} if sick.get(path) != after.get(path)]
+    if changed:
+        return f"{fault.id}: undo left {changed}"
+    return "" if not fault.lasts or fault.id in found(node) else f"{fault.id}: gone although it was taken back"
