@@ -100,17 +100,26 @@ def flags(machine: Machine, context: Context) -> Finding:
 
 
 def running(machine: Machine, context: Context) -> Finding:
-    """The unit's own word, with the last error of its journal."""
+    """The unit's own word, with the last error of its journal; and whether it comes back by itself."""
     unit = machine.unit(UNIT) if _is_here(machine) else None
     if unit is None:
         return RUNNING.not_applicable("Docker is not installed by packages")
+    masked = unit.enabled.startswith("masked")
     if unit.active in ("active", "reloading", "activating"):
-        return RUNNING.ok()
+        if unit.enabled != "disabled" and not masked:
+            return RUNNING.ok()
+        return RUNNING.warning(
+            "Docker runs, and will not after the next boot",
+            (Evidence(UNIT, "systemctl is-enabled", unit.enabled, "enabled"),),
+            cause="Somebody started it by hand after it was switched off. Its socket alone starts it at the first "
+            "question only: containers that shall come back do not.",
+            guidance="systemctl unmask docker, if nobody minds." if masked else "The remedy switches it on.",
+            remedy=() if masked else (Service(id="docker.start", unit=UNIT),),
+        )
     said = machine.look(("journalctl", "-u", UNIT, "-b", "-n", "50", "--no-pager", "-o", "cat")).out
     errors = [line for line in said.split("\n") if "level=fatal" in line or "failed to start daemon" in line]
     evidence = [Evidence(UNIT, "systemctl", f"{unit.active}, {unit.enabled}", "active")]
     evidence += [Evidence("last error", "journalctl -u docker", line[:300], "") for line in errors[-1:]]
-    masked = unit.enabled.startswith("masked")
     return RUNNING.problem(
         "Docker does not run",
         evidence,

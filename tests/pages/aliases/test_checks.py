@@ -17,6 +17,7 @@ from bai_wizard.pages.aliases.reach import PORT
 from bai_wizard.pages.knocking import program
 from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK, UBUNTU
 from tests.pages.aliases.test_plan import node
+from tests.pages.numbered import numbered
 
 OWN_BLOCK = MANUAL_BLOCK.replace("bai-a01  #", "gpu01    #")
 
@@ -51,7 +52,7 @@ CLOUD = {
 }
 
 
-@pytest.mark.parametrize("id,hosts", SICK)
+@pytest.mark.parametrize("id,hosts", SICK, ids=numbered(id for id, _ in SICK))
 def test_a_remedy_heals_and_leaves_a_node_that_is_well(id: str, hosts: str) -> None:
     machine = node(hosts=hosts)
     sick = look(machine, id)
@@ -121,20 +122,20 @@ def test_dns_that_knows_another_address_is_told_and_silence_is_not() -> None:
     assert [(item.what, item.found) for item in finding.evidence] == [("bai-a01", "10.8.8.8")]
 
 
-@pytest.mark.parametrize(
-    "id,files,hosts",
-    [
-        ("hosts-loopback-alias", {}, UBUNTU + MANUAL_BLOCK),
-        ("hosts-loopback-alias", {}, UBUNTU.replace("127.0.1.1", "# 127.0.1.1") + OWN_BLOCK),
-        ("hosts-duplicate", {}, "# 10.9.9.9 bai-a01\n10.20.30.20 bai-a01\n" + MANUAL_BLOCK),
-        ("hosts-duplicate", {}, "10.9.9.9 bai-a011 bai-a01.other.corp\n" + MANUAL_BLOCK),
-        ("hosts-cloud-init", {"/etc/cloud/cloud.cfg": "manage_etc_hosts: false\n"}, UBUNTU + MANUAL_BLOCK),
-        (
-            "hosts-cloud-init",
-            {"/etc/cloud/cloud.cfg": "manage_etc_hosts: true\n", "/etc/cloud/cloud-init.disabled": ""},
-            UBUNTU + MANUAL_BLOCK,
-        ),
-    ],
-)
+LOOK_ALIKES: list[tuple[str, dict[str, str | bytes], str]] = [
+    ("hosts-loopback-alias", {}, UBUNTU + MANUAL_BLOCK),
+    ("hosts-loopback-alias", {}, UBUNTU.replace("127.0.1.1", "# 127.0.1.1") + OWN_BLOCK),
+    ("hosts-duplicate", {}, "# 10.9.9.9 bai-a01\n10.20.30.20 bai-a01\n" + MANUAL_BLOCK),
+    ("hosts-duplicate", {}, "10.9.9.9 bai-a011 bai-a01.other.corp\n" + MANUAL_BLOCK),
+    ("hosts-cloud-init", {"/etc/cloud/cloud.cfg": "manage_etc_hosts: false\n"}, UBUNTU + MANUAL_BLOCK),
+    (
+        "hosts-cloud-init",
+        {"/etc/cloud/cloud.cfg": "manage_etc_hosts: true\n", "/etc/cloud/cloud-init.disabled": ""},
+        UBUNTU + MANUAL_BLOCK,
+    ),
+]
+
+
+@pytest.mark.parametrize("id,files,hosts", LOOK_ALIKES, ids=numbered(id for id, *_ in LOOK_ALIKES))
 def test_what_only_looks_like_it_is_no_finding(id: str, files: dict[str, str | bytes], hosts: str) -> None:
     assert look(node(files, hosts=hosts), id).result in ("ok", "not-applicable")

@@ -14,6 +14,7 @@ from bai_wizard.doctor.children import look
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.docker import check_daemon
 from bai_wizard.steps.docker_config import DAEMON_JSON
+from tests.pages.numbered import numbered
 
 ROUTE = (
     "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n"
@@ -43,6 +44,7 @@ CASES: list[tuple[str, Given, Given]] = [
     ("docker-daemon-json-syntax", (config('{"dns": [], "dns": []}'), [], MUCH), (config("{}"), [], MUCH)),
     ("docker-flag-conflict", (config('{"hosts": ["fd://"]}'), [], MUCH), (config('{"dns": ["10.0.0.1"]}'), [], MUCH)),
     ("docker-not-running", (service("failed"), [], MUCH), (service("activating"), [], MUCH)),
+    ("docker-not-running", (service("active", "disabled"), [], MUCH), (service("active"), [], MUCH)),
     (
         "docker-snap",
         ({Key("file", "/var/lib/snapd/snaps/docker_2.snap"): Entry("file", 0, 0, 0o600, b"")}, [], MUCH),
@@ -87,7 +89,7 @@ def test_every_check_has_a_case() -> None:
     assert {id for id, _, _ in CASES} == {check.id for check in check_daemon.CHECKS}
 
 
-@pytest.mark.parametrize("id, wrong, right", CASES)
+@pytest.mark.parametrize("id, wrong, right", CASES, ids=numbered(id for id, _, _ in CASES))
 def test_seen_when_wrong_silent_when_right(id: str, wrong: Given, right: Given) -> None:
     bad = found(id, wrong)
     assert bad.result in ("problem", "warning"), bad

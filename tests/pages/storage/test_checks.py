@@ -20,6 +20,7 @@ from bai_wizard.pages.knocking import program
 from bai_wizard.pages.storage import beneath, trial
 from bai_wizard.pages.storage.checks import CHECKS
 from bai_wizard.steps import volume_touch
+from tests.pages.numbered import numbered
 from tests.pages.storage.test_local import BAI
 
 SOURCE = "10.0.0.1:/e"
@@ -144,7 +145,7 @@ def problems() -> list[Any]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("id,result,about", problems(), ids=[f"{id}-{n}" for n, (id, *_) in enumerate(problems())])
+@pytest.mark.parametrize("id,result,about", problems(), ids=numbered(id for id, *_ in problems()))
 def test_each_trouble_is_found_with_evidence_and_words(id: str, result: str, about: dict[str, Any]) -> None:
     finding = look(node(**about), id)
     assert finding.result == result
@@ -184,7 +185,7 @@ def look_alikes() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("id,about", look_alikes(), ids=[f"{id}-{n}" for n, (id, _) in enumerate(look_alikes())])
+@pytest.mark.parametrize("id,about", look_alikes(), ids=numbered(id for id, _ in look_alikes()))
 def test_what_only_looks_like_it_is_no_finding(id: str, about: dict[str, Any]) -> None:
     assert look(node(**about), id).result in ("ok", "not-applicable")
 
