@@ -8,6 +8,8 @@ from base64 import b64encode
 
 from hypothesis import strategies as st
 
+from bai_wizard.doctor.secrets import looks_random
+
 LETTERS = string.ascii_letters + string.digits
 BASE64 = LETTERS + "+/"
 CRYPT = "./" + LETTERS
@@ -43,33 +45,77 @@ key = st.tuples(st.sampled_from(("", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ")), 
     )
 )
 service_token = st.one_of(
-    text(LETTERS, 36).map("ghp_".__add__),
-    text(LETTERS, 20).map("glpat-".__add__),
-    text(LETTERS, 34).map("hf_".__add__),
-    text(LETTERS, 24).map("xoxb-".__add__),
-    text(LETTERS, 40).map("nvapi-".__add__),
-    text(LETTERS, 27).map("dckr_pat_".__add__),
-    text(string.ascii_uppercase + string.digits, 16).map("AKIA".__add__),
-)
-aws = text(BASE64, 40).filter(lambda word: any(map(str.isdigit, word)))
-
-PLANTED = st.one_of(
-    in_lines(url_password, "fetching https://alice:{}@harbor.corp/v2/", 'proxy "http://u:{}@10.1.2.3:3128" used'),
-    in_lines(jwt, "Authorization: Bearer {}", "got {} from the server", '{"token":"{}"}'),
-    in_lines(text(LETTERS + "-._~+/", 20, 40), "authorization: bearer {}", "> Authorization: Basic {}"),
-    in_lines(docker_auth, '{"auths": {"harbor.corp": {"auth": "{}"}}}', r'body={\"auth\":\"{}\"}'),
-    in_lines(aws, "aws_secret_access_key = {}", "export AWS_SECRET_ACCESS_KEY={}"),
-    in_lines(service_token, "using {} now", "token={}", "https://x-access-token:{}@github.com/a/b", "({})"),
-    in_lines(crypted, "alice:{}:19000:0:99999:7:::", "usermod -p '{}' bob", "hash {}"),
-    in_lines(key, "{}", "the key:\n{}\nends"),
-    in_lines(plain_password, "Set-Cookie: sid={}; Path=/", "cookie: a=b; session={}"),
-    in_lines(
-        password,
-        "password={}", "POSTGRES_PASSWORD={}", "password: {}", "db_password='{}'", '"password": "{}"',
-        "mysql --password={} -e x", "login --password {} --user x", "client_secret={}", "api-key: {}",
-        'E: [passwd = "{}"] refused', r'\"secret\": \"{}\"', "passphrase = {}",
-    ),
+    *(text(LETTERS, length).map(head.__add__) for head, length in (
+        ("ghp_", 36), ("gho_", 36), ("github_pat_", 40), ("glpat-", 20), ("glrt-", 20), ("hf_", 34), ("xoxb-", 24),
+        ("nvapi-", 40), ("dckr_pat_", 27), ("npm_", 36), ("pypi-", 40), ("AIza", 35), ("sk-", 40), ("hvs.", 24),
+        ("SWMTKN-1-", 50), ("dop_v1_", 64),
+    )),
+    st.tuples(text(LETTERS, 22), text(LETTERS, 43)).map(lambda parts: f"SG.{parts[0]}.{parts[1]}"),
+    text(string.ascii_uppercase + string.digits, 58).map("AGE-SECRET-KEY-1".__add__),
 )  # fmt: skip
+aws_key = st.tuples(st.sampled_from(("AKIA", "ASIA")), text(string.ascii_uppercase + string.digits, 16)).map("".join)
+aws = text(BASE64, 40).filter(lambda word: any(map(str.isdigit, word)))
+# What stands behind a word with only a blank between is taken for a secret where it has letters and digits.
+mixed = text(LETTERS, 12, 24).filter(lambda word: any(map(str.isdigit, word)) and any(map(str.isalpha, word)))
+old_hash = text(CRYPT, 13)
+boot_hash = text("0123456789ABCDEF", 40).map("grub.pbkdf2.sha512.10000.".__add__)
+chance = st.binary(min_size=48, max_size=48).map(lambda raw: b64encode(raw).decode()).filter(looks_random)
+
+# Kind of `doctor.secrets` → secrets of that kind in lines as programs write them.
+BY_KIND: dict[str, st.SearchStrategy[tuple[str, str]]] = {
+    "private key": in_lines(key, "{}", "the key:\n{}\nends"),
+    "password in an address": in_lines(
+        url_password, "fetching https://alice:{}@harbor.corp/v2/", 'proxy "http://u:{}@10.1.2.3:3128" used',
+        "postgresql://bai:{}@db.corp:5432/x",
+    ),
+    "header": in_lines(
+        text(LETTERS + "-._~+/", 20, 40), "> Authorization: Basic {}", "Proxy-Authorization: {}",
+        "Authorization: BackendAI signMethod=HMAC-SHA256, credential=AKIA:{}",
+    ),
+    "cookie": in_lines(plain_password, "Set-Cookie: sid={}; Path=/", "cookie: a=b; session={}"),
+    "bearer token": in_lines(text(LETTERS + "-._~+/", 20, 40), "authorization: bearer {}", "sent bearer {} to it"),
+    "JWT": in_lines(jwt, "Authorization: Bearer {}", "got {} from the server", '{"token":"{}"}'),
+    "crypt hash": st.one_of(
+        in_lines(crypted, "alice:{}:19000:0:99999:7:::", "usermod -p '{}' bob", "hash {}"),
+        in_lines(old_hash, "alice:{}:19000:0:99999:7:::"),
+        in_lines(boot_hash, "password_pbkdf2 root {}"),
+    ),
+    "AWS key": in_lines(aws_key, "as {} now", "?X-Amz-Credential={}%2F20260101"),
+    "service token": in_lines(
+        service_token, "using {} now", "token={}", "https://x-access-token:{}@github.com/a/b", "({})",
+        "docker swarm join --token {} 10.0.0.1:2377",
+    ),
+    "address with a key": in_lines(
+        plain_password, "GET https://x.blob.corp/c?sv=2020&sig={}&se=2026", "POST https://hooks.slack.com/services/T0/B0/{}"
+    ),
+    "named secret in quotes": st.one_of(in_lines(
+        password, "db_password='{}'", '"password": "{}"', 'E: [passwd = "{}"] refused', r'\"secret\": \"{}\"',
+        r'body={\"auth\":\"{}\"}',
+    ), in_lines(docker_auth, '{"auths": {"harbor.corp": {"auth": "{}"}}}')),
+    "named secret": st.one_of(
+        in_lines(
+            password, "password={}", "POSTGRES_PASSWORD={}", "password: {}", "client_secret={}", "api-key: {}",
+            "passphrase = {}", "GET /x?password={}",
+        ),
+        in_lines(aws, "aws_secret_access_key = {}", "export AWS_SECRET_ACCESS_KEY={}", "AccountName=x;AccountKey={}",
+                 "mount -o name=admin,secret={}"),
+    ),
+    "option": in_lines(password, "mysql --password={} -e x", "login --password {} --user x"),
+    "option of a program": in_lines(
+        plain_password, "sshpass -p {} ssh x", "docker login -u alice -p {} harbor.corp", "redis-cli -a {} ping",
+        "ipmitool -I lanplus -U admin -P {} power", "ldapsearch -D cn=x -w {} -b dc=x", "smbclient -U a -p '{}'",
+    ),
+    "option of a database": in_lines(plain_password, "mysql -uroot -p{} db", "mysqldump -p{} -B x"),
+    "login in an option": in_lines(mixed, "curl -u alice:{} https://x/", "curl --proxy-user 'u:{}' -I x"),
+    "login for chpasswd": in_lines(plain_password, "bai:{} | chpasswd", "echo 'bai:{}' | sudo chpasswd"),
+    "secret of a configuration": in_lines(
+        plain_password, "machine harbor.corp login alice password {}", "requirepass {}", "bindpw {}", 'rootpw "{}"'
+    ),
+    "secret behind a word": in_lines(mixed, "password {} refused", "the token {} is over", "community {}"),
+    "SSH key": in_lines(text(BASE64, 68).map("AAAAC3NzaC1lZDI1NTE5AAAA".__add__), "ssh-ed25519 {} ops@corp", "<{}>"),
+    "random letters": in_lines(chance, "saw {} there", "[{}]"),
+}  # fmt: skip
+PLANTED = st.one_of(*BY_KIND.values())
 NOISE = st.sampled_from(
     (
         "Nov 23 10:00:01 gpu01 systemd[1]: Started docker.service - Docker Application Container Engine.",
