@@ -9,16 +9,13 @@ from bai_wizard.core.context import Context
 from bai_wizard.core.errors import CannotTell
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.known_ports import ports
-from bai_wizard.pages.node import check_disks
+from bai_wizard.pages.node import check_disks, check_firewall
 from bai_wizard.pages.subject import Subject
-from bai_wizard.steps.better import Interval
 
 PAGE = "node"
 DAEMONS = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
 RUNS = "/var/lib/bai-wizard/runs"
 CLOCKS = Subject("node.two-clocks", PAGE, "One time daemon keeps the clock", owner="site")
-FIREWALL = Subject("node.ports", PAGE, "The firewall lets the ports of this node's roles in", owner="site")
 UPGRADES = Subject("node.unattended", PAGE, "Nothing updates Docker or drivers by itself", owner="site")
 HOSTNAME = Subject("node.hostname", PAGE, "The host name is the one that the agent was registered with", owner="site")
 KERNEL = Subject("node.next-kernel", PAGE, "The kernel of the next boot has the driver's module", owner="site")
@@ -39,78 +36,6 @@ def clocks(machine: Machine, context: Context) -> Finding:
         guidance=f"Keep the one that the site uses and disable the others ({', '.join(names)}).",
         risk="A step of the clock upsets databases that run.",
     )
-
-
-def firewall(machine: Machine, context: Context) -> Finding:
-    """Ports by role against ufw; of another firewall only whether it drops what nobody allowed."""
-    needed = [
-        (interval, entry.what)
-        for entry in ports()
-        if set(entry.roles) & set(context.roles)
-        for interval in entry.ports
-    ]
-    rules = _ufw(machine)
-    if rules is None:
-        if not _drops(machine):
-            listed = (Evidence(_shown(interval), "data/ports.toml", "open", what) for interval, what in needed)
-            return FIREWALL.ok(*listed)
-        closed, where = needed, "nft list ruleset (input: drop)"
-    else:
-        closed = [(interval, what) for interval, what in needed if not _covered(interval, rules)]
-        where = "ufw status"
-    if not closed:
-        return FIREWALL.ok()
-    return FIREWALL.warning(
-        "The firewall may drop what other nodes send to this one",
-        [Evidence(f"TCP {_shown(interval)}", where, "no rule that allows it", what) for interval, what in closed],
-        cause="A policy of the site drops what no rule allows.",
-        guidance="Give this list to whoever runs the firewall: these ports from the cluster's network only.",
-        risk="A rule without a source opens the ports to everybody.",
-    )
-
-
-def _ufw(machine: Machine) -> list[Interval] | None:
-    """The intervals that ufw allows; None where it is not active."""
-    try:
-        answer = machine.look(("ufw", "status"))
-    except CannotTell:
-        return None
-    if answer.code != 0 or "Status: active" not in answer.out:
-        return None
-    allowed: list[Interval] = []
-    for line in answer.out.split("\n"):
-        target, allows, source = line.partition(" ALLOW ")
-        if not allows or "(v6)" in line:
-            continue
-        name = target.split()[0] if target.split() else ""
-        if name == "Anywhere" and source.strip():
-            allowed.append((1, 65535))
-        for part in name.partition("/")[0].split(",") if "/udp" not in name else ():
-            first, _, last = part.partition(":")
-            if first.isdecimal() and (last or first).isdecimal():
-                allowed.append((int(first), int(last or first)))
-    return allowed
-
-
-def _drops(machine: Machine) -> bool:
-    try:
-        answer = machine.look(("nft", "list", "chains"))
-    except CannotTell:
-        return False
-    return bool(re.search(r"hook input [^;]*; policy drop;", answer.out))
-
-
-def _covered(interval: Interval, rules: list[Interval]) -> bool:
-    port = interval[0]
-    for first, last in sorted(rules):
-        if first <= port <= last:
-            port = last + 1
-    return port > interval[1]
-
-
-def _shown(interval: Interval) -> str:
-    first, last = interval
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def unattended(machine: Machine, context: Context) -> Finding:
@@ -212,7 +137,7 @@ def _version(release: str) -> list[tuple[int, str]]:
 
 CHECKS = (
     CLOCKS.check(clocks, cost="dear"),
-    FIREWALL.check(firewall, needs_root=True, cost="dear"),
+    *check_firewall.CHECKS,
     UPGRADES.check(unattended),
     HOSTNAME.check(hostname, needs_root=True),
     *check_disks.CHECKS,

@@ -16,6 +16,7 @@ from bai_wizard.doctor.run import all_checks
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
 from bai_wizard.pages.node import neighbours
 from bai_wizard.steps.directory import Directory
+from tests.pages.node.test_nft import ACCEPT, payload, rule, ruleset
 
 UFW = "Status: active\n\nTo                         Action      From\n--                         ------      ----\n"
 PERIODIC = 'APT::Periodic::Unattended-Upgrade "1";\n'
@@ -54,8 +55,14 @@ RIGHT: dict[str, Given] = {
     "node.disk-layout": (dict([file("/var/x")]), {("df",): "h\n/ 900000000000 5\n/ 900000000000 5\n"}, {}),
     "node.next-kernel": (KERNELS, {("find", "/lib/modules/6.8.0-45-generic/"): "/lib/x/nvidia.ko.zst\n"}, DRIVER),
 }
+NEEDED = {"set": [{"range": [6001, 6019]}, {"range": [30000, 32000]}, 38200, 39200, 40128]}
 SILENT: dict[str, Given] = {
-    "node.ports": ({}, {("ufw", "status"): "Status: inactive\n", ("nft",): "chain input { policy accept; }"}, {}),
+    "node.ports, let in by nftables": (
+        {},
+        {("nft",): ruleset(rule(payload("tcp", "dport", NEEDED), ACCEPT))},
+        {},
+    ),
+    "node.ports": ({}, {("ufw", "status"): "Status: inactive\n", ("nft",): ruleset(policy="accept")}, {}),
     "node.unattended": (
         UPGRADES,
         {
@@ -165,8 +172,14 @@ def test_seen_when_wrong(id: str) -> None:
 
 @pytest.mark.parametrize("given", [(RIGHT, id) for id in RIGHT] + [(SILENT, id) for id in SILENT], ids=str)
 def test_silent_when_right(given: tuple[dict[str, Given], str]) -> None:
-    table, id = given
-    assert found(id, table[id]).result == "ok"
+    table, case = given
+    assert found(case.partition(",")[0], table[case]).result == "ok"
+
+
+def test_a_firewall_without_ufw_is_read_as_well() -> None:
+    closed = found("node.ports", ({}, {("nft",): ruleset(rule(payload("tcp", "dport", 22), ACCEPT))}, {}))
+    assert closed.result == "warning"
+    assert {each.where for each in closed.evidence} == {"nft list ruleset (input: drop)"}
 
 
 def test_ports_are_listed_for_the_security_team() -> None:
