@@ -9,7 +9,7 @@ from bai_wizard import compose
 from bai_wizard.core.finding import Check, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.plan import Plan
-from bai_wizard.doctor.asked import Asked, asked, refuse_unknown
+from bai_wizard.doctor.asked import Asked, asked, reasons, refuse_unknown
 from bai_wizard.doctor.remedy import plan_steps, steps_of
 from bai_wizard.exits import ExitCode
 from bai_wizard.headless.allowed import require_root, words
@@ -31,8 +31,11 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     about = asked(machine, compose.places(arguments.root), arguments.answers, arguments.ignore)
     checks = all_checks()
     only, skip = words(arguments.only), words(arguments.skip)
-    known = {check.id for check in checks} | {check.page for check in checks}
-    refuse_unknown([*only, *skip, *([arguments.fix] if arguments.fix else [])], sorted(known))
+    ids = {check.id for check in checks}
+    refuse_unknown([*only, *skip], sorted(ids | {check.page for check in checks}))
+    # What an earlier run accepted may be the id of a check that is no more; what is asked for now has to be one.
+    accepted = about.ignored if arguments.answers else reasons(arguments.ignore)
+    refuse_unknown([*([arguments.fix] if arguments.fix else []), *accepted], sorted(ids))
     if arguments.fix:
         from bai_wizard.commands.doctor_fix import fix
 

@@ -27,7 +27,7 @@ class Asked:
 
 
 def asked(machine: Machine, places: Places, answers: str | None, ignore: Sequence[str]) -> Asked:
-    """Raises AnswersError for a wrong file, an `--ignore` without a reason, or an id that is none."""
+    """Raises AnswersError for a wrong file, or an `--ignore` without a reason."""
     if answers:
         from bai_wizard.answers.load import load
 
@@ -37,7 +37,7 @@ def asked(machine: Machine, places: Places, answers: str | None, ignore: Sequenc
         last, origin = _last_run(machine, places)
         wish = last or compose.Wish({}, (), Context(host=machine.host))
     table = wish.settings.get("doctor")
-    return Asked(wish, {**(table.ignore if table else {}), **_reasons(ignore)}, origin)
+    return Asked(wish, {**(table.ignore if table else {}), **reasons(ignore)}, origin)
 
 
 def _last_run(machine: Machine, places: Places) -> tuple[Wish | None, str]:
@@ -56,7 +56,8 @@ def _last_run(machine: Machine, places: Places) -> tuple[Wish | None, str]:
     return None, ""
 
 
-def _reasons(ignore: Sequence[str]) -> dict[str, str]:
+def reasons(ignore: Sequence[str]) -> dict[str, str]:
+    """Of each `ID=REASON`. Raises AnswersError where one of the two is missing."""
     found = {}
     for text in ignore:
         name, _, reason = text.partition("=")

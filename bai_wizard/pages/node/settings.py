@@ -115,5 +115,5 @@ class DoctorSettings(SettingsTable):
         {},
         label="Ignored checks",
         help="Ids of checks with the reason why their findings are accepted. They still run and are still shown.",
-        example={"node.swap": "agreed with operations in 2026"},
+        example={"tmp-noexec": "agreed with operations in 2026"},
     )

@@ -70,7 +70,7 @@ LETS_IN: dict[str, tuple[str, list[tuple[int, int]]]] = {
     ),
     "answers only": (ruleset(rule(state({"set": ["established", "related"]}), ACCEPT)), []),
     "loopback": (ruleset(rule(meta("iifname", "lo"), ACCEPT)), []),
-    "another protocol": (ruleset(rule(payload("udp", "dport", 53), ACCEPT), rule(meta("l4proto", "udp"), ACCEPT)), []),
+    "other protocols": (ruleset(rule(payload("udp", "dport", 53), ACCEPT), rule(meta("l4proto", "udp"), ACCEPT)), []),
     "all but a port": (ruleset(rule(payload("tcp", "dport", 22, "!="), ACCEPT)), []),
     "a rule that drops": (ruleset(rule(TCP[6001], {"drop": None})), []),
     "a chain that nobody goes to": (ruleset(rule(TCP[6001], ACCEPT, chain="other")), []),
