@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.node.docker_answers import RUN_A_CONTAINER
+
 # What is put back after a failure; kept before the first one.
 KEPT = ("/etc/docker/daemon.json", "/etc/hosts", "/etc/resolv.conf", "/etc/fstab")
 KEEP = "mkdir -p /root/kept && cp -a " + " ".join(KEPT) + " /root/kept/"
@@ -147,6 +149,19 @@ ON_A_NODE: tuple[Fault, ...] = (
         "net=$(ip -4 -o route show dev docker0 | cut -d' ' -f1); ip route add ${net%.*.*}.77.0/24 dev eth0",
         "net=$(ip -4 -o route show dev docker0 | cut -d' ' -f1); ip route del ${net%.*.*}.77.0/24 dev eth0",
     ),
+    Fault(
+        "ufw-docker-bypass",
+        f"{RUN_A_CONTAINER.replace('--name sleeper', '--name sleeper --publish 8080:80')} >/dev/null\n"
+        "mkdir -p /etc/ufw; echo ENABLED=yes >/etc/ufw/ufw.conf",
+        "docker rm --force sleeper >/dev/null; docker rmi sleeper >/dev/null; rm -r /etc/ufw /tmp/tree",
+    ),
+    Fault(
+        "docker-api-too-old",
+        "echo DOCKER_API_VERSION=1.12 >>/etc/environment",
+        "sed -i /DOCKER_API_VERSION/d /etc/environment",
+    ),
+    # The daemon holds its own files open and needs none while it is asked.
+    Fault("disk-full", "mount -t tmpfs -o size=1g tmpfs /var/lib/docker", "umount /var/lib/docker"),
     Fault("mtu-mismatch", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"),
     Fault("docker-iptables-chain", "iptables -t nat -F; iptables -t nat -X DOCKER", RESTART),
     Fault(
@@ -229,4 +244,71 @@ STALE = Fault(
     "mkdir -p /vfroot/old\n" + in_background("share", STALE_SHARE, "grep -q /vfroot/old /proc/self/mounts"),
     f"umount --lazy /vfroot/old; {ends('share')}; rmdir /vfroot/old",
 )
-EVERY = (*ON_A_NODE, STALE)
+
+
+def dummy(name: str, version: str) -> str:
+    """Installs an empty package of that name."""
+    return (
+        f"mkdir -p /root/{name}/DEBIAN; printf 'Package: {name}\\nVersion: {version}\\nArchitecture: all\\n"
+        f"Maintainer: x <x@example.test>\\nDescription: x\\n' >/root/{name}/DEBIAN/control;"
+        f" dpkg-deb --build /root/{name} /root/{name}.deb >/dev/null;"
+        f" dpkg --force-conflicts --install /root/{name}.deb >/dev/null 2>&1"
+    )
+
+
+LIBRARY = "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+HOOK = "/usr/bin/nvidia-container-runtime-hook"
+SWITCH = "/sys/bus/pci/devices/0000:05:00.0"
+PLUG_IN_A_SWITCH = f"mkdir -p {SWITCH}; printf 'PCI_CLASS=68000\\nPCI_ID=10DE:22A3\\n' >{SWITCH}/uevent"
+# What NVML says after an upgrade, by a library that says nothing else.
+MISMATCH = """int nvmlInitWithFlags(unsigned flags) { return 18; }
+const char *nvmlErrorString(int code) { return "Driver/library version mismatch"; }
+"""
+# On a node whose driver, of a test's making, is well (`nvidia_hardware`); `/root/mismatch.so` is made of MISMATCH.
+ON_A_GPU_NODE: tuple[Fault, ...] = (
+    Fault(
+        "nvidia-lib-mismatch",
+        f"cp -a {LIBRARY} /root/kept.so; cat /root/mismatch.so >{LIBRARY};"
+        " echo 570.86.15 >/sys/module/nvidia/version",
+        f"cat /root/kept.so >{LIBRARY}; modprobe nvidia",
+    ),
+    Fault("nvidia-module-missing", "modprobe --remove nvidia", "modprobe nvidia"),
+    Fault(
+        "nvidia-libnvidia-ml-missing",
+        f"mv {LIBRARY} /root/kept.so; ldconfig",
+        f"mv /root/kept.so {LIBRARY}; ldconfig",
+    ),
+    Fault(
+        "nvidia-package-conflict",
+        dummy("nvidia-utils-570-server", "570.86.15-1"),
+        "dpkg --purge nvidia-utils-570-server",
+    ),
+    Fault("nvidia-docker-no-driver", f"mv {HOOK} /root/hook", f"cp -a /root/hook {HOOK}; systemctl restart docker"),
+    Fault("nvidia-fabricmanager-missing", PLUG_IN_A_SWITCH, f"rm -r {SWITCH}"),
+    Fault(
+        "nvidia-fabricmanager-version",
+        f"{PLUG_IN_A_SWITCH}; {dummy('nvidia-fabricmanager-580', '580.65.06-1')}",
+        f"rm -r {SWITCH}; dpkg --purge nvidia-fabricmanager-580",
+    ),
+    Fault(
+        "nvidia-cdi-unresolvable",
+        "cp -a /etc/docker/daemon.json /root/kept.json; python3 -c \"import json; p = '/etc/docker/daemon.json';"
+        " d = json.load(open(p)); d['features'] = {'cdi': True}; json.dump(d, open(p, 'w'))\"",
+        "cat /root/kept.json >/etc/docker/daemon.json; systemctl restart docker",
+    ),
+    Fault(
+        "nvidia-cdi-stale",
+        'mkdir -p /etc/cdi; printf \'cdiVersion: 0.5.0\\nkind: nvidia.com/gpu\\ndevices:\\n- name: "0"\\n'
+        "  containerEdits:\\n    deviceNodes:\\n    - path: /dev/nvidia7\\n' >/etc/cdi/nvidia.yaml",
+        "rm -r /etc/cdi",
+    ),
+)
+
+
+def complaint(fault: Fault, ids: list[str]) -> str:
+    """What is not as it has to be among the ids that the doctor found, in their order; empty for nothing."""
+    wanted = fault.first or fault.id
+    if ids[:1] != [wanted] or fault.id not in ids:
+        return f"{fault.id}: found {ids}"
+    others = set(ids) - {fault.id, wanted, *fault.also}
+    return f"{fault.id}: also {sorted(others)}" if others else ""

@@ -15,10 +15,13 @@ from tests.node.apt_repository import served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, daemon_json, done, gateway, planned, put
+from tests.node.examined import found
+from tests.node.faults import MISMATCH, ON_A_GPU_NODE, complaint
 from tests.node.nvidia_hardware import (
     VERSION,
     FlatRepository,
     boot_without_nouveau,
+    compiled,
     driver_packages,
     plug_in,
     toolkit_packages,
@@ -60,7 +63,7 @@ def gpu_node(node_factory: NodeFactory, tmp_path: Path) -> Iterator[ContainerNod
         yield node
 
 
-def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode) -> None:
+def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode, tmp_path: Path) -> None:
     """Code 5 at the reboot, then `resume` ends at a container that lists the GPU; a second plan is empty."""
     node = gpu_node
     shown = done(planned(node), 7)
@@ -87,6 +90,22 @@ def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode) -> None:
     assert "580.95.05" in told
     assert "libcudart.so.12 (12.0)" in told
     done(planned(node), 0)
+    the_doctor_is_content_and_names_what_is_planted(
+        node, compiled(tmp_path, "mismatch.so", MISMATCH, is_library=True)
+    )
+
+
+def the_doctor_is_content_and_names_what_is_planted(node: ContainerNode, mismatch: bytes) -> None:
+    """Here, where the road has ended: another node would take it from the beginning."""
+    node.write("/root/mismatch.so", mismatch)
+    assert found(node, "--only", "accelerators") == []
+    wrong = []
+    for fault in ON_A_GPU_NODE:
+        node.run(["sh", "-c", fault.plant], check=True)
+        wrong += [said] if (said := complaint(fault, found(node, "--only", "accelerators"))) else []
+        node.run(["sh", "-c", fault.mend], check=True)
+    assert not wrong, "\n".join(wrong)
+    assert found(node, "--only", "accelerators") == []
 
 
 def bundled(node: ContainerNode, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -174,6 +193,10 @@ def test_a_driver_that_is_there_is_only_completed(gpu_node: ContainerNode) -> No
 
 def test_the_doctor_on_the_way(gpu_node: ContainerNode) -> None:
     """nouveau is the cause, and the missing module is put down to it."""
-    found = gpu_node.wizard("doctor", "--only", "nvidia-nouveau,nvidia-module-missing")
-    assert found.rc == 4
-    assert "nouveau holds" in found.out
+    assert found(gpu_node, "--only", "nvidia-nouveau,nvidia-module-missing") == ["nvidia-nouveau"]
+    fixed = gpu_node.wizard("doctor", "--fix", "nvidia-nouveau", "--yes")
+    assert fixed.rc == 5, fixed.out + fixed.err
+    assert "takes effect at the next boot" in fixed.out + fixed.err
+    assert "blacklist nouveau" in gpu_node.read(EXCLUSION).decode()
+    done(gpu_node.wizard("undo"))
+    assert not gpu_node.exists(EXCLUSION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -10,14 +9,14 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.node.faults import KEEP, ON_A_NODE, STALE, Fault
+from tests.node.examined import found
+from tests.node.faults import KEEP, ON_A_NODE, STALE, Fault, complaint
 from tests.node.spine import ANSWERS as ANSWERS_TEXT
 from tests.node.spine import TOUCHED, prepare
 from tests.sampling import sampled
 
 FUSE = Path("/dev/fuse")
 ANSWERS = ("--answers", "/root/answers.toml")
-BAD = ("problem", "warning", "crashed")
 CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
 # So many remedies are carried out in an ordinary run.
 FIXES = 4
@@ -49,35 +48,18 @@ def script(node: ContainerNode, text: str) -> None:
     node.run(["sh", "-c", text], check=True)
 
 
-def found(node: ContainerNode, *words: str) -> list[str]:
-    """The ids of what the doctor finds wrong, in its order."""
-    done = node.wizard("doctor", "--json", *words, *ANSWERS)
-    events = [json.loads(line) for line in done.out.splitlines()]
-    assert events[-1]["kind"] == "summary", done.err
-    return [event["data"]["id"] for event in events if event["data"].get("result") in BAD]
-
-
-def complaint(fault: Fault, ids: list[str]) -> str:
-    """What is not as it has to be; empty for nothing."""
-    wanted = fault.first or fault.id
-    if ids[:1] != [wanted] or fault.id not in ids:
-        return f"{fault.id}: found {ids}"
-    others = set(ids) - {fault.id, wanted, *fault.also}
-    return f"{fault.id}: also {sorted(others)}" if others else ""
-
-
 def test_each_is_named_first_and_no_other(node: ContainerNode) -> None:
     """One examination after each: what an earlier failure left behind would be found beside the next one."""
     wrong = []
     healing = {fault.id for fault in sampled("fixes", [fault for fault in ON_A_NODE if fault.heals], FIXES)}
     for fault in (*ON_A_NODE, *((STALE,) if FUSE.exists() else ())):
         script(node, fault.plant)
-        said = complaint(fault, found(node))
+        said = complaint(fault, found(node, *ANSWERS))
         if not said and fault.id in healing:
             said = healed_and_taken_back(node, fault)
         wrong += [said] if said else []
         script(node, fault.mend)
-    left = found(node)
+    left = found(node, *ANSWERS)
     assert not wrong, "\n".join(wrong)
     assert left == [], "all is well again"
 
@@ -95,4 +77,6 @@ def healed_and_taken_back(node: ContainerNode, fault: Fault) -> str:
     changed = [path for path in {*sick, *after} if sick.get(path) != after.get(path)]
     if changed:
         return f"{fault.id}: undo left {changed}"
-    return "" if not fault.lasts or fault.id in found(node) else f"{fault.id}: gone although it was taken back"
+    return (
+        "" if not fault.lasts or fault.id in found(node, *ANSWERS) else f"{fault.id}: gone although it was taken back"
+    )
