@@ -7,6 +7,7 @@ import re
 from bai_wizard.core.context import Context
 from bai_wizard.core.finding import Evidence, Finding
 from bai_wizard.core.machine import Machine
+from bai_wizard.machine.deadline import side_by_side
 from bai_wizard.pages.storage.options import name_of, split, type_of
 from bai_wizard.pages.storage.servers import addresses_of, refuse_host, refuse_nfs
 from bai_wizard.pages.storage.shares import Share, shares
@@ -28,13 +29,15 @@ def unreachable(machine: Machine, context: Context) -> Finding:
     found = [share for share in _nfs(machine) if share.entry and "rdma" not in share.entry.options]
     if not found:
         return UNREACHABLE.not_applicable(NONE)
-    evidence = []
-    for share in found:
+
+    def refusal(share: Share) -> Evidence | None:
         host = _host(share)
         if not addresses_of(machine, host):
-            evidence.append(Evidence(share.target, host, "nobody knows its address", "an address"))
-        elif said := refuse_host(machine, (host,), _port(share), "NFS"):
-            evidence.append(Evidence(share.target, host, said, "an answer"))
+            return Evidence(share.target, host, "nobody knows its address", "an address")
+        said = refuse_host(machine, (host,), _port(share), "NFS")
+        return Evidence(share.target, host, said, "an answer") if said else None
+
+    evidence = [each for each in side_by_side(refusal, found) if each is not None]
     if not evidence:
         return UNREACHABLE.ok()
     return UNREACHABLE.problem(
@@ -50,12 +53,13 @@ def denied(machine: Machine, context: Context) -> Finding:
     found = [share for share in _nfs(machine) if share.entry and not share.is_mounted]
     if not found:
         return DENIED.not_applicable("every NFS share is mounted")
-    evidence = []
-    for share in found:
+
+    def refusal(share: Share) -> Evidence | None:
         assert share.entry is not None
         said = refuse_nfs(machine, share.entry.source, split(share.entry.options))
-        if said:
-            evidence.append(Evidence(share.target, share.entry.source, said, "it can be mounted"))
+        return Evidence(share.target, share.entry.source, said, "it can be mounted") if said else None
+
+    evidence = [each for each in side_by_side(refusal, found) if each is not None]
     if not evidence:
         return DENIED.ok()
     return DENIED.problem(
