@@ -35,6 +35,8 @@ class Fault:
     lasts: bool = True
 
 
+DROP_INS = "/etc/systemd/system/docker.service.d"
+OUR_LIMITS = f"{DROP_INS}/50-bai-wizard-limits.conf"
 # A file that Docker reads is newer than the daemon.
 PENDING = ("docker.restart-pending",)
 SOURCES = """Types: deb
@@ -96,17 +98,18 @@ def in_background(name: str, text: str, until: str) -> str:
 
 
 def ends(name: str) -> str:
-    """Ends it."""
-    return f"pkill -f /root/{name}.py; while pgrep -f /root/{name}.py; do sleep 0.05; done"
+    """Ends it. The pattern does not fit the shell that holds it."""
+    running = f"-f '[/]root/{name}.py' >/dev/null"
+    return f"pkill {running}; while pgrep {running}; do sleep 0.05; done"
 
 
 ON_A_NODE: tuple[Fault, ...] = (
     Fault(
         "hosts-loopback-alias",
-        'name=$(hostname); sed "s/^##### END for/10.20.30.77 $name\\n&/" /root/kept/hosts >/etc/hosts;'
-        ' echo "127.0.1.1 $name" >>/etc/hosts',
+        # Docker has written the name already; this node's own block is to name it.
+        "name=$(hostname); ip=$(hostname -I | cut -d' ' -f1); grep -v \"[[:space:]]$name$\" /root/kept/hosts |"
+        ' sed "s/^##### END for/$ip $name\\n&/" >/etc/hosts; echo "127.0.1.1 $name" >>/etc/hosts',
         back("/etc/hosts"),
-        also=("hosts-duplicate",),
         heals=True,
     ),
     Fault(
@@ -169,10 +172,10 @@ ON_A_NODE: tuple[Fault, ...] = (
     ),
     Fault(
         "limits-not-for-services",
-        "prlimit --pid $(pidof dockerd) --nofile=1024:1024",
-        RESTART,
+        f"mv {OUR_LIMITS} /root/limits.conf; printf '[Service]\\nLimitNOFILE=1024\\n' >{DROP_INS}/10-site.conf;"
+        f" systemctl daemon-reload; {RESTART}",
+        f"rm {DROP_INS}/10-site.conf; mv /root/limits.conf {OUR_LIMITS}; systemctl daemon-reload; {RESTART}",
         heals=True,
-        lasts=False,
     ),
     Fault(
         "docker-dns-loopback",
@@ -205,7 +208,7 @@ ON_A_NODE: tuple[Fault, ...] = (
     Fault("hosts-duplicate", "echo '10.9.9.9 bai-a01' >>/etc/hosts", back("/etc/hosts"), heals=True),
     Fault(
         "hosts-cloud-init",
-        "mkdir -p /etc/cloud/templates; echo 'manage_etc_hosts: true' >/etc/cloud/cloud.cfg;"
+        "mkdir -p /etc/cloud/templates /etc/cloud/cloud.cfg.d; echo 'manage_etc_hosts: true' >/etc/cloud/cloud.cfg;"
         " echo '127.0.0.1 localhost' >/etc/cloud/templates/hosts.debian.tmpl",
         "rm -r /etc/cloud",
         heals=True,
@@ -227,7 +230,6 @@ ON_A_NODE: tuple[Fault, ...] = (
         "sysctl-lowers-better-value",
         "echo 'net.core.somaxconn = 1024' >/etc/sysctl.d/60-old-guide.conf",
         "rm /etc/sysctl.d/60-old-guide.conf",
-        first="sysctl-overridden",
     ),
     Fault(
         "pull-x509",

@@ -15,6 +15,8 @@ from tests.node.spine import ANSWERS as ANSWERS_TEXT
 from tests.node.spine import TOUCHED, prepare
 from tests.sampling import sampled
 
+# Asks its question at the end of every install, unless it is suspended; nobody answers here.
+NEEDRESTART = '#!/bin/sh\n[ -n "$NEEDRESTART_SUSPEND" ] || exec sleep 3600\ntouch /run/suspended\n'
 FUSE = Path("/dev/fuse")
 ANSWERS = ("--answers", "/root/answers.toml")
 CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
@@ -29,8 +31,11 @@ def node(node_factory: NodeFactory, tmp_path: Path) -> ContainerNode:
     node.run(["mount", "-o", "remount,exec", "/tmp"], check=True)
     node.own_hosts_file()
     prepare(node, ANSWERS_TEXT + '[docker]\nsource = "distro"\n')
-    done = node.wizard("--headless", "/root/answers.toml")
+    node.write("/usr/lib/needrestart/apt-pinvoke", NEEDRESTART, 0o755)
+    node.write("/etc/apt/apt.conf.d/99needrestart", 'DPkg::Post-Invoke { "/usr/lib/needrestart/apt-pinvoke"; };\n')
+    done = node.wizard("--headless", "/root/answers.toml", timeout=180)
     assert done.rc == 0, done.out + done.err
+    assert node.exists("/run/suspended"), "packages were installed, and nothing was asked"
     node.write("/root/tls.pem", certificate(tmp_path))
     script(node, KEEP)
     return node

@@ -210,11 +210,13 @@ def _whose(machine: Machine, share: Share) -> str:
     return f"{looked.get('uid')}:{looked.get('gid')} mode {mode:04o}" if isinstance(mode, int) else "unknown"
 
 
+# Nobody can say whose a share is that does not answer, or answers for a directory that is no more.
+NEEDS = ("nfs-hung", "nfs-stale-handle")
 CHECKS = (
-    MISMATCH.check(mismatch, needs=("nfs-hung",), deadline=20.0, needs_root=True),
-    SQUASH.check(squash, needs=("nfs-hung",), deadline=20.0, needs_root=True),
-    IDMAP.check(idmap, needs=("nfs-hung",), deadline=10.0),
-    AGREE.check(agree, needs=("nfs-hung",), deadline=15.0),
+    MISMATCH.check(mismatch, needs=NEEDS, deadline=20.0, needs_root=True),
+    SQUASH.check(squash, needs=NEEDS, deadline=20.0, needs_root=True),
+    IDMAP.check(idmap, needs=NEEDS, deadline=10.0),
+    AGREE.check(agree, needs=NEEDS, deadline=15.0),
     LOCAL.check(local),
-    LAYOUT.check(layout, needs=("nfs-hung",), deadline=10.0),
+    LAYOUT.check(layout, needs=NEEDS, deadline=10.0),
 )
