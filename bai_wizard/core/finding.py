@@ -14,6 +14,9 @@ Result = Literal["ok", "problem", "warning", "cannot-tell", "not-applicable", "c
 # What a check costs. cheap: it reads files, or asks a small program; dear: a heavy program or the network, so it gets
 # a child of its own; shared: what the first one of its page has looked up serves the others, so they wait for it.
 Cost = Literal["cheap", "dear", "shared"]
+# Seconds that a check has: longer than what it asks may take (`Machine.look`: 5), and than a node that is busy with
+# jobs lets it wait for a processor.
+PATIENT = 8.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Check:
     title: str
     look: Callable[[Machine, Context], Finding | tuple[Finding, ...]]
     needs: tuple[str, ...] = ()
-    deadline: float = 3.0
+    deadline: float = PATIENT
     root_cause: bool = False
     needs_root: bool = False
     owner: str = "bai-wizard"

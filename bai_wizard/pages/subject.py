@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Check, Cost, Evidence, Finding
+from bai_wizard.core.finding import PATIENT, Check, Cost, Evidence, Finding
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.step import Step
 
@@ -25,7 +25,7 @@ class Subject:
         look: Callable[[Machine, Context], Finding],
         *,
         needs: tuple[str, ...] = (),
-        deadline: float = 3.0,
+        deadline: float = PATIENT,
         root_cause: bool = False,
         needs_root: bool = False,
         cost: Cost = "cheap",

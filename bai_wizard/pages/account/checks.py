@@ -180,12 +180,12 @@ def sudoers(machine: Machine, context: Context) -> Finding:
 
 CHECKS = (
     UID.check(uid),
-    OTHER_UID.check(other_uid, deadline=6.0),
-    GID.check(gid, deadline=6.0),
-    SHELL.check(shell, deadline=6.0),
-    HOME.check(home, deadline=6.0),
-    KEYS.check(keys, deadline=6.0, needs_root=True),
-    SUDO.check(sudo, deadline=6.0, needs=("acct-sudoers-syntax",), needs_root=True),
+    OTHER_UID.check(other_uid),
+    GID.check(gid),
+    SHELL.check(shell),
+    HOME.check(home),
+    KEYS.check(keys, needs_root=True),
+    SUDO.check(sudo, needs=("acct-sudoers-syntax",), needs_root=True),
     SUDOERS.check(sudoers, needs_root=True),
     *check_password.CHECKS,
 )

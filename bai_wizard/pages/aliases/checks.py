@@ -150,6 +150,6 @@ CHECKS: tuple[Check, ...] = (
     CLOUD.check(_on_file(cloud_init, CLOUD), needs=NEEDS),
     KNOWN.check(_on_file(name_unknown, KNOWN), needs=NEEDS, deadline=8.0, cost="dear"),
     AGREE.check(_on_file(dns_disagree, AGREE), needs=(*NEEDS, "dns-broken"), deadline=20.0, cost="dear"),
-    CLOCKS.check(_on_file(clocks, CLOCKS), needs=NEEDS, deadline=6.0, needs_root=True, cost="dear"),
+    CLOCKS.check(_on_file(clocks, CLOCKS), needs=NEEDS, needs_root=True, cost="dear"),
     ANSWER.check(_on_file(no_answer, ANSWER), needs=NEEDS, deadline=8.0, cost="dear"),
 )

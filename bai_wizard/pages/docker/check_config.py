@@ -199,7 +199,7 @@ def cgroups(machine: Machine, context: Context) -> Finding:
 
 
 CHECKS = (
-    check(UNKNOWN, unknown, needs=("docker-daemon-json-syntax",), deadline=6.0, needs_root=True, cost="dear"),
+    check(UNKNOWN, unknown, needs=("docker-daemon-json-syntax",), needs_root=True, cost="dear"),
     check(RESTART, restart_pending, needs=("docker-not-running",)),
     check(PROXY, proxy, needs=("docker-not-running",)),
     check(BACKING, backing, needs=("docker-not-running",)),

@@ -230,6 +230,6 @@ CHECKS = (
     IS_SNAP.check(is_snap),
     PACKAGES.check(packages, needs=("apt-dpkg-interrupted",)),
     FORWARD.check(forward, needs=(RUNNING.id,)),
-    OVERLAP.check(overlap, deadline=4.0, needs=(RUNNING.id,)),
-    ROOM.check(room, deadline=4.0, needs=("node.disk-space",)),
+    OVERLAP.check(overlap, needs=(RUNNING.id,)),
+    ROOM.check(room, needs=("node.disk-space",)),
 )

@@ -173,5 +173,5 @@ CHECKS = (
     check(MEMBER, member),
     check(STALE, stale),
     check(SWARM, swarm, needs=("docker-not-running",)),
-    check(APPARMOR, apparmor, needs=("docker-not-running",), deadline=5.0),
+    check(APPARMOR, apparmor, needs=("docker-not-running",)),
 )

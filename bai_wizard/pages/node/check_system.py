@@ -193,7 +193,7 @@ def in_use(machine: Machine, context: Context) -> Finding:
 
 
 CHECKS = (
-    DPKG.check(dpkg, root_cause=True, deadline=6.0),
+    DPKG.check(dpkg, root_cause=True),
     LOCK.check(lock, root_cause=True, needs_root=True),
     PROXY.check(proxy),
     RESTART.check(restart),

@@ -164,5 +164,5 @@ CHECKS = (
     DENIED.check(denied, needs=("nfs-server-unreachable",), deadline=40.0, needs_root=True, cost="dear"),
     VERSION.check(version),
     HELPER.check(helper),
-    STATD.check(statd, deadline=6.0),
+    STATD.check(statd),
 )

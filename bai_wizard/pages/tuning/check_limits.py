@@ -299,10 +299,10 @@ CHECKS = (
     OVERRIDDEN.check(overridden),
     TOO_HIGH.check(too_high),
     WILDCARD.check(wildcard),
-    OLD_SESSION.check(old_session, deadline=5.0),
+    OLD_SESSION.check(old_session),
     PAM.check(pam),
     SERVICES.check(services),
-    PROCESSES.check(processes, deadline=5.0),
+    PROCESSES.check(processes),
     INOTIFY.check(inotify, deadline=9.0, needs_root=True),
     MEMORY.check(memory),
 )
