@@ -85,6 +85,10 @@ DISKS: dict[str, tuple[Given, str]] = {
         ),
         "",
     ),
+    "images on a small disk of their own": (
+        (dict([file("/var/x"), file("/var/lib/docker/x")]), {("df",): f"h\n{SMALL}{SMALL}/var/lib/docker 9 5\n"}, {}),
+        "",
+    ),
     "images where they were put, on the root disk": (
         (
             dict([file("/var/x"), file("/etc/docker/daemon.json", '{"data-root": "/data/docker"}'), file("/data/x")]),
