@@ -166,8 +166,8 @@ def look_alikes() -> list[Any]:
         ("nfs-hung", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
         ("nfs-stale-handle", {"looks": {own: says({"errno": errno.EACCES, "text": "Permission denied"})}}),
         ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": 0})}}),
-        # A container, or a kernel without a client: the trial says nothing about the server.
-        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": errno.ENODEV})}}),
+        # A container that may not mount: the trial says nothing about the server.
+        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": errno.EPERM})}}),
         ("nfs-server-unreachable", {"fstab": BLOCK.replace("hard", "hard,rdma"), "looks": silent}),
         (
             "nfs-server-unreachable",
