@@ -30,6 +30,8 @@ LONGEST_ANSWER = 16 << 20
 QUICK = (
     "/proc/sys/",
     "/proc/self/",
+    "/proc/net/",
+    "/proc/1/limits",
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/cmdline",

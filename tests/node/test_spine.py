@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.snapshot import assert_same
@@ -80,11 +78,23 @@ def test_json_lines_are_events_only(node: ContainerNode) -> None:
     assert PASSWORD not in done.out
 
 
-@pytest.mark.parametrize("user", ["nobody"])
-def test_without_root_it_looks_but_does_not_touch(node: ContainerNode, user: str) -> None:
-    node.write("/tmp/answers.toml", "version = 1\n[tuning]\n[storage]\nvolumes = [{ name = 'a', type = 'local' }]\n")
-    planned = node.wizard("--headless", "/tmp/answers.toml", "--plan", user=user)
+def test_without_root_it_looks_and_changes_by_sudo_only(node: ContainerNode) -> None:
+    node.write("/tmp/answers.toml", "version = 1\n[tuning]\n")
+    node.run(["useradd", "-m", "-s", "/bin/bash", "operator"], check=True)
+    words = ("--headless", "/tmp/answers.toml")
+    planned = node.wizard(*words, "--plan", user="operator")
     assert planned.rc in (0, 3), planned.err
-    refused = node.wizard("--headless", "/tmp/answers.toml", user=user)
+    refused = node.wizard(*words, user="operator")
     assert refused.rc == 3, refused.out
     assert "root" in refused.err
+    node.write("/etc/sudoers.d/operator", "operator ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    code = "/opt/bai-wizard/bai_wizard/cli.py"
+    node.run(["chmod", "o+w", code], check=True)
+    foreign = node.wizard(*words, user="operator")
+    assert foreign.rc == 3, foreign.out
+    assert f"{code} can be written by others" in foreign.err
+    assert not node.exists("/var/lib/bai-wizard/runs")
+    node.run(["chmod", "o-w", code], check=True)
+    done = node.wizard(*words, user="operator")
+    assert done.rc == 0, done.out + done.err
+    assert node.exists("/etc/sysctl.d/99-backendai.conf")

@@ -26,7 +26,7 @@ def elevate(arguments: Sequence[str], *, ask: bool) -> None:
     """Replaces this process by the same command as root. Raises PreflightError when that is not possible."""
     from shutil import which
 
-    refuse_foreign_code(Path(__file__).resolve().parents[2], Path(sys.executable).resolve())
+    refuse_foreign_code(Path(__file__).resolve().parents[2], Path(sys.executable))
     sudo = which("sudo")
     if sudo is None:
         raise PreflightError("this needs root, and sudo is not installed; log in as root")
@@ -39,10 +39,11 @@ def elevate(arguments: Sequence[str], *, ask: bool) -> None:
 def refuse_foreign_code(package: Path, interpreter: Path, *, invoker: int | None = None) -> None:
     """Raises PreflightError when somebody other than root and the invoker could have written what root would run."""
     allowed = {0, os.getuid() if invoker is None else invoker}
-    trees = {package, *(Path(place) for place in sys.path if place.endswith("-packages") and Path(place).is_dir())}
-    checked = [interpreter, *interpreter.parents, package, *package.parents]
+    trees = {package, *(Path(place).resolve() for place in sys.path if Path(place).is_dir())}
+    # The interpreter by the name that it is called by (a link in an environment), and the program behind that.
+    checked = [interpreter, *interpreter.parents, interpreter.resolve(), *interpreter.resolve().parents]
     for tree in trees:
-        checked += [tree, *(path for path in tree.rglob("*") if not path.is_symlink())]
+        checked += [tree, *tree.parents, *(path for path in tree.rglob("*") if not path.is_symlink())]
     for path in checked:
         info = path.stat()
         sticky = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX

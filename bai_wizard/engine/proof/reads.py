@@ -103,6 +103,8 @@ class NotingMachine(Machine):
 
 def answer_of(machine: Machine, read: Read) -> str:
     """The fingerprint of what a read answers now; an error is an answer too."""
+    if read[0] == "free_bytes":
+        return fingerprint("some")  # never looked at, see `_told`
     return _told(read, *_asked(machine, read))
 
 
