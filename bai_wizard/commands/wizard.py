@@ -62,7 +62,13 @@ def _desk(arguments: argparse.Namespace) -> Desk:
     from bai_wizard.wizard.desk import demo_desk, real_desk
 
     if arguments.demo is None:
-        return real_desk(arguments.root, reporter=_report)
+        desk = real_desk(arguments.root, reporter=_report)
+        if desk.machine.is_root:
+            from bai_wizard.engine.run.cut import settle_cut_runs
+
+            for told in settle_cut_runs(desk.places, desk.machine):
+                print(told, file=sys.stderr)
+        return desk
     from tempfile import mkdtemp
 
     from bai_wizard.machine.demo import demo_machine

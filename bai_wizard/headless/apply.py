@@ -18,7 +18,8 @@ def apply(arguments: argparse.Namespace) -> ExitCode:
     """Raises the errors that `cli.py` maps to exit codes."""
     from bai_wizard.answers.load import load
 
-    machine = NotingMachine(compose.local_machine(arguments.root))
+    node = compose.local_machine(arguments.root)
+    machine = NotingMachine(node)
     answers = load(arguments.headless, machine.host)
     wish = compose.wish_of(answers, only=words(arguments.only), skip=words(arguments.skip))
     if arguments.bundle or "sources" in answers.tables:
@@ -28,8 +29,9 @@ def apply(arguments: argparse.Namespace) -> ExitCode:
     if not arguments.plan:
         require_root(machine, arguments)
     compose.use_secrets_of(answers)
-    plan = compose.plan(machine, wish)
     output = output_for(arguments.json)
+    _look_at_cut_runs(node, output, arguments)
+    plan = compose.plan(machine, wish)
     output.plan(plan, answers.origins if arguments.plan else {})
     if arguments.plan:
         compose.refuse_blocked(plan)
@@ -42,6 +44,23 @@ def apply(arguments: argparse.Namespace) -> ExitCode:
     consent = words(arguments.yes_interrupt)
     refuse_interrupts(compose.unconsented(machine, plan, consent))
     return _carry_out(plan, wish, consent, machine, output, arguments)
+
+
+def _look_at_cut_runs(node: Machine, output: Output, arguments: argparse.Namespace) -> None:
+    """A plan over halves would take them for what was there. `--plan` only tells of them."""
+    if not node.is_root:
+        return
+    from bai_wizard.engine.run.cut import cut_runs, settle_cut_runs
+
+    places = compose.places(arguments.root)
+    if arguments.plan:
+        for run in cut_runs(places):
+            output.note(
+                f"run {run.id} was cut in the middle of a change; continue it with: bai-wizard resume {run.id}"
+            )
+        return
+    for told in settle_cut_runs(places, node):
+        output.note(told)
 
 
 def _carry_out(

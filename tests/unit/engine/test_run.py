@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from bai_wizard.core.plan import Plan
 from bai_wizard.core.state import Entry, Key, State, Unit
 from bai_wizard.core.step import Pending
+from bai_wizard.engine.run.cut import cut_runs, settle_cut_runs
 from bai_wizard.engine.run.directory import RunDirectory, create_run
 from bai_wizard.engine.run.execute import execute
+from bai_wizard.engine.run.lock import hold_lock
 from bai_wizard.engine.run.places import Places
 from bai_wizard.engine.run.result import Result
 from bai_wizard.engine.run.settle import settle
@@ -122,6 +125,38 @@ def test_power_cut_during_undo_is_continued(places: Places, machine: SimulatedMa
         assert machine.snapshot() != before or number > 16
     assert undo_run(places, machine, run).code() is ExitCode.OK
     assert machine.snapshot() == before
+
+
+@pytest.mark.parametrize("number", range(0, 28, 3))
+def test_a_new_run_after_one_that_was_cut_starts_from_a_settled_node(
+    places: Places, machine: SimulatedMachine, number: int
+) -> None:
+    before = machine.snapshot()
+    wanted = tuple(step for step in steps() if step.id != "node.motd")
+    plan = plan_of(machine, wanted)
+    first = create_run(places, plan, {})
+    with suppress(PowerCut):
+        execute(places, first, plan.digest(), machine, instant=cut_at(number))
+    is_open = any(entry.fate == "open" for entry in journal_of(first).entries())
+    assert [run.id for run in cut_runs(places)] == ([first.id] if is_open else [])
+    told = settle_cut_runs(places, machine)
+    assert bool(told) == is_open
+    assert cut_runs(places) == []
+    second, result = run_plan(places, machine, plan_of(machine, wanted))
+    assert result.code() is ExitCode.OK
+    for run in (second, first):
+        assert undo_run(places, machine, run).code() is ExitCode.OK
+    assert machine.snapshot() == before
+
+
+def test_while_a_run_is_alive_nothing_of_it_is_settled(places: Places, machine: SimulatedMachine) -> None:
+    plan = plan_of(machine, steps())
+    run = create_run(places, plan, {})
+    with suppress(PowerCut):
+        execute(places, run, plan.digest(), machine, instant=cut_at(1))
+    with hold_lock(places, {"run": run.id}):
+        assert settle_cut_runs(places, machine) == []
+    assert len(settle_cut_runs(places, machine)) == 1
 
 
 def test_undo_leaves_what_somebody_edited_and_says_so(places: Places, machine: SimulatedMachine) -> None:
