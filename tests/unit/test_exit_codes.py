@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ from bai_wizard.core.primitives import Primitive
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.step import Step, register
 from bai_wizard.core.view import NodeView
-from bai_wizard.engine.run.directory import RunDirectory, all_runs
+from bai_wizard.engine.run.directory import RunDirectory, all_runs, create_run
 from bai_wizard.engine.run.execute import execute
 from bai_wizard.engine.run.lock import hold_lock
 from bai_wizard.engine.run.places import Places
@@ -25,6 +26,7 @@ from bai_wizard.machine.faults import fail_on
 from bai_wizard.machine.simulated import Fault, SimulatedMachine, Surroundings
 from bai_wizard.steps.write_file import DropIn
 from tests.unit.engine.plans import STATES, plan_of
+from tests.unit.engine.test_run import PowerCut, cut_at
 
 Headless = Callable[..., int]
 
@@ -72,6 +74,21 @@ def headless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headless:
 def test_0_all_is_in_effect(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, LAST) == ExitCode.OK
     assert "2 changed" in capsys.readouterr().out
+
+
+def test_0_after_a_run_that_was_cut(headless: Headless, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it left open is told by `--plan`, and settled before the next run plans."""
+    machine = SimulatedMachine(STATES)
+    plan = plan_of(machine, (FIRST,))
+    cut = create_run(Places(tmp_path), plan, {})
+    with suppress(PowerCut):
+        execute(Places(tmp_path), cut, plan.digest(), machine, instant=cut_at(1))
+    assert headless(FIRST, words=("--plan",)) == ExitCode.OK
+    assert f"run {cut.id} was cut in the middle" in capsys.readouterr().err
+    assert headless(FIRST) == ExitCode.OK
+    assert "/etc/first.conf had not been done" in capsys.readouterr().err
+    assert headless(FIRST) == ExitCode.OK
+    assert "was cut" not in capsys.readouterr().err
 
 
 def test_1_a_bug_is_told_without_secrets(
