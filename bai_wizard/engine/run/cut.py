@@ -30,7 +30,11 @@ def settle_cut_runs(places: Places, machine: Machine) -> list[str]:
     told = []
     for run in cut:
         with hold_lock(places, {"run": run.id, "unit": "", "page": "", "since": ""}):
-            told += [f"run {run.id} was cut; {text}" for text in settle(journal_of(run), machine)]
+            try:
+                told += [f"run {run.id} was cut; {text}" for text in settle(journal_of(run), machine)]
+            except ValueError as error:
+                # Damaged, or of another version of the wizard: that must not keep everybody else from their runs.
+                told.append(f"run {run.id} was cut, and its journal cannot be read: {error}")
     return told
 
 
@@ -38,6 +42,9 @@ def _is_open(run: RunDirectory) -> bool:
     """Whether the journal has an intent without an end; its contents are not looked at."""
     begun: set[int] = set()
     ended: set[int] = set()
-    for record in read_lines(run.journal):
-        (begun if record["what"] == "intent" else ended).add(record["n"])
+    try:
+        for record in read_lines(run.journal):
+            (begun if record["what"] == "intent" else ended).add(record["n"])
+    except ValueError:
+        return True
     return bool(begun - ended)

@@ -159,6 +159,25 @@ def test_while_a_run_is_alive_nothing_of_it_is_settled(places: Places, machine: 
     assert len(settle_cut_runs(places, machine)) == 1
 
 
+@pytest.mark.parametrize("way", ["damaged", "unknown"])
+def test_a_journal_that_nobody_can_read_keeps_nobody_from_a_new_run(
+    places: Places, machine: SimulatedMachine, way: str
+) -> None:
+    plan = plan_of(machine, steps())
+    run = create_run(places, plan, {})
+    with suppress(PowerCut):
+        execute(places, run, plan.digest(), machine, instant=cut_at(1))
+    text = run.journal.read_text()
+    other = text.replace("make-directory", "made-by-another-version")
+    assert other != text
+    run.journal.write_text("{torn\n" + text if way == "damaged" else other)
+    (told,) = settle_cut_runs(places, machine)
+    assert f"run {run.id} was cut, and its journal cannot be read" in told
+    second, result = run_plan(places, machine, plan_of(machine, steps()))
+    assert result.code() is ExitCode.OK
+    assert undo_run(places, machine, second).code() is ExitCode.OK
+
+
 def test_undo_leaves_what_somebody_edited_and_says_so(places: Places, machine: SimulatedMachine) -> None:
     run, _ = run_plan(places, machine, plan_of(machine, steps()))
     edited = Entry("file", 0, 0, 0o644, b"first\nsecond\nmine\n")
