@@ -30,9 +30,6 @@ def watch(
                 return _ended(event.data, event.text, output)
             output.event(event)
     except RunCut as error:
-        ended = run.result()
-        if ended is not None:  # cut between its result and the last line of its story
-            return _ended(ended, "", output)
         output.note(str(error))
         return ExitCode.FAILED, None
     finally:

@@ -11,7 +11,7 @@ from textual.signal import Signal
 from bai_wizard.core.event import Event
 from bai_wizard.core.plan import Plan
 from bai_wizard.engine.run.directory import RunDirectory
-from bai_wizard.engine.run.follow import EventReader
+from bai_wizard.engine.run.follow import EventReader, unwritten_summary
 from bai_wizard.tui.background import Came
 from bai_wizard.wizard.picture import LogLine, Picture
 
@@ -74,7 +74,11 @@ class Watcher:
             if events:
                 waited = PATIENCE
             elif not was_alive and waited >= PATIENCE:
-                self.app.post_message(Came(lambda: self._cut(leave)))
+                last = unwritten_summary(run)
+                if last is not None:
+                    self._hand_over([last], leave)
+                else:
+                    self.app.post_message(Came(lambda: self._cut(leave)))
                 return
             else:
                 leave.wait(INTERVAL)

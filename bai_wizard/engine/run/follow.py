@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from bai_wizard.core.event import Event
 from bai_wizard.engine.run.directory import RunDirectory
@@ -50,8 +51,20 @@ def follow(
             continue
         waiting = offset == reader.offset and time.monotonic() - begun < PATIENCE
         if not was_alive and not waiting:
-            raise RunCut(_cut(run))
+            last = unwritten_summary(run)
+            if last is None:
+                raise RunCut(_cut(run))
+            yield last
+            return
         time.sleep(INTERVAL)
+
+
+def unwritten_summary(run: RunDirectory) -> Event | None:
+    """The last line of a run that was cut between its result and that line; None where there is no result either."""
+    result = run.result()
+    if result is None:
+        return None
+    return Event(t=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), run=run.id, id=0, kind="summary", data=result)
 
 
 def _cut(run: RunDirectory) -> str:
