@@ -34,10 +34,19 @@ quietly() {
     return 1
 }
 
+# Installs by a command of pip's or uv's. They run programs that they unpack, which a hardened /tmp (noexec) forbids:
+# so they unpack where the environment's own programs have to run anyway.
+install_by() {
+    mkdir -p "$venv/tmp" && quietly env TMPDIR="$venv/tmp" "$@"
+    set -- $?
+    rm -rf "$venv/tmp"
+    return "$1"
+}
+
 # The pip inside a wheel that a distribution's package left behind (python3-pip-whl).
 pip_from_wheel() {
     for wheel in /usr/share/python-wheels/pip-*.whl; do
-        [ -f "$wheel" ] && quietly env PYTHONPATH="$wheel" "$python" -m pip install --quiet pip && return
+        [ -f "$wheel" ] && install_by env PYTHONPATH="$wheel" "$python" -m pip install --quiet pip && return
     done
     return 1
 }
@@ -45,9 +54,9 @@ pip_from_wheel() {
 # Every known way to install into an environment that has no pip of its own (Ubuntu's Python has no ensurepip).
 install_without_pip() {
     if command -v uv >/dev/null 2>&1; then
-        quietly uv pip install --quiet --compile-bytecode --python "$python" --editable "$checkout$extra"
+        install_by uv pip install --quiet --compile-bytecode --python "$python" --editable "$checkout$extra"
     elif "$base" -m pip --version >/dev/null 2>&1; then
-        quietly "$base" -m pip --python "$python" install --quiet --editable "$checkout$extra"
+        install_by "$base" -m pip --python "$python" install --quiet --editable "$checkout$extra"
     elif pip_from_wheel; then
         install_with_pip
     else
@@ -56,7 +65,7 @@ install_without_pip() {
 }
 
 install_with_pip() {
-    quietly "$python" -m pip install --quiet --disable-pip-version-check --editable "$checkout$extra"
+    install_by "$python" -m pip install --quiet --disable-pip-version-check --editable "$checkout$extra"
 }
 
 make_environment() {
