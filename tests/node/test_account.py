@@ -132,8 +132,11 @@ def test_a_directorys_account_is_told_apart_and_never_shadowed(ready: ContainerN
     node = ready
     node.run(["apt-get", "-qq", "update"], timeout=120, check=True)
     node.run(["apt-get", "-qq", "install", "--yes", "libnss-extrausers"], timeout=120, check=True)
-    node.run(["sed", "-i", "-E", "s/^(passwd|group):.*/\\1: files extrausers/", "/etc/nsswitch.conf"], check=True)
+    node.run(
+        ["sed", "-i", "-E", "s/^(passwd|group|shadow):.*/\\1: files extrausers/", "/etc/nsswitch.conf"], check=True
+    )
     node.write("/var/lib/extrausers/group", "bai:x:1100:\n")
+    node.write("/var/lib/extrausers/shadow", "bai:*:20000:0:99999:7:::\n", 0o640, "root:shadow")
     node.write("/var/lib/extrausers/passwd", "bai:x:1100:1100::/home/bai:/bin/bash\n")
     node.run(["install", "-d", "-o", "1100", "-g", "1100", "-m", "0700", "/home/bai"], check=True)
     before = node.snapshot(TOUCHED)

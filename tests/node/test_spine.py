@@ -80,21 +80,21 @@ def test_json_lines_are_events_only(node: ContainerNode) -> None:
 
 def test_without_root_it_looks_and_changes_by_sudo_only(node: ContainerNode) -> None:
     node.write("/tmp/answers.toml", "version = 1\n[tuning]\n")
-    node.run(["useradd", "-m", "-s", "/bin/bash", "operator"], check=True)
+    node.run(["useradd", "-m", "-s", "/bin/bash", "oper"], check=True)
     words = ("--headless", "/tmp/answers.toml")
-    planned = node.wizard(*words, "--plan", user="operator")
+    planned = node.wizard(*words, "--plan", user="oper")
     assert planned.rc in (0, 3), planned.err
-    refused = node.wizard(*words, user="operator")
+    refused = node.wizard(*words, user="oper")
     assert refused.rc == 3, refused.out
     assert "root" in refused.err
-    node.write("/etc/sudoers.d/operator", "operator ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    node.write("/etc/sudoers.d/oper", "oper ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     code = "/opt/bai-wizard/bai_wizard/cli.py"
     node.run(["chmod", "o+w", code], check=True)
-    foreign = node.wizard(*words, user="operator")
+    foreign = node.wizard(*words, user="oper")
     assert foreign.rc == 3, foreign.out
     assert f"{code} can be written by others" in foreign.err
     assert not node.exists("/var/lib/bai-wizard/runs")
     node.run(["chmod", "o-w", code], check=True)
-    done = node.wizard(*words, user="operator")
+    done = node.wizard(*words, user="oper")
     assert done.rc == 0, done.out + done.err
     assert node.exists("/etc/sysctl.d/99-backendai.conf")
