@@ -212,7 +212,7 @@ async def make(name: str) -> None:
     texts.choose("ko" if name == "korean" else "en")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         desk = demo_desk(demo, demo_machine(demo), Path(place))
-        app = WizardApp(lambda: (desk, Draft(desk.machine.host, ANSWERS)), console=Console("screen"))
+        app = WizardApp(lambda: (desk, Draft(desk.machine.host, ANSWERS, demo=True)), console=Console("screen"))
         async with app.run_test(size=size) as pilot:
             seat = Sitting(app, pilot)
             await seat.opened()

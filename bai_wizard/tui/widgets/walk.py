@@ -77,11 +77,14 @@ class Walk(Widget, can_focus=True):
     def drawn_lines(self) -> list[Content]:
         """The lines with the one under the cursor marked."""
         drawn = []
-        style = "reverse" if self.has_focus else "bold"
         for place, line in enumerate(self.lines()):
             content = line if isinstance(line, Content) else Content(line)
-            marked = place == self.at and (self.has_focus or self.marks_always)
-            drawn.append(content.stylize(style) if marked else content)
+            if place == self.at and self.has_focus:
+                # In one piece: colours turned over would make patches of it.
+                content = Content(content.plain).stylize("reverse")
+            elif place == self.at and self.marks_always:
+                content = content.stylize("bold")
+            drawn.append(content)
         return drawn
 
     def render(self) -> Content:
