@@ -30,8 +30,9 @@ with serving(manners) as url:
     open("/root/url", "w").write(url)
     time.sleep(600)
 """
-# Journal lines at which archive, interpreter and each environment are in the middle of their making.
-MOMENTS = [(line, delay) for line in (1, 3, 5, 7, 9, 11, 13, 15) for delay in (0, 40, 150, 400, 900)]
+# Journal lines at which these are in the middle of their making: archive, directory, interpreter, a directory of a
+# service, the first environment, the second, the second and the third together.
+MOMENTS = [(line, delay) for line in (1, 3, 7, 11, 15, 17, 18) for delay in (0, 40, 150, 400, 900)]
 
 
 def serve(node: ContainerNode, file: str, manners: str) -> str:
