@@ -1,6 +1,7 @@
 """Makes `screenshots/`: every screen as SVG and PNG, from the simulated nodes, and a recording of a whole run.
 
-Run it from the repository: `python -m tests.tools.make_screenshots [NAME…]`.
+Run it from the repository: `python -m tests.tools.make_screenshots [NAME…]`. The Korean picture needs the font of
+Debian's package fonts-nanum-coding.
 """
 
 from __future__ import annotations
@@ -206,8 +207,16 @@ async def _korean(seat: Sitting, name: str) -> None:
     shoot(seat, name)
 
 
+def has_font(name: str) -> bool:
+    """Whether a font of that name lies where the renderer looks; it draws boxes without one."""
+    places = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
+    return any(True for place in places for _ in place.rglob(f"{name}*.ttf"))
+
+
 async def make(name: str) -> None:
     """One scene over its own node."""
+    if name == "korean" and not has_font("NanumGothicCoding"):
+        sys.exit("korean: there is no NanumGothicCoding here; install fonts-nanum-coding")
     demo, size, steps = SCENES[name]
     texts.choose("ko" if name == "korean" else "en")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
