@@ -13,6 +13,11 @@ from bai_wizard.core.step import Step, Unchanged, register
 from bai_wizard.core.view import NodeView
 from bai_wizard.steps.owner import ids_of
 
+# The kernel's words for a directory that is not the one any more that was mounted.
+STALE = "stale file handle"
+MADE_ANEW = "Its export was made anew on the server: stop what uses it, «umount -l {}», and repeat"
+BRING_BACK = "Look after its server first; what uses the volume waits until it is back"
+
 
 @register
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +54,10 @@ class VolumeCheck(Step):
 
     def primitives(self, view: NodeView) -> Iterator[Primitive]:
         if self.silent:
+            advice = MADE_ANEW if STALE in self.silent.lower() else BRING_BACK
             raise StepBlocked(
                 f"{self.path} is mounted but does not answer ({self.silent}): nothing can be told of what it holds. "
-                "Look after its server first; what uses the volume waits until it is back"
+                + advice.format(self.path)
             )
         if self.expects == "mount" and view.mount(self.path) is None:
             raise StepBlocked(

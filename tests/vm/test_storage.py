@@ -27,6 +27,7 @@ volumes = [ {{ name = "vol1", type = "nfs", source = "{source}", version_file = 
 """
 # Only the disk's volume is left of what the node has mounted.
 IN_A_CONTAINER = "umount /vfroot/part /vfroot/asked /vfroot/vol1 && exec sleep 1000"
+MADE_ANEW = "rm -r /export/vol1 && install -d -o 1100 -g 1100 /export/vol1 && exportfs -r"
 FILE = "/root/answers.toml"
 HEADLESS = ("--headless", FILE)
 PLAN = (*HEADLESS, "--plan", "--detailed-exitcode")
@@ -184,3 +185,12 @@ def test_a_boot_with_the_server_there_brings_the_volume_by_itself(vm: VirtualMac
     vm.wait_for(lambda: mounted(vm) != "", 180, "the volume after the boot")
     assert vm.read("/vfroot/vol1/data") == b"kept\n"
     assert vm.wizard(*PLAN, timeout=120).rc == 0
+
+    # The export is made anew on its server: what is mounted is the handle of a directory that is gone.
+    vm.run(["sh", "-c", MADE_ANEW], check=True)
+    doctor = vm.wizard("doctor", "--only", "nfs-hung,nfs-stale-handle", timeout=120)
+    assert doctor.rc == 4, doctor.out
+    assert "[nfs-stale-handle]" in doctor.out
+    stale = vm.wizard(*PLAN, timeout=120)
+    assert stale.rc == 3, stale.out
+    assert "stale file handle" in (stale.out + stale.err).lower()

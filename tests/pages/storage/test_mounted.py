@@ -456,8 +456,15 @@ def test_the_servers_of_a_source(kind: str, source: str, hosts: tuple[str, ...])
     assert hosts_of(SimpleNamespace(type=kind, source=source)) == hosts
 
 
-@pytest.mark.parametrize("kind", ["top", "free"])
-def test_a_share_that_does_not_answer_blocks_and_is_not_touched_again(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind,why,advice",
+    [
+        ("top", "no answer within 5 s", "Look after its server first"),
+        ("free", "no answer within 3 s", "Look after its server first"),
+        ("top", "/vfroot/vol1: stale file handle", "«umount -l /vfroot/vol1», and repeat"),
+    ],
+)
+def test_a_share_that_does_not_answer_blocks_and_is_not_touched_again(kind: str, why: str, advice: str) -> None:
     line = "10.20.30.50:/export/vol1 /vfroot/vol1 nfs hard,_netdev,nofail,x-systemd.mount-timeout=30 0 0"
     machine = node(
         fstab=f"# BEGIN bai-wizard\n{line}\n# END bai-wizard\n",
@@ -465,12 +472,13 @@ def test_a_share_that_does_not_answer_blocks_and_is_not_touched_again(kind: str)
             Key("mount", "/vfroot/vol1"): Mount("10.20.30.50:/export/vol1", "nfs4", "rw,vers=4.2"),
             Key("file", "/vfroot/vol1"): Entry("directory", 1100, 1100, 0o755),
         },
-        unknown={"file:/vfroot/vol1": "no answer within 5 s"} if kind == "top" else {},
+        unknown={"file:/vfroot/vol1": why} if kind == "top" else {},
     )
     if kind == "free":
-        machine.free_bytes = lambda path: (_ for _ in ()).throw(CannotTell("no answer within 3 s"))  # type: ignore[method-assign]
+        machine.free_bytes = lambda path: (_ for _ in ()).throw(CannotTell(why))  # type: ignore[method-assign]
     volume = {**NFS, "owner": "set", "version_file": "if-empty"}
     plan = plan_of(PAGE, {"volumes": [volume]}, machine)
     (reason,) = [item.verdict.reason for item in plan.steps if isinstance(item.verdict, Blocked)]
-    assert "does not answer (no answer within" in reason
+    assert f"does not answer ({why})" in reason
+    assert advice in reason
     assert not plan.pending()
