@@ -21,7 +21,7 @@ FUSE = Path("/dev/fuse")
 ANSWERS = ("--answers", "/root/answers.toml")
 CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
 # So many remedies are carried out in an ordinary run.
-FIXES = 4
+FIXES = 2
 
 
 @pytest.fixture
