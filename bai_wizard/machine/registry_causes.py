@@ -86,7 +86,7 @@ CAUSES: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"no such host|name resolution|server misbehaving",
+        r"no such host|name resolution|server misbehaving|Failed to resolve|Name or service not known",
         Cause("unreachable", "the registry's name cannot be resolved: check DNS, or the proxy (network.proxy)"),
     ),
     (

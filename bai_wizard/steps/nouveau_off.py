@@ -18,6 +18,10 @@ TEXT = (
     "blacklist nouveau\n"
     "options nouveau modeset=0\n"
 )
+# What makes the initial ramdisks anew. Ubuntu 26.04 has both programs and boots what dracut makes.
+INITRAMFS_TOOLS = ("update-initramfs", "-u", "-k", "all")
+DRACUT = ("dracut", "--force", "--regenerate-all")
+DRACUTS_PATH = "/usr/bin/dracut"
 
 
 @register
@@ -46,7 +50,7 @@ class NouveauOff(DropIn):
         yield from missing_parent(view, self.path)
         yield from super().primitives(view)
         if view.entry(self._ramdisk) is not None and view.newer(self.path, view.changed_at(self._ramdisk)):
-            update = ("update-initramfs", "-u", "-k", "all")
+            update = DRACUT if view.entry(DRACUTS_PATH) is not None else INITRAMFS_TOOLS
             yield RunCommand(
                 update,
                 title="put it into the initial ramdisks",

@@ -72,7 +72,7 @@ def _walk(one: Terminal) -> None:
         one.step("down")
         _look(one)
     one.press("A")
-    one.until("steps on gpu01")
+    one.until("Steps on gpu01")
     one.until("[ Apply ]")
     _look(one)
     one.press("end", "down")

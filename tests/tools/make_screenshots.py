@@ -141,7 +141,7 @@ async def _diff(seat: Sitting, name: str) -> None:
 @scene("review")
 async def _review(seat: Sitting, name: str) -> None:
     await seat.press("A")
-    await seat.until("steps on")
+    await seat.until("Steps on")
     await seat.pilot.pause(0.5)
     shoot(seat, name)
 
@@ -173,7 +173,7 @@ async def _run(seat: Sitting, name: str) -> None:
 
 async def _apply(seat: Sitting) -> None:
     await seat.press("A")
-    await seat.until("steps on")
+    await seat.until("Steps on")
     await seat.pilot.pause(0.5)
     await seat.press("end", "down", "enter")
     await seat.until(lambda: seat.app.watcher.picture is not None)

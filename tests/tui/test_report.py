@@ -32,7 +32,7 @@ async def test_saved_from_the_end_it_names_the_next_command(tmp_path: Path, monk
         await seat.settled()
         await seat.to_page("account")
         await seat.press("escape", "a")
-        await seat.until("steps on gpu01")
+        await seat.until("Steps on gpu01")
         await apply(seat)
         await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
         await seat.press("home")

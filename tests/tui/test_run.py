@@ -39,7 +39,7 @@ async def review(seat: Sitting) -> None:
     await seat.settled()
     await seat.press("A")
     await seat.until(lambda: isinstance(seat.app.screen, ReviewScreen) and bool(seat.app.screen.query("Chosen")))
-    await seat.until("steps on gpu01")
+    await seat.until("Steps on gpu01")
 
 
 async def apply(seat: Sitting) -> None:
@@ -76,7 +76,7 @@ async def test_one_page_alone() -> None:
         await seat.settled()
         await seat.to_page("tuning")
         await seat.press("a")
-        await seat.until("1 steps on gpu01")
+        await seat.until("Steps on gpu01, page by page: 1")
         await apply(seat)
         await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
         assert [str(key) for key in machine.states_by_key] == ["file:/etc/demo/tuning.conf"]
@@ -88,7 +88,7 @@ async def test_unticked_steps_are_left_out() -> None:
         await review(seat)
         chosen = seat.app.screen.query_one(Chosen)
         await seat.press("home", "space")
-        await seat.until("6 steps on gpu01")
+        await seat.until("Steps on gpu01, page by page: 6")
         assert chosen.left_out == {"node.file"}
         await apply(seat)
         await seat.until(lambda: isinstance(seat.app.screen, EndScreen))

@@ -163,6 +163,6 @@ async def test_who_comes_to_the_decision_has_seen_what_follows_from_it(tmp_path:
         assert "Not taken back by undo: packages stay installed" in seat.text()
         # The same by arrows alone, and what stands above the first line comes back.
         await seat.press("shift+tab", "home")
-        await seat.until("steps on gpu01, page by page")
+        await seat.until("Steps on gpu01, page by page")
         await seat.press("end")
         await seat.until("Not taken back by undo: packages stay installed")

@@ -171,7 +171,7 @@ def test_the_whole_way_at_80x24_in_tmux(tmp_path: Path) -> None:
         run("send-keys", *["Down"] * 11, "Space")
         until("Account         4 to do")
         run("send-keys", "a")
-        until("4 steps on gpu01")
+        until("Steps on gpu01, page by page: 4")
         run("send-keys", "End", "Down", "Enter")
         until("Done: everything")
         run("send-keys", "Escape")

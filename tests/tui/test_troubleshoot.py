@@ -74,7 +74,7 @@ async def test_from_what_is_seen_to_a_fix_that_is_verified(tmp_path: Path) -> No
         for told in ("[sysctl-quoted-value]", FILE, "found:", "expected:", "Cause"):
             assert told in seat.text(), told
         await opens(seat, "ReviewScreen", ("enter",))
-        await seat.until("1 steps on gpu03")
+        await seat.until("Steps on gpu03, page by page: 1")
         await opens(seat, "DiffScreen", ("d",))
         await seat.until(f"-{QUOTED}")
         assert "+net.ipv4.ip_local_port_range = 10000 65000" in seat.text()
@@ -98,7 +98,7 @@ async def test_back_out_at_any_point(tmp_path: Path) -> None:
         await to_doctor(seat)
         await to_finding(seat, TITLE)
         await opens(seat, "ReviewScreen", ("enter",))
-        await seat.until("1 steps on gpu03")
+        await seat.until("Steps on gpu03, page by page: 1")
         await opens(seat, "DiffScreen", ("d",))
         for screen in (ReviewScreen, FindingScreen, DoctorScreen, MainScreen):
             await seat.press("escape")
@@ -123,7 +123,7 @@ async def test_a_fix_that_does_not_help_is_said_to_be_none(tmp_path: Path) -> No
         await to_doctor(seat)
         await to_finding(seat, TITLE)
         await opens(seat, "ReviewScreen", ("enter",))
-        await seat.until("1 steps on gpu03")
+        await seat.until("Steps on gpu03, page by page: 1")
         machine.fault = lambda primitive, moment: machine.set_state(Key("file", OTHER), wrong)
         await seat.press("end", "down", "enter")
         await seat.until(lambda: isinstance(seat.app.screen, EndScreen))

@@ -131,7 +131,7 @@ class ReviewScreen(WizardScreen[Plan | None]):
         text, refusal = "", self._error
         if plan is not None:
             pending = len(plan.pending())
-            text = tr("{count} steps on {host}, page by page:", count=pending, host=plan.host)
+            text = tr("Steps on {host}, page by page: {count}", count=pending, host=plan.host)
             text = text if pending else tr("There is nothing to do: all of this is in effect.")
             refusal = refusal or self._refusal(plan)
             self.query_one("#review-sums", Static).update(sums(summary(plan)))

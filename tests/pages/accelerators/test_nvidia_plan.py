@@ -268,10 +268,12 @@ def test_secure_boot_is_no_obstacle_where_a_signature_is_trusted(state: str) -> 
     assert changed(planned(machine), "driver")
 
 
-def test_nouveau_leaves_at_the_next_boot_and_resume_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["update-initramfs", "dracut"])
+def test_nouveau_leaves_at_the_next_boot_and_resume_goes_on(program: str, tmp_path: Path) -> None:
     """Code 5; then, as after a reboot: nouveau gone, the rest is done."""
     held = {"/sys/bus/pci/drivers/nouveau/0000:17:00.0/x": ""}
-    machine = with_kernel(node("l4-nouveau", files={**BUILT, **held}, offers=_with_cudart()), "l4-nouveau")
+    theirs = {"/usr/bin/dracut": ""} if program == "dracut" else {}
+    machine = with_kernel(node("l4-nouveau", files={**BUILT, **held, **theirs}, offers=_with_cudart()), "l4-nouveau")
     result = applied(machine, tmp_path)
     assert result.code() == 5
     assert "nouveau holds the GPU 0000:17:00.0" in str(result)
@@ -281,7 +283,7 @@ def test_nouveau_leaves_at_the_next_boot_and_resume_goes_on(tmp_path: Path) -> N
     machine.set_state(Key("file", "/sys/bus/pci/drivers/nouveau/0000:17:00.0"), None)
     assert applied(machine, tmp_path).code() == 0
     assert machine.text(MODULE) == f"{DRIVER}\n"
-    (update,) = [command for command in performed(machine, RunCommand) if command.argv[0] == "update-initramfs"]
+    (update,) = [command for command in performed(machine, RunCommand) if command.argv[0] == program]
     assert update.undo == update.argv
 
 

@@ -32,6 +32,7 @@ SAID = [
     ("pull access denied for a, repository does not exist or may require 'docker login'", "denied", False),
     ('Head "https://r/v2/a/manifests/1": no basic auth credentials', "denied", False),
     ("dial tcp: lookup cr.backend.ai: no such host", "unreachable", False),
+    ("Failed to resolve 'cr.backend.ai' ([Errno -2] Name or service not known)", "unreachable", False),
     ("read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer", "cut", True),
     ("unexpected EOF", "cut", True),
     ("filesystem layer verification failed for digest sha256:1", "cut", True),
