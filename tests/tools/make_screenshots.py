@@ -183,6 +183,7 @@ async def _apply(seat: Sitting) -> None:
 async def _doctor(seat: Sitting, name: str) -> None:
     await seat.app.run_action("doctor")
     await seat.until("problems,")
+    await seat.settled()
     shoot(seat, name)
 
 
