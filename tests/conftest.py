@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.needs import OBSTACLES
+from tests.sampling import is_soak
 
 if TYPE_CHECKING:
     from tests.node.docker import Docker
@@ -68,6 +69,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("soak") and not is_soak():
+        pytest.skip("by ./test --soak")
     for need, obstacle in OBSTACLES.items():
         if item.get_closest_marker(need) and (reason := obstacle()):
             if item.config.getoption("--all") and need != "needs_gpu":

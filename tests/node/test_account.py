@@ -6,6 +6,7 @@ import pytest
 
 from tests.node.container import ContainerNode
 from tests.node.snapshot import assert_same
+from tests.sampling import sampled
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6eH3Hh4mQw0JX2bG5o0h3u7Yk1Zk3bq9o6m1mYyqSg ops@example"
 ANSWERS = f"""version = 1
@@ -73,15 +74,15 @@ def test_an_adopted_account_goes_back_to_what_it_was(ready: ContainerNode) -> No
     assert_same(before, node.snapshot(TOUCHED))
 
 
-@pytest.mark.parametrize(
-    "plant",
-    [
-        f"ln -s {VICTIM} /home/bai/.ssh",
-        f"mkdir /home/bai/.ssh; ln -s {VICTIM}/authorized_keys /home/bai/.ssh/authorized_keys",
-        f"rm ~/.bashrc ~/.profile ~/.bash_logout; ln -s {VICTIM}/authorized_keys /home/bai/.bashrc",
-        "mkdir /home/bai/.ssh; mkfifo /home/bai/.ssh/authorized_keys",
-    ],
+PLANTED = (
+    f"ln -s {VICTIM} /home/bai/.ssh",
+    f"mkdir /home/bai/.ssh; ln -s {VICTIM}/authorized_keys /home/bai/.ssh/authorized_keys",
+    f"rm ~/.bashrc ~/.profile ~/.bash_logout; ln -s {VICTIM}/authorized_keys /home/bai/.bashrc",
+    "mkdir /home/bai/.ssh; mkfifo /home/bai/.ssh/authorized_keys",
 )
+
+
+@pytest.mark.parametrize("plant", sampled("planted links", PLANTED, 2))
 def test_links_planted_before_a_run_lead_nowhere(ready: ContainerNode, plant: str) -> None:
     node = ready
     adopt(node)

@@ -17,7 +17,7 @@ HEADLESS = ("--headless", "/root/answers.toml")
 KILLER = Path(__file__).with_name("killer.py").read_text()
 
 
-@pytest.mark.parametrize("lines", sampled("kill", range(1, 60), 3))
+@pytest.mark.parametrize("lines", sampled("kill", range(1, 60), 2))
 def test_killed_executor_is_resumed_and_undone(node: ContainerNode, lines: int) -> None:
     prepare(node)
     before = node.snapshot(TOUCHED)

@@ -64,7 +64,7 @@ def test_the_road_to_a_running_daemon(node: ContainerNode, repository: tuple[Apt
     assert not node.exists(KEYRING)
 
 
-@pytest.mark.parametrize("fault", sampled("keys", ["wrong", "missing", "unreadable", "private"], 2))
+@pytest.mark.parametrize("fault", sampled("keys", ["wrong", "missing", "unreadable", "private"], 1))
 def test_keys_that_are_not_the_pinned_one(
     node: ContainerNode, repository: tuple[AptRepository, int], fault: str, tmp_path: Path
 ) -> None:
@@ -139,7 +139,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault, cause", sampled("faults of a repository", FAULTS, 3))
+@pytest.mark.parametrize("fault, cause", sampled("faults of a repository", FAULTS, 1))
 def test_faults_of_the_repository_have_a_plain_cause_and_a_second_run_completes(
     node: ContainerNode, tmp_path: Path, fault: str, cause: str
 ) -> None:

@@ -61,7 +61,7 @@ def works(node: ContainerNode) -> None:
     assert node.run(["find", "/home/bai", "-name", "*bai-wizard*"]).out == ""
 
 
-@pytest.mark.parametrize(("line", "delay"), sampled("python-kill", MOMENTS, 4))
+@pytest.mark.parametrize(("line", "delay"), sampled("python-kill", MOMENTS, 2))
 def test_killed_in_the_middle_resumed_and_undone(node: ContainerNode, line: int, delay: int) -> None:
     prepare(node, newest())
     before = node.snapshot(TOUCHED)
@@ -82,7 +82,7 @@ def test_killed_in_the_middle_resumed_and_undone(node: ContainerNode, line: int,
     assert_same(before, node.snapshot(TOUCHED))
 
 
-@pytest.mark.parametrize(("line", "delay"), sampled("python-kill-undo", MOMENTS, 2))
+@pytest.mark.parametrize(("line", "delay"), sampled("python-kill-undo", MOMENTS, 1))
 def test_killed_in_the_middle_and_undone_without_resuming(node: ContainerNode, line: int, delay: int) -> None:
     prepare(node, newest())
     before = node.snapshot(TOUCHED)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.sampling import is_soak, seed
+from tests.sampling import is_soak, sampled, seed
 
 KEYS = (
     "net.ipv4.tcp_fin_timeout",
@@ -107,7 +107,7 @@ CASES: tuple[dict[str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
+@pytest.mark.parametrize("case", sampled("limits of a login", range(len(CASES)), 2))
 def test_the_limits_of_a_login_are_pams(account: ContainerNode, case: int) -> None:
     """What `doctor` computes without a login, and what a login gets, with our file and without it."""
     node = account

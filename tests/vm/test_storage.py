@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from tests.sampling import is_soak
 from tests.vm.machine import VirtualMachine
 
 # The machine's own address in qemu's user network; its server is asked like anybody else's.
@@ -173,7 +172,7 @@ def test_volumes_outlive_a_reboot_and_their_server(vm: VirtualMachine) -> None:
     assert fstab in vm.read("/etc/fstab")
 
 
-@pytest.mark.skipif(not is_soak(), reason="one more reboot, by ./test --soak")
+@pytest.mark.soak
 def test_a_boot_with_the_server_there_brings_the_volume_by_itself(vm: VirtualMachine) -> None:
     serve(vm)
     vm.run(["systemctl", "enable", "nfs-server"], check=True, timeout=120)
