@@ -13,6 +13,7 @@ from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, done, gateway, planned, put
 from tests.node.registry import Image, Registry, make_authority, make_image, running_registry, save_archive
 from tests.node.registry_proxy import Weather, bad_network
+from tests.sampling import sampled
 
 KEEP = '[docker]\nsource = "keep"\nhold = false\n'
 LABELS = {"ai.backend.kernelspec": "1", "ai.backend.role": "COMPUTE"}
@@ -198,7 +199,7 @@ def test_an_image_for_another_architecture(node: ContainerNode, registry: Regist
     assert ids(node)[reference] == amd.config.digest
 
 
-@pytest.mark.parametrize("password", ["right", "wrong", "none"])
+@pytest.mark.parametrize("password", sampled("registry logins", ["right", "wrong", "none"], 2))
 def test_a_registry_with_a_password_and_an_authority_of_its_own(
     node: ContainerNode, tmp_path: Path, password: str
 ) -> None:

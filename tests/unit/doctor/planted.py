@@ -142,3 +142,10 @@ def pieces(secret: str) -> list[str]:
     """What must not be found: the secret, each line of a key, also as JSON writes it."""
     lines = [line for line in secret.splitlines() if not line.startswith("-----")]
     return [form for line in lines for form in (line, json.dumps(line)[1:-1])]
+
+
+def without(log: str, secrets: tuple[str, ...]) -> str:
+    """The log's ordinary words: no secret stands in it any more."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        log = log.replace(secret, " ")
+    return log

@@ -24,7 +24,7 @@ from bai_wizard.doctor.mask import Masker
 from bai_wizard.doctor.secrets import KINDS, find
 from bai_wizard.engine.run.places import Places
 from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from tests.unit.doctor.planted import BY_KIND, logs, pieces
+from tests.unit.doctor.planted import BY_KIND, logs, pieces, without
 
 HOST = "gpu-node-17"
 # Logs in one bundle: each is an event, a finding and a part of the journal of its own; 500 logs in all.
@@ -64,10 +64,12 @@ def test_no_planted_secret_is_in_any_bundle(tmp_path: Path, drawn: list[tuple[st
     contents = made(tmp_path, *(log for log, _ in drawn))
     scan(contents)
     everything = "\n".join(contents.values())
+    # Chance may draw a word that stands there anyway («containers»): found again, it tells nothing.
+    ordinary = "\n".join((*made(tmp_path, "").values(), *(without(log, secrets) for log, secrets in drawn)))
     for _, secrets in drawn:
         for secret in secrets:
             for piece in pieces(secret):
-                assert piece not in everything, piece
+                assert piece not in everything or piece in ordinary, piece
 
 
 def test_every_kind_that_is_known_is_planted() -> None:
