@@ -38,13 +38,13 @@ def proc(root: Path, mounts: str, files: tuple[str, ...] = ()) -> str:
     "line,used",
     [
         # A folder of the volume as Docker shows it in a container: private.
-        ("41 40 0:50 / /home/work/data rw - nfs4 10.0.0.1:/e/user/data rw", "/vfroot/vol1"),
-        ("41 40 8:17 /user/data /home/work/data rw - xfs /dev/sdb1 rw", "/vfroot/disk"),
-        ("41 40 8:1 /srv/vol/user /home/work/data rw - ext4 /dev/sda1 rw", "/vfroot/bound"),
+        ("41 40 0:50 / /home/lab/data rw - nfs4 10.0.0.1:/e/user/data rw", "/vfroot/vol1"),
+        ("41 40 8:17 /user/data /home/lab/data rw - xfs /dev/sdb1 rw", "/vfroot/disk"),
+        ("41 40 8:1 /srv/vol/user /home/lab/data rw - ext4 /dev/sda1 rw", "/vfroot/bound"),
         # A service with a mount namespace of its own, which unmounting here reaches too.
         ("41 40 0:50 / /vfroot/vol1 rw master:2 - nfs4 10.0.0.1:/e rw", ""),
         # Another export of the same server: the kernel may give both one device.
-        ("41 40 0:50 / /home/work/data rw - nfs4 10.0.0.1:/else rw", ""),
+        ("41 40 0:50 / /home/lab/data rw - nfs4 10.0.0.1:/else rw", ""),
         # The root disk itself, which every container's files lie on.
         ("41 40 8:1 /etc/hosts /etc/hosts rw - ext4 /dev/sda1 rw", ""),
     ],
@@ -58,7 +58,7 @@ def test_a_container_keeps_the_volume_that_it_has_a_part_of(line: str, used: str
 
 
 def test_who_has_a_file_open_is_told_once(tmp_path: Path) -> None:
-    mounts = f"{ROOT}41 40 0:50 / /home/work/data rw - nfs4 10.0.0.1:/e/user/data rw\n"
+    mounts = f"{ROOT}41 40 0:50 / /home/lab/data rw - nfs4 10.0.0.1:/e/user/data rw\n"
     assert users_of_mount("/vfroot/vol1", proc(tmp_path, mounts, ("/vfroot/vol1/x",))) == ("python3 (4711)",)
 
 
