@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from posixpath import basename, dirname, join
 from typing import ClassVar
@@ -43,9 +44,9 @@ class TreePrimitive(BasePrimitive):
     def changes(self, before: States) -> tuple[Change, ...]:
         return (Change(f"{self.path}/", "create", attributes=self.what()),)
 
+    @abstractmethod
     def what(self) -> str:
         """What is put there, in a few words."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
