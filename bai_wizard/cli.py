@@ -1,195 +1,510 @@
-"""The command line: argparse only, every sub-command imported late, the only place that maps errors to exit codes."""
+"""The command line: argparse only, lazy imports of sub-commands, and the only mapping of errors to exit codes."""
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-TYPE_CHECKING = False  # as type checkers know it; `typing` itself would cost `--version` a good part of its time
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from argparse import ArgumentParser
 
-    from bai_wizard.exits import ExitCode
+    from bai_wizard.exit_codes import ExitCode
 
 # Sub-command → module under `bai_wizard.commands` with `run(arguments) -> ExitCode`.
 COMMANDS = {
-    "check": "check FILE: validate answers, change nothing",
-    "schema": "the JSON Schema of the answers",
-    "answers": "a commented answers file",
-    "detect": "what this node is",
-    "doctor": "find out what is wrong, and the safe way out",
-    "runs": "the runs on this node",
+    "check": "validate answers; change nothing",
+    "schema": "print the JSON Schema of the answers file",
+    "answers": "print a commented answers file",
+    "detect": "show what was detected on this node",
+    "doctor": "diagnose problems and offer safe fixes",
+    "runs": "list the runs on this node",
     "attach": "watch a run",
-    "resume": "continue a run that was cut or waits for a reboot",
-    "undo": "take a run back",
-    "bundle": "collect what these answers need, for nodes without a way out",
-    "compare": "reports of several nodes side by side: what must be the same and is not comes first",
+    "resume": "continue a run that was interrupted, stopped or failed, or that waits for a reboot",
+    "undo": "undo a run",
+    "bundle": "build an offline bundle for air-gapped nodes",
+    "fleet": "show many nodes on one page: their plans, results or drift, from the files that they wrote",
+    "compare": "compare the reports of several nodes; differences that must not exist come first",
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; also the source of completions and the man page."""
+# Commands that cannot work on a simulated node, which only exists as long as its process.
+NOT_SIMULATED = {
+    "runs": "a simulated node has no run history",
+    "attach": "a simulated node has no run history",
+    "resume": "a simulated node has no run history; resume one in the wizard: bai-wizard --demo",
+    "undo": "a simulated node has no run history; undo one in the wizard: bai-wizard --demo",
+    "bundle": "bundles are only built for real nodes",
+    "_execute": "it runs on real nodes only",
+}
+DEBUG = "write a debug log; its path is printed at the end (same as BAI_WIZARD_DEBUG=1)"
+LIKE = "directory with etc/os-release, etc/apt and var/lib/dpkg/status of the nodes"
+DIFF = "show every line of every change, instead of a summary"
+DEMO = "use a simulated node: bare, half, broken, finished"
+
+
+def parser(only: Sequence[str] = (*COMMANDS,), kind: type[ArgumentParser] | None = None) -> ArgumentParser:
+    """Build the parser of the whole command line; also the source of completions and the man page.
+
+    `only` are the commands to include; the internal command `_execute` is never listed. `kind` is the parser class.
+    """
     from argparse import SUPPRESS, ArgumentParser
 
-    top = ArgumentParser(
+    top = (kind or ArgumentParser)(
         prog="bai-wizard",
-        description="Prepares a node for Backend.AI: shows every change, survives a lost connection, "
-        "verifies that it took effect, and takes it back.",
-        epilog="Without a command the wizard opens. Exit codes: 0 done, 2 answers wrong, 3 refused before "
-        "anything was touched, 4 a step failed, 5 reboot needed, 6 only optional steps failed, "
-        "7 changes to make (--detailed-exitcode), 130 interrupted, 1 a bug.",
+        description="Prepare a node for Backend.AI: every change is shown before it is made, verified afterwards, "
+        "and can be undone; runs survive a lost connection.",
+        epilog="Without a command, the interactive wizard starts. Exit codes: 0 success, 1 bug, 2 usage error or "
+        "invalid answers, 3 refused before anything was changed, 4 a step failed or a problem was found, "
+        "5 reboot needed, 6 only optional steps failed or only warnings, 7 there are changes (--detailed-exitcode), "
+        "130 interrupted.",
     )
-    top.add_argument("--version", action="store_true", help="print the version and end")
-    top.add_argument("--answers", metavar="FILE", help="open the wizard with these answers filled in")
-    top.add_argument(
-        "--demo", nargs="?", const="bare", metavar="NAME", help="a simulated node: bare, half, broken, finished"
+    # Python 3.14 colors help and errors; the wizard writes plain text.
+    vars(top)["color"] = False
+    add = top.add_argument
+    add("--version", action="store_true", help="print the version and exit")
+    add("--answers", metavar="FILE", help="start the wizard with these answers")
+    add("--demo", nargs="?", const="bare", metavar="NAME", help=DEMO)
+    add(
+        "--plain",
+        action="store_true",
+        help="line prompts instead of full screen, for serial consoles and screen readers",
     )
-    top.add_argument(
-        "--plain", action="store_true", help="line prompts, no full screen: serial consoles, screen readers"
-    )
-    top.add_argument("--ascii", action="store_true", help="ASCII characters only")
-    top.add_argument("--serial", action="store_true", help="few bytes: for slow lines")
-    top.add_argument("--lang", metavar="LANG", help="language of the screens: en, ko")
+    add("--ascii", action="store_true", help="use ASCII characters only")
+    add("--serial", action="store_true", help="reduced output for slow serial lines")
+    add("--diff", action="store_true", help=DIFF)
+    add("--lang", metavar="LANG", help="language of the wizard: en, ko")
+    add("--debug", action="store_true", help=DEBUG)
+    shells = ("bash", "zsh", "fish")
+    add("--print-completion", metavar="SHELL", choices=shells, help="print the completion for bash, zsh or fish")
     _add_headless(top)
-    top.add_argument("--root", metavar="DIR", default="/", help=SUPPRESS)
-    top.add_argument("--handed-over", metavar="FILE", default="", help=SUPPRESS)
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    _add_commands(commands)
+    add("--root", metavar="DIR", default="/", help=SUPPRESS)
+    add("--handed-over", metavar="FILE", default="", help=SUPPRESS)
+    top.set_defaults(command=None)
+    if only:
+        _add_commands(top.add_subparsers(dest="command", metavar="COMMAND"), only)
     return top
 
 
-def _add_headless(top: argparse.ArgumentParser) -> None:
-    headless = top.add_argument_group("without screens")
-    headless.add_argument(
-        "--headless", metavar="FILE", help="apply these answers; «-» reads them from standard input"
-    )
-    headless.add_argument("--plan", action="store_true", help="show every change and end")
-    headless.add_argument("--detailed-exitcode", action="store_true", help="with --plan: 7 when there are changes")
-    headless.add_argument("--only", metavar="P,P", default="", help="only these pages")
-    headless.add_argument("--skip", metavar="P,P", default="", help="all but these pages")
-    headless.add_argument("--bundle", metavar="DIR", default="", help="take everything from this bundle")
-    headless.add_argument(
-        "--bundle-digest", metavar="SHA256", default="", help="refuse a bundle whose manifest has another one"
-    )
-    headless.add_argument("--json", action="store_true", help="JSON lines, one event each")
-    headless.add_argument("--report", metavar="FILE", help="write a handover report (.md or .json)")
-    headless.add_argument(
-        "--yes-interrupt", metavar="WHAT,…", default="", help="allow docker.restart, gpu.reload, umount"
-    )
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line with the parsers that it needs. Exits with 2 for a usage error, 0 after printing help."""
+    from argparse import ArgumentParser, HelpFormatter
+
+    class Refused(Exception):
+        """Reject the command line: the complete parser reports the error."""
+
+    class Quiet(ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise Refused
+
+        def _get_formatter(self) -> HelpFormatter:
+            return HelpFormatter(self.prog, width=80)  # the width of the terminal is only needed to print help
+
+    words = named_demo(words)
+    known = [word for word in words if word in COMMANDS or word == "_execute"]
+    if not {"-h", "--help"}.intersection(words):
+        try:
+            return parser(known[:1], Quiet).parse_args(words)
+        except Refused:
+            pass
+    return parser((*COMMANDS, *known)).parse_args(words)
 
 
-def _add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _not_empty() -> type[argparse.Action]:
+    """An action for arguments that must not be empty: `--only "$PAGES"` with an unset variable would mean all."""
+    from argparse import Action, ArgumentError
+
+    class NotEmpty(Action):
+        def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+            if not str(values).strip(" ,"):
+                raise ArgumentError(self, "must not be empty; is a variable unset?")
+            setattr(namespace, self.dest, values)
+
+    return NotEmpty
+
+
+def _add_headless(top: ArgumentParser) -> None:
+    stored = _not_empty()
+    headless = top.add_argument_group("non-interactive use")
+    add = headless.add_argument
+    add("--headless", metavar="FILE", help="apply these answers; - reads standard input")
+    add("--plan", action="store_true", help="show planned changes and exit")
+    add("--detailed-exitcode", action="store_true", help="with --plan: exit with 7 if there are changes")
+    add("--only", metavar="P,P", action=stored, default="", help="include only these pages")
+    add("--skip", metavar="P,P", action=stored, default="", help="exclude these pages")
+    add("--bundle", metavar="DIR", default="", action=stored, help="install everything from this offline bundle")
+    add(
+        "--bundle-digest",
+        metavar="SHA256",
+        default="",
+        action=stored,
+        help="expected SHA-256 of the bundle's manifest",
+    )
+    add("--json", action="store_true", help="print JSON Lines, one event per line")
+    add("--report", metavar="FILE", action=stored, help="write a handover report (.md or .json)")
+    _add_consent(headless, default=())
+
+
+def _add_consent(command: argparse._ActionsContainer, default: object) -> None:
+    what = "allow the interruptions that the plan shows: docker.restart, gpu.reload, umount"
+    command.add_argument("--yes-interrupt", metavar="WHAT,…", type=interrupts, default=default, help=what)
+
+
+def interrupts(text: str) -> tuple[str, ...]:
+    """Parse the words of `--yes-interrupt`. Raises argparse.ArgumentTypeError for an unknown one."""
+    from argparse import ArgumentTypeError
+
+    from bai_wizard.core.consent import INTERRUPTS
+
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for word in words:
+        if word not in INTERRUPTS:
+            raise ArgumentTypeError(f"unknown interruption {word!r}; choose from {', '.join(INTERRUPTS)}")
+    return words
+
+
+def _add_commands(commands: argparse._SubParsersAction[ArgumentParser], only: Sequence[str]) -> None:
     from argparse import SUPPRESS
 
-    made = {name: commands.add_parser(name, help=help, description=help) for name, help in COMMANDS.items()}
-    execute = commands.add_parser("_execute")
-    execute.add_argument("run")
-    execute.add_argument("--digest", required=True)
-    for each in (*made.values(), execute):
+    made = {
+        name: commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        for name, help in COMMANDS.items()
+        if name in only
+    }
+    if "_execute" in only:
+        made["_execute"] = commands.add_parser("_execute")
+        made["_execute"].add_argument("run")
+        made["_execute"].add_argument("--digest", required=True)
+    for name, each in made.items():
         each.add_argument("--root", metavar="DIR", default=SUPPRESS, help=SUPPRESS)
-    made["check"].add_argument("file", metavar="FILE")
-    made["check"].add_argument("--host", default="", help="check as this host (for [[override]])")
-    made["check"].add_argument(
-        "--bundle", metavar="DIR", default=SUPPRESS, help="also say what this bundle lacks for these answers"
-    )
-    made["check"].add_argument(
-        "--bundle-digest", metavar="SHA256", default=SUPPRESS, help="refuse a bundle whose manifest has another one"
-    )
-    made["answers"].add_argument("--from-node", action="store_true", help="filled with what this node has")
-    for name in ("detect", "doctor", "runs", "attach", "resume", "undo"):
-        made[name].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")
-    for name in ("attach", "resume", "undo"):
-        made[name].add_argument(
-            "run", nargs="?", default="", help="the run's id or an end of it; default: the newest"
-        )
-    made["undo"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
-    made["undo"].add_argument(
-        "--yes-interrupt", metavar="WHAT,…", default=SUPPRESS, help="what it may interrupt (docker.restart)"
-    )
-    made["undo"].add_argument("--force", action="store_true", help="also where somebody edited since")
-    made["resume"].add_argument("--plan", action="store_true", default=SUPPRESS, help="show it, change nothing")
-    made["bundle"].add_argument("file", metavar="FILE", help="the answers")
-    made["bundle"].add_argument("-o", "--output", metavar="DIR", required=True, help="where the bundle is made")
-    made["bundle"].add_argument(
-        "--host", action="append", default=[], metavar="HOST", help="for this node (for [[override]]); repeatable"
-    )
-    made["bundle"].add_argument(
-        "--like", metavar="DIR", default="", help="the nodes' etc/os-release, etc/apt and var/lib/dpkg/status"
-    )
-    made["bundle"].add_argument(
-        "--wizard", metavar="FILE", default="", help="the wizard's archive, where this one was installed otherwise"
-    )
-    made["compare"].add_argument("reports", metavar="REPORT", nargs="+", help="files made by --report N.json")
-    made["compare"].add_argument("--json", action="store_true", default=SUPPRESS, help="JSON, for programs")
-    _add_doctor(made["doctor"])
+        shown = SUPPRESS if name in NOT_SIMULATED else DEMO
+        each.add_argument("--demo", nargs="?", const="bare", metavar="NAME", default=SUPPRESS, help=shown)
+        each.add_argument("--debug", action="store_true", default=SUPPRESS, help=DEBUG)
+        if name in COMMANDS:
+            each.add_argument("--json", action="store_true", default=SUPPRESS, help="print JSON Lines")
+        if name in _OPTIONS:
+            _OPTIONS[name](each)
 
 
-def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+def _add_answers(answers: ArgumentParser) -> None:
+    answers.add_argument("--from-node", action="store_true", help="fill in the current values of this node")
+
+
+def _add_compare(compare: ArgumentParser) -> None:
+    compare.add_argument("reports", metavar="REPORT", nargs="+", help="files created with --report N.json")
+
+
+def _add_fleet(fleet: ArgumentParser) -> None:
     from argparse import SUPPRESS
 
-    doctor.add_argument("--only", metavar="ID,…", default="", help="only these checks")
-    doctor.add_argument("--skip", metavar="ID,…", default="", help="all but these checks")
-    doctor.add_argument("--error", metavar="TEXT", help="find the failure that says this; «-» reads standard input")
-    doctor.add_argument(
-        "--yes-interrupt", metavar="WHAT,…", default=SUPPRESS, help="with --fix: what it may interrupt"
+    add = fleet.add_argument
+    add("topic", metavar="TOPIC", choices=("plan", "report", "drift"), help="plan, report or drift")
+    what = "what the nodes wrote with --json or --report N.json, or directories of such .json and .jsonl files"
+    add("files", metavar="FILE", nargs="+", help=what)
+    html = "also write one HTML page that needs no network (.html)"
+    add("--report", metavar="FILE", action=_not_empty(), default=SUPPRESS, help=html)
+    changes = "with plan: exit with 7 if there are changes"
+    add("--detailed-exitcode", action="store_true", default=SUPPRESS, help=changes)
+
+
+def _add_check(check: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    add, stored = check.add_argument, _not_empty()
+    add("file", metavar="FILE", help="the answers file")
+    add("--host", default="", help="check for this host name ([[override]] tables)")
+    add("--bundle", metavar="DIR", default=SUPPRESS, action=stored, help="also list what this offline bundle lacks")
+    add("--like", metavar="DIR", default="", action=stored, help=LIKE)
+    add(
+        "--bundle-digest",
+        metavar="SHA256",
+        default=SUPPRESS,
+        action=stored,
+        help="expected SHA-256 of the bundle's manifest",
     )
-    doctor.add_argument("--fix", metavar="ID", help="show, confirm and apply the remedy, then check again")
-    doctor.add_argument("--yes", action="store_true", help="with --fix, --bundle: without asking")
-    doctor.add_argument(
-        "--ignore", metavar="ID=REASON", action="append", default=[], help="demote a check, with the reason"
+
+
+def _add_run(command: ArgumentParser, default: str) -> None:
+    help = f"run ID, or the beginning or end of one (default: {default})"
+    command.add_argument("run", metavar="RUN", nargs="?", default="", help=help)
+
+
+def _add_attach(attach: ArgumentParser) -> None:
+    _add_run(attach, "the one in progress, otherwise the newest")
+
+
+def _add_resume(resume: ArgumentParser) -> None:
+    _add_run(resume, "the newest that did not finish")
+    _add_plan_and_consent(resume)
+
+
+def _add_undo(undo: ArgumentParser) -> None:
+    _add_run(undo, "the newest that still holds changes")
+    _add_plan_and_consent(undo)
+    undo.add_argument("--force", action="store_true", help="also undo changes that were edited after the run")
+
+
+def _add_plan_and_consent(command: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    command.add_argument("--plan", action="store_true", default=SUPPRESS, help="show planned changes and exit")
+    command.add_argument("--diff", action="store_true", default=SUPPRESS, help=DIFF)
+    _add_consent(command, default=SUPPRESS)
+
+
+def _add_bundle(bundle: ArgumentParser) -> None:
+    add = bundle.add_argument
+    add("file", metavar="FILE", help="the answers file")
+    add("-o", "--output", metavar="DIR", action=_not_empty(), required=True, help="directory to write the bundle to")
+    add("--host", action="append", default=[], metavar="HOST", help="include this host ([[override]]); repeatable")
+    add(
+        "--like",
+        metavar="DIR",
+        default="",
+        help=LIKE,
     )
-    doctor.add_argument("--bundle", metavar="FILE", help="write a support bundle, masked")
-    doctor.add_argument("--from", metavar="BUNDLE", dest="from_bundle", help="look at a bundle instead of this node")
-    doctor.add_argument("--report", metavar="FILE", default=SUPPRESS, help="one page for people (.md, .html)")
-    doctor.add_argument("--answers", metavar="FILE", default=SUPPRESS, help="check against these answers")
+    add(
+        "--wizard",
+        metavar="FILE",
+        default="",
+        help="release archive of the wizard, if this copy was not installed from one",
+    )
+
+
+def _add_doctor(doctor: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    _add_consent(doctor, default=SUPPRESS)
+    doctor.add_argument("--diff", action="store_true", default=SUPPRESS, help=DIFF)
+    add, stored = doctor.add_argument, _not_empty()
+    add("--only", metavar="ID,…", action=stored, default="", help="run only these checks")
+    add("--skip", metavar="ID,…", action=stored, default="", help="exclude these checks")
+    add("--error", metavar="TEXT", action=stored, help="search by error message; - reads standard input")
+    add("--fix", metavar="ID", action=stored, help="show, confirm and apply the fix, then check again")
+    add("--yes", action="store_true", help="with --fix or --bundle: do not ask for confirmation")
+    add("--ignore", metavar="ID=REASON", action="append", default=[], help="accept a failing check, with a reason")
+    add("--bundle", metavar="FILE", action=stored, help="write a support bundle with secrets masked")
+    add(
+        "--from",
+        metavar="BUNDLE",
+        dest="from_bundle",
+        action=stored,
+        help="read a support bundle instead of this node",
+    )
+    add(
+        "--report", metavar="FILE", action=stored, default=SUPPRESS, help="write a human-readable report (.md, .html)"
+    )
+    add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help="compare with these answers")
+
+
+# Command → the function that adds its own options.
+_OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
+    "answers": _add_answers,
+    "compare": _add_compare,
+    "fleet": _add_fleet,
+    "check": _add_check,
+    "attach": _add_attach,
+    "resume": _add_resume,
+    "undo": _add_undo,
+    "bundle": _add_bundle,
+    "doctor": _add_doctor,
+}
+
+
+def refuse_demo(arguments: argparse.Namespace) -> None:
+    """Raise AnswersError for a command line with `--demo` that cannot be simulated."""
+    from bai_wizard.core.errors import AnswersError, Problem
+    from bai_wizard.node.demo import refuse_unknown
+
+    refuse_unknown(arguments.demo)
+    reason = NOT_SIMULATED.get(arguments.command or "", "")
+    if arguments.command == "doctor" and arguments.bundle:
+        reason = "support bundles can only be made on a real node"
+    elif arguments.command != "bundle" and getattr(arguments, "bundle", ""):
+        reason = "a simulated node cannot install from a bundle"
+    elif arguments.root != "/":
+        reason = "it cannot be combined with --root"
+    if reason:
+        raise AnswersError([Problem("command line", 0, 0, "--demo", reason)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code."""
+    """Run one command line and return its exit code.
+
+    Control characters in everything written to standard output and standard error are escaped.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     if words == ["--version"]:
         from bai_wizard import __version__
 
-        print(f"bai-wizard {__version__}")
-        return 0
-    if words[:1] == ["--headless"]:
-        # What programs ask again and again is answered before the command line is taken apart.
-        from bai_wizard.commands.headless import still_so
+        return _answered(lambda: print(f"bai-wizard {__version__}", flush=True))
+    if words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or (len(words) == 2 and words[0] in COMMANDS)):
+        try:
+            parser().parse_args(words)
+        except SystemExit:
+            return _answered(sys.stdout.flush)
+    refusal = _foreign_code()
+    if refusal:
+        _say(f"bai-wizard: {refusal}")
+        return 3
+    _clean_environment()
+    from bai_wizard.core import debug_log
+    from bai_wizard.core.display import VisibleStream
 
-        code = still_so(words)
-        if code is not None:
-            return code
-    return _run(words)
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = VisibleStream(streams[0]), VisibleStream(streams[1], narration=True)
+    try:
+        code = _run(words) if _start_debug_log(words) else 3
+        return code or _answered(streams[0].flush, streams[0])
+    finally:
+        debug_log.show_files()
+        sys.stdout, sys.stderr = streams
+        for stream in streams:
+            _drop_unwritten(stream)
+
+
+def _open_missing_streams() -> None:
+    """Replace closed standard streams with /dev/null, so that the next file opened does not take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open as long as the process lives
+
+
+def _answered(write: Callable[[], object], stream: TextIO | None = None) -> int:
+    """Return 0, or the exit code for output that cannot be delivered: 130 if the reader is gone, otherwise 3.
+
+    `stream` is the original standard output, if sys.stdout has been replaced.
+    """
+    try:
+        write()
+    except BrokenPipeError:
+        _drop_unwritten(stream or sys.stdout)
+        return 130
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        _say(f"bai-wizard: standard output cannot be written: {reason}")
+        _drop_unwritten(stream or sys.stdout)
+        return 3
+    return 0
+
+
+def _say(text: str) -> None:
+    """Write to standard error, before and after the streams are wrapped; write errors do not change the exit code."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _drop_unwritten(sys.stderr)
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Discard buffered output that cannot be written: otherwise Python would exit with code 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        try:
+            number = stream.fileno()
+            null = os.open(os.devnull, os.O_WRONLY)
+        except (OSError, ValueError):
+            return
+        os.dup2(null, number)
+        os.close(null)
+
+
+def _foreign_code() -> str:
+    """Why root must not run this code; checked before any more of it is imported.
+
+    Read-only commands are not exempt, because importing modified code is the danger; only `--version` and `--help`,
+    which this module handles alone, come before the check.
+    """
+    if os.geteuid() != 0:
+        return ""
+    from bai_wizard.own_code import foreign_code_at_start
+
+    return foreign_code_at_start()
+
+
+def _clean_environment() -> None:
+    """Clean the environment for libraries that start programs themselves; the runner gives every child its own.
+
+    Root creates no temporary files in a directory that other users can change.
+    """
+    from bai_wizard.core.programs import program_path
+
+    os.environ["PATH"] = program_path()
+    if os.geteuid() == 0:
+        from bai_wizard.own_code import is_roots_own
+
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            if name in os.environ and not is_roots_own(os.environ[name]):
+                del os.environ[name]
+
+
+def _start_debug_log(words: Sequence[str]) -> bool:
+    """Start the debug log if requested; False if it cannot be written. The executor starts its own."""
+    from bai_wizard import __version__
+    from bai_wizard.core import debug_log
+
+    if not debug_log.is_wanted(words) or words[:1] == ["_execute"]:
+        return True
+    try:
+        debug_log.start()
+    except OSError as error:
+        _say(f"bai-wizard: the debug log cannot be written: {(error.strerror or str(error)).lower()}")
+        return False
+    debug_log.debug("bai-wizard %s, Python %s, user %s: %s", __version__, sys.version, os.geteuid(), list(words))
+    return True
+
+
+def named_demo(words: Sequence[str]) -> list[str]:
+    """Treat `--demo` right before a command as the default demo: argparse would read the command as its value."""
+    following = {"--demo": "--demo=bare"}
+    return [
+        following.get(word, word) if after in (*COMMANDS, "_execute") else word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+    ]
 
 
 def _run(words: list[str]) -> int:
-    import gc
+    from bai_wizard.core.errors import AnswersError, StepFailed, WizardError
+    from bai_wizard.core.secret import redact
+    from bai_wizard.exit_codes import ExitCode
 
-    from bai_wizard.core.errors import AnswersError, PreflightError, StepFailed, WizardError
-    from bai_wizard.exits import ExitCode
-
-    # Nearly all that a short run makes (modules, classes, schemas) it keeps: looking through it for garbage is a
-    # tenth of its time. A long run still collects, after more.
+    # Short runs keep almost everything they allocate, and GC costs about 10 % of the run time. A long run still
+    # collects, but less often.
     gc.set_threshold(100_000)
-    arguments = parser().parse_args(words)
-    arguments.words = words
     try:
+        arguments = parse(words)
+        arguments.words = words
+        if os.geteuid() == 0:
+            # From here on, the process may hold secrets.
+            from bai_wizard.node.run_as import leave_no_core
+
+            leave_no_core()
+        if arguments.print_completion:
+            from bai_wizard.commands.completion import script
+
+            sys.stdout.write(script(arguments.print_completion, parser(), COMMANDS))
+            return ExitCode.OK
+        if arguments.demo is not None:
+            refuse_demo(arguments)
         return _dispatch(arguments)
-    except AnswersError as error:
-        print(error, file=sys.stderr)
-        return ExitCode.ANSWERS
-    except PreflightError as error:
-        print(f"bai-wizard: {error}", file=sys.stderr)
-        return ExitCode.PREFLIGHT
-    except StepFailed as error:
-        print(f"bai-wizard: {error}", file=sys.stderr)
-        return ExitCode.FAILED
     except WizardError as error:
-        print(f"bai-wizard: {error}", file=sys.stderr)
-        return ExitCode.PREFLIGHT
+        is_answers = isinstance(error, AnswersError)
+        print(redact(f"{'' if is_answers else 'bai-wizard: '}{error}"), file=sys.stderr)
+        if is_answers:
+            return ExitCode.ANSWERS
+        return ExitCode.FAILED if isinstance(error, StepFailed) else ExitCode.PREFLIGHT
     except BrokenPipeError:
-        # Whoever read our output is gone; the rest of it has no reader.
-        sys.stderr.close()
+        # The reader closed the pipe; nothing left to write to.
         return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -197,8 +512,17 @@ def _run(words: list[str]) -> int:
         return _bug(error)
 
 
+# Command → module of bai_wizard.commands, where several share one.
+_SHARED_MODULES = {
+    "answers": "inspect", "check": "inspect", "schema": "inspect", "detect": "inspect", "bundle": "inspect",
+    "compare": "fleet", "fleet": "fleet", "runs": "runs", "attach": "runs", "resume": "runs", "undo": "runs",
+}  # fmt: skip
+
+
 def _dispatch(arguments: argparse.Namespace) -> int:
     from importlib import import_module
+
+    from bai_wizard.core.debug_log import debug, debug_exception
 
     if arguments.command:
         name = arguments.command.lstrip("_")
@@ -206,17 +530,24 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         name = "headless"
     else:
         name = "wizard"
-    return int(import_module(f"bai_wizard.commands.{name}").run(arguments))
+    try:
+        module = import_module(f"bai_wizard.commands.{_SHARED_MODULES.get(name, name)}")
+        code = int(getattr(module, f"run_{name}" if name in _SHARED_MODULES else "run")(arguments))
+    except BaseException:
+        debug_exception()
+        raise
+    debug("exit code %s", code)
+    return code
 
 
 def _bug(error: Exception) -> ExitCode:
-    """Tells of a bug without local variables: they may hold secrets."""
+    """Report a bug without local variables: they may hold secrets."""
     import traceback
 
     from bai_wizard.core.secret import redact
-    from bai_wizard.exits import ExitCode
+    from bai_wizard.exit_codes import ExitCode
 
     text = "".join(traceback.format_exception(error, limit=-8))
     print(redact(text), file=sys.stderr)
-    print("bai-wizard: this is a bug in the wizard; the lines above are what its makers need", file=sys.stderr)
+    print("bai-wizard: This is a bug. Please report it with the traceback above.", file=sys.stderr)
     return ExitCode.BUG

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs, upgrades or removes bai-wizard: sh install.sh [--uninstall [--purge] | --rollback].
-#   (nothing)     under /opt/bai-wizard/VERSION, root-owned; the version before stays for --rollback
-#   --rollback    back to the version before
-#   --uninstall   removes every version; runs and backups stay, so that undo works after the next installation
-#   --purge       with --uninstall: runs and backups as well; nothing can be taken back after that
+# Install, upgrade or remove bai-wizard: sh install.sh [--uninstall [--purge] | --rollback].
+#   (no option)   install in /opt/bai-wizard/VERSION, owned by root; the previous version is kept for --rollback
+#   --rollback    return to the previous version
+#   --uninstall   remove all versions; runs and backups are kept, so that undo works after the next installation
+#   --purge       with --uninstall: also remove runs and backups; nothing can be undone afterwards
 # BAI_WIZARD_ROOT: another root directory (for images and tests).
 set -eu
 umask 022
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 root=${BAI_WIZARD_ROOT:-}
 home=$root/opt/bai-wizard
@@ -21,7 +23,7 @@ say() {
     printf '%s\n' "$1"
 }
 
-# Link in the system → what it leads to, relative to /opt/bai-wizard/current.
+# Link in the system → its target, relative to /opt/bai-wizard/current.
 links() {
     cat <<END
 usr/local/bin/bai-wizard bin/bai-wizard
@@ -32,38 +34,70 @@ usr/local/share/man/man1/bai-wizard.1 share/man/man1/bai-wizard.1
 END
 }
 
-# The lock is taken and kept until this script ends: no run can begin while the tree changes.
+# The lock is held until this script ends: no run can start while the tree changes.
 refuse_while_running() {
     mkdir -p "${lock%/*}"
     exec 8>>"$lock"
     chmod 600 "$lock"
-    flock --nonblock 8 || refuse 'a run is in progress on this node; watch it with: bai-wizard attach. Nothing was touched'
+    flock --nonblock 8 || refuse 'a run is in progress on this node; to watch it: bai-wizard attach. Nothing was changed'
 }
 
 # Two owners of one tree would remove each other's files.
 refuse_beside_package() {
     [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ] ||
-        refuse 'bai-wizard is here as a package; remove that first: apt-get remove bai-wizard. Runs and backups stay'
+        refuse 'bai-wizard is installed as a package; remove it first: apt-get remove bai-wizard. Runs and backups are kept'
 }
 
-# The name that a link leads to; empty without the link.
+# Print the target of a link; nothing without the link.
 version_of() {
     [ -L "$home/$1" ] && readlink "$home/$1" || true
 }
 
-# Makes or switches a link in one instant.
+# Create or replace a link atomically.
 point() {
     ln -s -- "$2" "$1.new.$$"
     mv -T -- "$1.new.$$" "$1"
 }
 
+# Print the first path that find reports, without control characters.
+found() {
+    find "$@" -print -quit | LC_ALL=C tr -cd '[:print:]'
+}
+
+# Files that other users can change could be replaced before they are copied. A directory above may be world-writable
+# if it is sticky, like /tmp, where other users cannot rename files of root.
+refuse_what_others_can_change() {
+    other=$(found "$here" \( ! -uid 0 -o ! -type l -perm /022 \))
+    [ -z "$other" ] || refuse "$other can be changed by users other than root: unpack the archive as root in a new directory (mktemp -d)"
+    above=$here
+    while [ "$above" != / ]; do
+        above=$(dirname -- "$above")
+        other=$(found "$above" -maxdepth 0 \( ! -uid 0 -o -perm /022 ! -perm -1000 \))
+        [ -z "$other" ] || refuse "users other than root can change files in $other: unpack the archive in a new directory (mktemp -d)"
+    done
+}
+
+# Exactly the files listed in SHA256SUMS, no other files, no links. A .pth file would run at each start of Python.
+refuse_other_files() (
+    cd "$here"
+    other=$(found . ! -type f ! -type d)
+    [ -z "$other" ] || refuse "$other is neither a file nor a directory; this archive is not genuine"
+    other=$(found . \( -name '*[[:cntrl:]]*' -o -name '*.pth' \))
+    [ -z "$other" ] || refuse "$other has a name that this archive cannot contain"
+    listed=$(sed 's/^[0-9a-f]\{64\}  //' SHA256SUMS | LC_ALL=C sort)
+    there=$(find . -type f ! -path ./SHA256SUMS -printf '%P\n' | LC_ALL=C sort)
+    [ "$listed" = "$there" ] || refuse 'the archive is damaged: its files are not the ones listed in SHA256SUMS. Copy it again'
+    sha256sum --check --quiet --strict SHA256SUMS >/dev/null 2>&1 ||
+        refuse 'the archive is damaged: its files do not match SHA256SUMS. Copy it again'
+)
+
 check_archive() {
-    [ -d "$here/tree" ] || refuse "there is no tree beside $0: unpack the whole archive and start the install.sh in it"
+    [ -d "$here/tree" ] || refuse "the directory tree is missing next to $0: unpack the whole archive and run its install.sh"
+    refuse_what_others_can_change
+    refuse_other_files
     machine=$(uname -m)
     [ "$machine" = "$(cat "$here/tree/ARCHITECTURE")" ] ||
         refuse "this archive is for $(cat "$here/tree/ARCHITECTURE"), this node is $machine"
-    (cd "$here/tree" && sha256sum --check --quiet --strict ../SHA256SUMS >/dev/null 2>&1) ||
-        refuse 'the archive is damaged: its files are not those of SHA256SUMS. Copy it again'
     size=$(du -sk "$here/tree" | cut -f1)
     free=$(df -Pk "$(nearest "$home")" | awk 'NR == 2 { print $4 }')
     [ "$free" -gt $((size + 10240)) ] || refuse "$home needs $((size / 1024)) MiB, there are $((free / 1024)) MiB free"
@@ -82,7 +116,7 @@ install_version() {
     mkdir -p "$home"
     rm -rf "$home"/.new.*
     new=$home/.new.$$
-    cp -R --preserve=mode,timestamps,links -- "$here/tree" "$new"
+    cp -R --preserve=mode,timestamps -- "$here/tree" "$new"
     cp -- "$here/install.sh" "$new/install.sh"
     chown -R root:root "$new"
     chmod -R u+rwX,go+rX,go-w "$new"
@@ -99,15 +133,15 @@ install_version() {
     links | while read -r link target; do
         mkdir -p "$root/${link%/*}"
         if [ -e "$root/$link" ] && [ ! -L "$root/$link" ]; then
-            say "left alone, for it is not ours: /$link"
+            say "left unchanged, because bai-wizard did not create it: /$link"
             continue
         fi
         point "$root/$link" "/opt/bai-wizard/current/$target"
     done
-    say "bai-wizard $version is installed${before:+ (before: $before)}"
+    say "bai-wizard $version is installed${before:+ (previous version: $before)}"
 }
 
-# Everything but the current version and the one before.
+# Remove all versions except the current and the previous one.
 drop_older() {
     current=$(version_of current)
     previous=$(version_of previous)
@@ -119,11 +153,11 @@ drop_older() {
 
 rollback() {
     previous=$(version_of previous)
-    [ -n "$previous" ] && [ -d "$home/$previous" ] || refuse 'there is no version before this one'
+    [ -n "$previous" ] && [ -d "$home/$previous" ] || refuse 'no previous version is installed'
     current=$(version_of current)
     point "$home/current" "$previous"
     point "$home/previous" "$current"
-    say "bai-wizard $previous is current again (before: $current)"
+    say "bai-wizard $previous is active again (previous version: $current)"
 }
 
 uninstall() {
@@ -133,9 +167,9 @@ uninstall() {
     rm -rf -- "$home"
     if [ "$1" = purge ]; then
         rm -rf -- "$root/var/lib/bai-wizard" "$root/var/cache/bai-wizard"
-        say 'bai-wizard is removed, with its runs and backups'
+        say 'bai-wizard was removed, with its runs and backups'
     else
-        say 'bai-wizard is removed; runs and backups are kept in /var/lib/bai-wizard'
+        say 'bai-wizard was removed; runs and backups are kept in /var/lib/bai-wizard'
     fi
 }
 
@@ -146,7 +180,7 @@ case "${1:-}${2:+ $2}" in
     exit 2
     ;;
 esac
-[ "$(id -u)" = 0 ] || refuse 'this needs root; start it with sudo'
+[ "$(id -u)" = 0 ] || refuse 'root is required; run it with sudo'
 refuse_while_running
 refuse_beside_package
 case "${1:-}${2:+ $2}" in

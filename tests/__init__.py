@@ -1,1 +1,1 @@
-"""The tests of bai-wizard; what several folders share stands at this level."""
+"""The tests of bai-wizard. Helpers shared by several folders are at this level."""

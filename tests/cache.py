@@ -1,4 +1,4 @@
-"""Where the tests keep what is slow to make (trees, images, keys): outside the repository, under locks."""
+"""Cache of trees, images and keys that are slow to create: outside the repository, protected by locks."""
 
 import fcntl
 import hashlib
@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def cache_directory() -> Path:
-    """The directory of everything cached; it may be deleted at any time when no test runs."""
+    """Return the cache directory. It can be deleted while no test is running."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     directory = Path(base) / "bai-wizard-tests"
     directory.mkdir(parents=True, exist_ok=True)
@@ -20,14 +20,14 @@ def cache_directory() -> Path:
 
 @contextmanager
 def locked(name: str, directory: Path | None = None) -> Iterator[None]:
-    """Hold the lock ``name`` of the cache, or of another directory. Waits for as long as it takes."""
+    """Hold the lock ``name`` of the cache or another directory. Wait for it without a limit."""
     with ((directory or cache_directory()) / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def digest(*parts: str | bytes) -> str:
-    """Twelve hex digits that change when any of the parts does."""
+    """Return twelve hex digits that change if any of the parts changes."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

@@ -1,21 +1,29 @@
-"""Options, needs and the seed of a test run."""
+"""Options, requirements and the seed of a test run."""
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.needs import OBSTACLES
+from tests.needs import MAY_BE_SKIPPED, OBSTACLES
 from tests.sampling import is_soak
 
 if TYPE_CHECKING:
     from tests.node.docker import Docker
 
-# How long an example takes says something of the machine and its other work, nothing of the product.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The duration of an example depends on the machine and its load. The profile that Hypothesis loads in CI would draw
+# the same examples in each run, whatever the seed.
+settings.register_profile(
+    "any machine",
+    derandomize=False,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("any machine")
 
 NEED_OF_FIXTURE = {
@@ -34,11 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="draws the samples (default: random, printed)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle seed and soak before any test module is imported; worker processes inherit both."""
+    """Set seed and soak before any test module is imported; worker processes inherit both."""
     given = config.getoption("--seed")
     seed = given if given is not None else int(os.environ.get("BAI_WIZARD_SEED") or secrets.randbelow(10**6))
     os.environ["BAI_WIZARD_SEED"] = str(seed)
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = seed
     if config.getoption("--soak"):
         os.environ["BAI_WIZARD_SOAK"] = "1"
 
@@ -49,13 +60,27 @@ def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bai_wizard.core.secret._registered", set())
 
 
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore PATH, which the command line sets for its process."""
+    monkeypatch.setenv("PATH", os.environ.get("PATH", os.defpath))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Store drafts of wizards that tests start in a directory of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def pytest_report_header() -> str:
     size = "full matrices" if os.environ.get("BAI_WIZARD_SOAK") == "1" else "sampled matrices"
     return f"bai-wizard: seed {os.environ['BAI_WIZARD_SEED']} (repeat with --seed), {size}"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test that uses a node or a machine is marked so."""
+    """Mark tests that use a container node or a virtual machine."""
     for need in {NEED_OF_FIXTURE[name] for name in getattr(item, "fixturenames", ()) if name in NEED_OF_FIXTURE}:
         item.add_marker(need)
 
@@ -78,9 +103,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{need}: {reason}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With --all, a test that is skipped for something that could be installed fails."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and item.config.getoption("--all"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not MAY_BE_SKIPPED.match(reason):
+            report.outcome = "failed"
+            report.longrepr = f"--all, but this test was skipped: {reason}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> "Iterator[Docker]":
-    """A Docker Engine: the machine's own if one answers, else one started for the tests and stopped after them."""
+    """A separate Docker Engine for the tests, stopped after them."""
     from tests.node.engine import running_engine
 
     with running_engine() as docker:

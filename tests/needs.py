@@ -1,43 +1,50 @@
-"""What this machine lacks for a kind of test, in words; None where it lacks nothing."""
+"""What this machine lacks for a kind of test, as text; None if nothing is missing."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 
-# Program → the Debian package that brings it. Docker's registry serves images; gpg and apt-ftparchive make signed
-# repositories, openssl authorities of our own, gcc stand-ins of vendors' libraries.
+# Program → the Debian package that provides it. Docker's registry serves images; gpg and apt-ftparchive create signed
+# repositories, openssl private authorities, gcc substitutes for vendors' libraries.
 NODE_PROGRAMS = {
     "docker": "docker.io", "dockerd": "docker.io", "containerd": "containerd", "docker-registry": "docker-registry",
-    "debootstrap": "debootstrap", "iptables": "iptables", "ssh": "openssh-client", "sshpass": "sshpass",
-    "apt-ftparchive": "apt-utils", "gpg": "gnupg", "openssl": "openssl", "gcc": "gcc", "tmux": "tmux",
+    "debootstrap": "debootstrap", "iptables": "iptables", "ip": "iproute2", "ssh": "openssh-client",
+    "sshpass": "sshpass", "apt-ftparchive": "apt-utils", "gpg": "gnupg", "openssl": "openssl", "gcc": "gcc",
+    "tmux": "tmux",
 }  # fmt: skip
 VM_PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs",
     "ssh-keygen": "openssh-client",
 }  # fmt: skip
-# What completions, the man page and sudoers are read by; without them those tests are left out.
-OTHER_PROGRAMS = {"zsh": "zsh", "fish": "fish", "mandoc": "mandoc", "groff": "groff", "visudo": "sudo"}
+# Readers of completions, the man page and files with their own grammars, and a faked clock; tests without
+# their program are skipped.
+OTHER_PROGRAMS = {
+    "zsh": "zsh", "fish": "fish", "mandoc": "mandoc", "groff": "groff", "visudo": "sudo", "cvtsudoers": "sudo",
+    "git": "git", "make": "make", "findmnt": "util-linux", "sqv": "sqv", "faketime": "faketime",
+    "chromium-headless-shell": "chromium-headless-shell",
+}  # fmt: skip
 # Needed with gcc, which only recommends it.
 HEADERS = "libc6-dev"
 
 
 def root_obstacle() -> str | None:
-    """Why tests marked needs_root cannot run here."""
+    """Return why tests marked needs_root cannot run here."""
     return None if os.geteuid() == 0 else "has to run as root"
 
 
 def node_obstacle() -> str | None:
-    """Why container nodes cannot be started here."""
+    """Return why container nodes cannot be started here."""
     return root_obstacle() or _missing(NODE_PROGRAMS)
 
 
 def vm_obstacle() -> str | None:
-    """Why virtual machines cannot be started here; their disks are made from a container node's tree."""
+    """Return why virtual machines cannot be started here; their disks are built from a container node's tree."""
     return node_obstacle() or _missing(VM_PROGRAMS)
 
 
 def gpu_obstacle() -> str | None:
-    """Why tests of a real accelerator cannot run here."""
+    """Return why tests of a real accelerator cannot run here."""
     return None if os.path.exists("/dev/nvidiactl") else "no accelerator in this machine"
 
 
@@ -48,9 +55,18 @@ OBSTACLES = {
     "needs_gpu": gpu_obstacle,
 }
 
+# Reasons to skip a test with --all as well: what no package provides, because it depends on the kernel, the file
+# system or the hardware of this machine.
+MAY_BE_SKIPPED = re.compile(
+    r"by \./test --soak|needs_gpu: |a GPU of this machine|no nvidia-smi|this machine shows no PCI bus"
+    r"|this machine has no /dev/|this machine lets nobody make a mount namespace|mounts are not allowed here"
+    r"|this file system has no|setuid programs have no effect here|not on this machine: "
+    r"|an answer to HEAD has no body|made by a shared function"
+)
+
 
 def packages() -> tuple[str, ...]:
-    """The Debian packages that bring whatever program is missing here; empty when none is."""
+    """Return the Debian packages that provide the missing programs."""
     every = {**NODE_PROGRAMS, **VM_PROGRAMS, **OTHER_PROGRAMS}
     wanted = {every[name] for name in _absent(every)}
     return tuple(sorted(wanted | {HEADERS} if "gcc" in wanted else wanted))

@@ -1,1 +1,1 @@
-"""The answers file: read, located, validated, resolved, written."""
+"""The answers file: read, locate, validate, resolve, write."""

@@ -1,14 +1,20 @@
-"""The JSON Schema of the answers, composed from the settings of all tables; editors check and complete with it."""
+"""The JSON Schema of the answers, composed from the settings of all tables; editors validate and complete with it."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal
 
 from bai_wizard import pages
 from bai_wizard.answers.model import VERSION
+from bai_wizard.pages.fields import FieldInfo, SettingsPart, dump, hints_of
 
+_TYPES = {int: "integer", str: "string", bool: "boolean"}
 COMMITTED = Path(__file__).with_name(f"schema-v{VERSION}.json")
 
 
@@ -18,18 +24,13 @@ def schema_text() -> str:
 
 
 def compose() -> str:
-    """The schema made anew from the models; the committed file holds exactly this."""
+    """The schema regenerated from the settings; the committed file has exactly this content."""
     return json.dumps(_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _schema() -> dict[str, Any]:
-    from pydantic.json_schema import models_json_schema
-
-    models = {table: pages.settings_of(table) for table in pages.TABLES}
-    refs, made = models_json_schema(
-        [(model, "validation") for model in models.values()], ref_template="#/$defs/{model}"
-    )
-    tables = {table: _plain(refs[model, "validation"]) for table, model in models.items()}
+    definitions: dict[str, Any] = {}
+    tables = {table: _of(pages.settings_of(table), definitions) for table in pages.TABLES}
     hosts = {
         "type": "array",
         "items": {"type": "string", "minLength": 1},
@@ -39,7 +40,7 @@ def _schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Answers of bai-wizard",
-        "description": "What a node for Backend.AI shall be. A table that is present is brought about.",
+        "description": "The desired state of a node for Backend.AI. Tables that are present are applied.",
         "type": "object",
         "additionalProperties": False,
         "required": ["version"],
@@ -48,7 +49,7 @@ def _schema() -> dict[str, Any]:
             **tables,
             "override": {
                 "type": "array",
-                "description": "Tables that are laid over the others on the nodes whose names match.",
+                "description": "Tables that are merged over the others on the nodes whose names match.",
                 "items": {
                     "type": "object",
                     "additionalProperties": False,
@@ -57,23 +58,73 @@ def _schema() -> dict[str, Any]:
                 },
             },
         },
-        "$defs": _plain(made["$defs"]),
+        "$defs": dict(sorted(definitions.items())),
     }
 
 
-def _plain(value: Any) -> Any:
-    """Without what TOML does not have: null, and alternatives that are left with one member."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    plain = {key: _plain(item) for key, item in value.items() if not (key == "default" and item is None)}
-    several = plain.get("anyOf")
-    if isinstance(several, list):
-        kept = [item for item in several if item != {"type": "null"}]
-        del plain["anyOf"]
-        plain = {**kept[0], **plain} if len(kept) == 1 else {"anyOf": kept, **plain}
-    return plain
+def _of(hint: Any, definitions: dict[str, Any], limits: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
+    """The schema of a type; settings are added to `definitions`. TOML has no null, so nothing allows it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        (check,) = arguments[1:]
+        return {**check.schema, **_limits(limits, maxLength="max_length")}
+    if origin in (typing.Union, UnionType):
+        members = [_of(member, definitions, limits) for member in arguments if member is not NoneType]
+        return members[0] if len(members) == 1 else {"oneOf": members}
+    if origin is Literal:
+        words = {"enum": list(arguments)} if len(arguments) > 1 else {"const": arguments[0]}
+        return {**words, "type": _TYPES[type(arguments[0])]}
+    if origin is tuple:
+        items = {"items": _of(arguments[0], definitions), "type": "array"}
+        return {**items, **_limits(limits, minItems="min_length", maxItems="max_length")}
+    if origin is dict:
+        key = _of(arguments[0], definitions)
+        return {
+            "patternProperties": {key["pattern"]: _of(arguments[1], definitions)},
+            "propertyNames": {"maxLength": key["maxLength"]},
+            "type": "object",
+        }
+    if issubclass(hint, SettingsPart):
+        if hint.__name__ not in definitions:
+            definitions[hint.__name__] = _definition(hint, definitions)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return {"type": _TYPES[hint], **_limits(limits, minimum="ge", maximum="le")}
+
+
+def _limits(limits: Mapping[str, int], **keys: str) -> dict[str, int]:
+    return {word: limits[key] for word, key in keys.items() if key in limits}
+
+
+def _definition(model: type[SettingsPart], definitions: dict[str, Any]) -> dict[str, Any]:
+    hints = hints_of(model)
+    required = [name for name, info in model.infos.items() if info.required]
+    return {
+        "additionalProperties": False,
+        "description": inspect.cleandoc(model.__doc__ or ""),
+        "properties": {
+            name: dict(sorted({**_of(hints[name], definitions, info.limits), **_metadata(info)}.items()))
+            for name, info in model.infos.items()
+        },
+        **({"required": required} if required else {}),
+        "title": model.__name__,
+        "type": "object",
+    }
+
+
+def _metadata(info: FieldInfo) -> dict[str, Any]:
+    default = info.default
+    # A table is complete by the defaults of its own fields.
+    has_default = (
+        default is not None and not isinstance(default, SettingsPart) and not (default and type(default) is dict)
+    )
+    return {
+        "title": info.label,
+        "description": info.help,
+        **({"default": dump(default)} if has_default else {}),
+        **({"examples": [info.example]} if info.example is not None else {}),
+        **({"x-unit": info.unit} if info.unit else {}),
+        **({"x-choices": dict(info.choices)} if info.choices else {}),
+    }
 
 
 if __name__ == "__main__":

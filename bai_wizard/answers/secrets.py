@@ -1,4 +1,4 @@
-"""From where a secret comes to the secret itself. Its text is never quoted, logged or kept in the settings."""
+"""Resolve secrets from their sources. Their text is never quoted, logged or kept in the settings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from bai_wizard.answers.model import Answers, dotted
 from bai_wizard.answers.positions import Path
 from bai_wizard.core.errors import AnswersError, Problem
 from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
+from bai_wizard.node.run_as import PASSED_ON
+from bai_wizard.node.safe_path import Trust
 from bai_wizard.pages.fields import EnvSecret, FileSecret, PromptSecret
 
 if TYPE_CHECKING:
@@ -19,35 +21,35 @@ if TYPE_CHECKING:
     from bai_wizard.pages.images.settings import ImagesSettings
 
 Source = PromptSecret | EnvSecret | FileSecret
-# Asks a person: gets the dotted key, returns what was typed, or None when nobody wanted to.
+# Prompts a person: gets the dotted key, returns what was typed, or None if the person declined.
 Ask = Callable[[str], str | None]
 
 FILE_LIMIT = 4096
-# libcrypt takes no longer passphrase (CRYPT_MAX_PASSPHRASE_SIZE, crypt.h), the terminating NUL included.
+# libcrypt accepts no longer passphrase (CRYPT_MAX_PASSPHRASE_SIZE, crypt.h), including the terminating NUL.
 LONGEST = 511
 
 
 class _Wrong(Exception):
-    """Why a source gives no secret; never holds any of its text."""
+    """Why a source provides no secret; never contains any of its text."""
 
 
 def sources(answers: Answers) -> Iterator[tuple[Path, Source]]:
-    """Every secret that the applied tables ask for, by its path in the answers."""
+    """Every secret that the applied tables need, by its path in the answers."""
     if "account" in answers.applied:
         account: AccountSettings = answers.tables["account"]  # type: ignore[assignment]
         if account.password is not None:
             yield ("account", "password"), account.password
     if "images" in answers.applied:
         images: ImagesSettings = answers.tables["images"]  # type: ignore[assignment]
-        for place, registry in enumerate(images.registries):
+        for index, registry in enumerate(images.registries):
             if registry.password is not None:
-                yield ("images", "registries", place, "password"), registry.password
+                yield ("images", "registries", index, "password"), registry.password
 
 
 def resolve_all(answers: Answers, ask: Ask | None = None) -> dict[str, Secret]:
     """Dotted key → secret, for every secret of the applied tables.
 
-    Without `ask` nobody is there to be asked. Raises AnswersError with the problems of all secrets.
+    Without `ask`, prompting is not possible. Raises AnswersError with the problems of all secrets.
     """
     resolved: dict[str, Secret] = {}
     problems: list[Problem] = []
@@ -62,7 +64,7 @@ def resolve_all(answers: Answers, ask: Ask | None = None) -> dict[str, Secret]:
 
 
 def resolve(key: str, source: Source, ask: Ask | None = None) -> Secret:
-    """One secret; `key` names it to people. Raises AnswersError with the reason."""
+    """One secret; `key` is its name in messages. Raises AnswersError with the reason."""
     try:
         return _resolve(key, source, ask)
     except _Wrong as error:
@@ -71,48 +73,50 @@ def resolve(key: str, source: Source, ask: Ask | None = None) -> Secret:
 
 def _resolve(key: str, source: Source, ask: Ask | None) -> Secret:
     if isinstance(source, EnvSecret):
+        variable = f"the environment variable {source.env}"
+        if source.env in PASSED_ON:
+            raise _Wrong(f"{variable} is inherited by every program; use a different name")
         text = os.environ.get(source.env)
         if text is None:
-            raise _Wrong(f"the environment variable {source.env} is not set; note that sudo drops most of them")
-        return _checked(text, f"the environment variable {source.env}")
+            raise _Wrong(f"{variable} is not set; note that sudo drops most environment variables")
+        return _checked(text, variable)
     if isinstance(source, FileSecret):
         return _checked(_first_line(source.file), f"the first line of {source.file}")
     typed = ask(key) if ask is not None else None
     if ask is None:
-        raise _Wrong('nobody is there to be asked in a headless run; use { env = "…" }, { file = "…" } or a hash')
+        raise _Wrong('cannot be prompted for in a headless run; use { env = "…" }, { file = "…" } or a hash')
     if typed is None:
-        raise _Wrong("was not given")
-    return _checked(typed, "what was typed")
+        raise _Wrong("was not entered")
+    return _checked(typed, "the entered password")
 
 
 def _checked(text: str, what: str) -> Secret:
     if not text:
         raise _Wrong(f"{what} is empty")
     if len(text) < SHORTEST_REDACTED:
-        raise _Wrong(f"{what} is too short for a password; {SHORTEST_REDACTED} characters are the least")
+        raise _Wrong(f"{what} is too short for a password; the minimum is {SHORTEST_REDACTED} characters")
     if len(text.encode(errors="surrogateescape")) > LONGEST:
-        raise _Wrong(f"{what} is too long for a password; {LONGEST} bytes are the most")
-    if any(letter < " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in text):
+        raise _Wrong(f"{what} is too long for a password; the maximum is {LONGEST} bytes")
+    if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in text):
         raise _Wrong(f"{what} contains control characters or is not UTF-8")
     return Secret(text)
 
 
 def _first_line(path: str) -> str:
-    """The first line of a regular file of the invoker's or root's; links are not followed."""
+    """The first line of a regular file that only root and the invoking user can read and change.
+
+    A link as its last component is not followed. Raises PreflightError if others can read or change it.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        handle = Trust().open(path, follow=False, private=True)
     except OSError as error:
         raise _Wrong(f"{path} cannot be read: {_why(error)}") from None
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
-            raise _Wrong(f"{path} is no regular file")
-        if about.st_uid not in _trusted_owners():
-            raise _Wrong(f"{path} belongs neither to you nor to root")
-        if about.st_mode & stat.S_IWOTH:
-            raise _Wrong(f"{path} can be written by everybody; chmod 600 it")
+            raise _Wrong(f"{path} is not a regular file")
         if about.st_size > FILE_LIMIT:
-            raise _Wrong(f"{path} is larger than {FILE_LIMIT // 1024} KiB, which no password is")
+            raise _Wrong(f"{path} exceeds {FILE_LIMIT // 1024} KiB, which is too large for a password file")
         data = os.read(handle, FILE_LIMIT + 1)
     except OSError as error:
         raise _Wrong(f"{path} cannot be read: {_why(error)}") from None
@@ -122,14 +126,10 @@ def _first_line(path: str) -> str:
 
 
 def _why(error: OSError) -> str:
-    # With O_NOFOLLOW, ELOOP says that the last part of the path is a link.
-    return "it is a link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
-
-
-def _trusted_owners() -> set[int]:
-    """root, who runs this, and under sudo who called it."""
-    owners = {0, os.getuid()}
-    caller = os.environ.get("SUDO_UID", "")
-    if os.getuid() == 0 and caller.isascii() and caller.isdigit():
-        owners.add(int(caller))
-    return owners
+    # With O_NOFOLLOW, ELOOP means that the last component of the path is a link.
+    words = {
+        errno.ELOOP: "it is a symbolic link",
+        errno.ENXIO: "it is not a regular file",
+        errno.EISDIR: "it is not a regular file",
+    }
+    return words.get(error.errno or 0, os.strerror(error.errno or 0))

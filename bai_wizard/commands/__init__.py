@@ -1,1 +1,1 @@
-"""One module a sub-command: `run(arguments) -> ExitCode`. Thin: they join the engine and a front end."""
+"""One module per sub-command: `run(arguments) -> ExitCode`. Thin: they connect the engine and a front end."""

@@ -1,23 +1,24 @@
-"""`bai-wizard` without a command: the wizard, on a full screen or by line prompts."""
+"""`bai-wizard` without a command: the wizard, full screen or with line prompts."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bai_wizard.exits import ExitCode
-from bai_wizard.wizard.console import NO_TERMINAL, Console, decide
+from bai_wizard.exit_codes import ExitCode
+from bai_wizard.ui.console import NO_TERMINAL, Console, decide
 
 if TYPE_CHECKING:
-    from bai_wizard.wizard.desk import Desk
-    from bai_wizard.wizard.draft import Draft
+    from bai_wizard.session import Session
+    from bai_wizard.ui.draft import Draft
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Decides about the terminal first, for importing Textual on a bad one is too late."""
+    """Decide about the terminal first: once Textual is imported on an unsuitable one, it is too late."""
     console = decide(
         os.environ,
         is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
@@ -30,84 +31,90 @@ def run(arguments: argparse.Namespace) -> int:
     if console.mode == "none":
         print(NO_TERMINAL, file=sys.stderr)
         return ExitCode.ANSWERS
-    from bai_wizard import texts
+    from bai_wizard import locale
 
-    texts.choose(console.language)
+    locale.choose(console.language)
     if console.mode == "lines":
-        from bai_wizard.headless.plain import Conversation
+        from bai_wizard.ui.plain.wizard import PlainWizard
 
-        return Conversation(*_opening(arguments), ascii=console.ascii).run()
+        session, draft = _opening(arguments, lambda message: print(message, file=sys.stderr))
+        return PlainWizard(session, draft, ascii=console.ascii, diff=arguments.diff).run()
     return _on_screen(console, arguments)
 
 
 def _on_screen(console: Console, arguments: argparse.Namespace) -> int:
     os.environ.update(console.environment)
-    from bai_wizard.tui.app import WizardApp
+    from bai_wizard.ui.tui.app import WizardApp
 
-    app = WizardApp(lambda: _opening(arguments), console=console, words=arguments.words)
-    code = app.run(mouse=not console.serial)
+    noted: list[str] = []
+    app = WizardApp(lambda: _opening(arguments, noted.append), console=console, words=arguments.words)
+    try:
+        code = app.run(mouse=not console.serial)
+    finally:
+        app.keep_draft()
+    for problem in (*noted, *app.problems):
+        print(problem, file=sys.stderr)
     if app.failure is not None:
         raise app.failure
-    # A crash leaves no code behind, a signal its own.
+    # A crash leaves no code, a signal its own.
     return code if code is not None else app.return_code or ExitCode.BUG
 
 
-def _opening(arguments: argparse.Namespace) -> tuple[Desk, Draft]:
-    """The node, and what the form begins with. Raises WizardError for a demo, or answers, that will not do."""
-    desk = _desk(arguments)
-    return desk, _draft(arguments, desk.machine.host)
+def _opening(arguments: argparse.Namespace, tell: Callable[[str], None]) -> tuple[Session, Draft]:
+    """The node, and the initial draft; `tell` receives messages on interrupted and damaged runs.
+
+    Changes nothing: interrupted runs are recovered once a plan is confirmed.
+    Raises WizardError for an invalid demo or invalid answers.
+    """
+    from bai_wizard.node.demo import DEMO_DELAY
+    from bai_wizard.session import machine_for, session_for
+
+    session = session_for(arguments, machine_for(arguments, delay=DEMO_DELAY), reporter=_report)
+    for message in session.warnings():
+        tell(message)
+    return session, _draft(arguments, session.machine.host)
 
 
-def _desk(arguments: argparse.Namespace) -> Desk:
-    from bai_wizard.wizard.desk import demo_desk, real_desk
+def _report(machine: object, run: str, result: object, desired: object) -> str:
+    from bai_wizard.ui.text.report import make_report, markdown
 
-    if arguments.demo is None:
-        desk = real_desk(arguments.root, reporter=_report)
-        if desk.machine.is_root:
-            from bai_wizard.engine.run.cut import settle_cut_runs
-
-            for told in settle_cut_runs(desk.places, desk.machine):
-                print(told, file=sys.stderr)
-        return desk
-    from tempfile import mkdtemp
-
-    from bai_wizard.machine.demo import demo_machine
-
-    return demo_desk(arguments.demo, demo_machine(arguments.demo), Path(mkdtemp(prefix="bai-wizard-demo-")))
-
-
-def _report(machine: object, run: str, result: object, wish: object) -> str:
-    from bai_wizard.headless.report import make_report, markdown
-
-    return markdown(make_report(machine, run, result, wish))  # type: ignore[arg-type]
+    return markdown(make_report(machine, run, result, desired))  # type: ignore[arg-type]
 
 
 def _draft(arguments: argparse.Namespace, host: str) -> Draft:
-    """What the form begins with. Raises AnswersError with every problem of the file."""
-    from bai_wizard.wizard.draft import Draft
+    """The initial draft, possibly incomplete. Raises AnswersError for a file that does not fit the form."""
+    from bai_wizard.ui.draft import Draft
 
     demo = arguments.demo is not None
     if arguments.handed_over:
         return _taken_over(Path(arguments.handed_over), host)
     if demo and not arguments.answers:
-        from bai_wizard.machine.demo import demo_answers
+        from bai_wizard.node.demo import demo_answers
 
         return Draft(host, demo_answers(arguments.demo), demo=True)
     if not arguments.answers:
         return Draft(host)
-    from bai_wizard.answers.load import load
+    from bai_wizard.answers.load import load_to_edit
+    from bai_wizard.pages import settings_of
+    from bai_wizard.ui.form_fields import misfit
 
-    return Draft.of_answers(load(arguments.answers, host), host, demo=demo)
+    def can_edit(table: str, values: Mapping[str, Any]) -> bool:
+        return not misfit(values, settings_of(table))
+
+    return Draft.of_answers(load_to_edit(arguments.answers, host, can_edit, trusted_only=not demo), host, demo=demo)
 
 
 def _taken_over(file: Path, host: str) -> Draft:
-    """What was entered before the wizard was started again as root; the file has done its duty then."""
-    from bai_wizard.core.errors import PreflightError
-    from bai_wizard.wizard.draft import Draft
+    """The answers entered before the wizard was restarted as root; deletes the file that carried them."""
+    from bai_wizard.answers.source import read
+    from bai_wizard.core.errors import AnswersError, PreflightError
+    from bai_wizard.ui.draft import Draft
 
     try:
-        draft = Draft.taken_over(file.read_text(encoding="utf-8"), host)
+        draft = Draft.taken_over(read(str(file), trusted_only=True), host)
         file.unlink()
-    except (OSError, ValueError) as error:
+    except AnswersError as error:
+        raise PreflightError(str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PreflightError(f"{file}: {error}") from error
     return draft

@@ -1,1 +1,1 @@
-"""The vocabulary of the wizard: plain data and protocols, standard library only, no effects."""
+"""The wizard's vocabulary: plain data and protocols. Standard library only, no side effects."""

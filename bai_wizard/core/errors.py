@@ -1,17 +1,16 @@
-"""The errors that have a meaning of their own; `cli.py` alone turns them into exit codes."""
+"""The error classes; only `cli.py` maps them to exit codes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
 class WizardError(Exception):
-    """Something the operator should read: a sentence, never a traceback."""
+    """An error message for the operator: a sentence, never a traceback."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the answers. `line` and `column` count from 1; 0 means «no line»."""
+class Problem(Struct, frozen=True):
+    """One problem in the answers. `line` and `column` are 1-based; 0 means that the line is unknown."""
 
     file: str
     line: int
@@ -21,14 +20,14 @@ class Problem:
     quoted: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        location = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         subject = f" {self.key}" if self.key else ""
-        text = f"{place}{subject}: {self.reason}"
+        text = f"{location}{subject}: {self.reason}"
         return f"{text}\n    {self.quoted}" if self.quoted else text
 
 
 class AnswersError(WizardError):
-    """The answers are wrong in themselves (exit 2). Carries every problem, not the first one."""
+    """The answers are invalid (exit code 2). Carries all problems, not just the first."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -36,25 +35,63 @@ class AnswersError(WizardError):
 
 
 class PreflightError(WizardError):
-    """This node, or a server, does not allow what is asked; nothing was touched (exit 3)."""
+    """This node or a server does not allow the request; nothing was changed (exit code 3)."""
+
+
+class PlanOutdated(PreflightError):
+    """Another run has started since this plan was made or since this run was selected (exit code 3)."""
+
+    def __init__(self) -> None:
+        super().__init__("another run has started in the meantime; nothing was changed. Run this command again")
+
+
+class OutputLost(PreflightError):
+    """Standard output cannot be written. Raised before a run starts; a run that has started continues."""
 
 
 class StepFailed(WizardError):
-    """A step could not do what it promised (exit 4). The message names the cause and the next thing to do."""
+    """A step failed (exit code 4). The message names the cause and the next action."""
 
 
 class StepBlocked(WizardError):
-    """A step says at planning that it must not be done here; the message is the reason (exit 3 unless optional)."""
+    """During planning, a step reports that it must not be applied here (exit code 3 unless optional).
+
+    The message is the reason.
+    """
 
 
-class CannotTell(WizardError):
-    """A read had no answer: needs root, timed out, or is malformed. Never to be taken for «absent»."""
+class StateUnknown(WizardError):
+    """A read failed: it needs root, timed out, or the data is malformed. Must never be treated as absent."""
 
 
-class NotYetKnown(WizardError):
-    """A read depends on what an earlier step of the same plan will have done.
+class ProgramMissing(StateUnknown):
+    """The program is not installed on this node."""
 
-    `after` is the id of that step; its result cannot be predicted.
+
+class TimedOut(StateUnknown):
+    """The child did not answer in time; its process group was killed, or it was left running."""
+
+
+class AccessDenied(StateUnknown):
+    """The process that read has no permission; another owner or mode would change that."""
+
+
+class DependsOnBlocked(StateUnknown):
+    """A read depends on the result of an earlier step of the same plan that is not applied.
+
+    `after` is the id of that step. `undetermined`: whether that step would be applied cannot be determined either.
+    """
+
+    def __init__(self, after: str, *, undetermined: bool) -> None:
+        super().__init__(f"it depends on {after}, which cannot be applied")
+        self.after = after
+        self.undetermined = undetermined
+
+
+class KnownAfterApply(WizardError):
+    """A read depends on the result of an earlier step of the same plan.
+
+    `after` is the id of that step, whose result cannot be predicted.
     """
 
     def __init__(self, after: str) -> None:
@@ -63,11 +100,11 @@ class NotYetKnown(WizardError):
 
 
 class RebootNeeded(WizardError):
-    """The rest can be done only after a reboot (exit 5); `resume` goes on from there."""
+    """The remaining work needs a reboot first (exit code 5); `resume` continues from there."""
 
 
 class LockHeld(PreflightError):
-    """Another run holds the lock (exit 3). `run` is its id, empty when it cannot be told."""
+    """Another run holds the lock (exit code 3). `run` is its id, or empty if unknown."""
 
     def __init__(self, run: str, text: str) -> None:
         super().__init__(text)

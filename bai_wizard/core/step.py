@@ -1,168 +1,342 @@
-"""A step: the unit that is shown, confirmed, carried out, verified and taken back."""
+"""Steps, the unit of planning, confirmation, execution, verification and rollback, and the plan made of them."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from time import monotonic
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-from bai_wizard.core.change import Change
-from bai_wizard.core.codec import Codec
-from bai_wizard.core.errors import CannotTell, NotYetKnown, RebootNeeded, StepBlocked, StepFailed
-from bai_wizard.core.overlay import Overlay
-from bai_wizard.core.primitives import Primitive
-from bai_wizard.core.view import NodeView
+from msgspec import Struct
+
+from bai_wizard.core import debug_log
+from bai_wizard.core.codec import KEPT, SHOWN, Codec
+from bai_wizard.core.consent import Interrupt as Interrupt
+from bai_wizard.core.errors import (
+    DependsOnBlocked,
+    KnownAfterApply,
+    RebootNeeded,
+    StateUnknown,
+    StepBlocked,
+    StepFailed,
+    TimedOut,
+)
+from bai_wizard.core.machine import NodeView
+from bai_wizard.core.operation import Change, Operation, Scope
+from bai_wizard.core.predicted import PredictedNode
+from bai_wizard.core.state import Key, Registered
 
 Effect = Literal["now", "next-login", "reboot"]
-# What a step may hit while somebody is working on the node; looked at before the run and right before the step.
-Interrupt = Literal["docker.restart", "gpu.reload", "umount"]
 
 
-@dataclass(frozen=True)
-class Unchanged:
-    """Already in effect, or (`skipped`) not this node's business; `note` says why it counts as converged."""
+class Unchanged(Struct, frozen=True):
+    """Already in effect, or (`skipped`) not applicable to this node; `note` explains why it counts as converged."""
 
     kind: ClassVar[str] = "unchanged"
     note: str = ""
     skipped: bool = False
 
 
-@dataclass(frozen=True)
-class Pending:
-    """To be done. `changes` are what is shown; where they cannot be known yet, `known_after` names the step."""
+class Pending(Struct, frozen=True):
+    """To be applied. `changes` are shown; more is known only after the step with the id `known_after` has run.
+
+    `after_reboot`: the rest can be applied only after the next boot. Version 0.1.0 stored words in `known_after` for
+    this, and for changes that could not be determined.
+    """
 
     kind: ClassVar[str] = "pending"
+    omitted_if_default: ClassVar[tuple[str, ...]] = ("after_reboot",)
     changes: tuple[Change, ...] = ()
     known_after: str = ""
     lasting: tuple[str, ...] = ()
+    after_reboot: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there may be more changes than are shown."""
+        return bool(self.known_after) or self.after_reboot
 
 
-@dataclass(frozen=True)
-class Blocked:
-    """Must not be done here, for a reason that people can act on."""
+class Blocked(Struct, frozen=True):
+    """Must not be applied here, for a reason that the user can act on.
+
+    `undetermined`: its changes cannot be determined because a read failed. This differs from "known after apply":
+    unless an earlier step of the plan provides the answer, nothing is done that was not shown.
+    `depends_on`: the id of the earlier step that is blocked and has to be applied first; empty if this is a cause.
+    """
 
     kind: ClassVar[str] = "blocked"
+    omitted_if_default: ClassVar[tuple[str, ...]] = ("undetermined", "timed_out", "depends_on")
     reason: str
+    undetermined: bool = False
+    # A read timed out; a retry may succeed.
+    timed_out: bool = False
+    depends_on: str = ""
+
+    def explain(self) -> str:
+        """Return the reason for display."""
+        return f"cannot be determined: {self.reason}" if self.undetermined else self.reason
 
 
-Verdict = Unchanged | Pending | Blocked
+StepStatus = Unchanged | Pending | Blocked
 
-# What a step waits for in a plan when it says that the rest can be done only after the next boot.
-A_REBOOT = "a reboot"
+
+class Sizes(NamedTuple):
+    """Bytes that a step downloads, and disk space that it needs; `is_complete` is False if there may be more."""
+
+    download: int = 0
+    disk: int = 0
+    is_complete: bool = True
 
 
 class Node(Protocol):
-    """The node as a running step gets it: reads, and primitives that are journalled before they act."""
+    """The node as seen by a running step: reads, and operations that are journaled before they are executed."""
 
     @property
     def view(self) -> NodeView:
-        """The node as it is now."""
+        """The current state of the node."""
 
-    def do(self, primitive: Primitive) -> None:
-        """Carries the primitive out unless it already holds. Raises StepFailed with the cause."""
+    def do(self, operation: Operation) -> None:
+        """Execute the operation unless it is already satisfied. Raises StepFailed with the cause."""
 
-    def do_together(self, primitives: Sequence[Primitive]) -> None:
-        """The same for several that have no key in common, some at a time; a step says so in its `apply`."""
+    def do_together(self, operations: Sequence[Operation]) -> None:
+        """Execute operations that share no key, a few at a time; a step uses this in its `apply`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step(ABC):
-    """One thing to bring about, of plain values.
+class Step(Registered, frozen=True, kw_only=True):
+    """One desired outcome, described as plain data.
 
-    A subclass writes `describe` and `primitives`; planning, applying and verifying all walk the same primitives,
-    so what is shown is what is done. `primitives` is a generator: it is resumed after each primitive, and what it
-    reads then is the node (real or predicted) with that primitive done.
+    A subclass defines `describe` and `operations`; planning, applying and verifying all iterate over the same
+    operations, so what is shown is what is done. `operations` is a generator: it is resumed after each operation and
+    then reads the node (real or predicted) with that operation applied.
     """
 
-    kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Any]]] = {}
+    # Takes minutes rather than seconds: it downloads, builds, or runs the package manager.
+    is_slow: ClassVar[bool] = False
+    # The directory of the node that this step copies files from, if it does.
+    copies_from: ClassVar[str] = ""
     id: str
     optional: bool = False
     effect: Effect = "now"
     interrupts: tuple[Interrupt, ...] = ()
-    # When this step fails, what it had already changed is taken back at once.
+    # If this step fails, its completed changes are rolled back immediately.
     undo_on_failure: bool = False
 
     @property
     def page(self) -> str:
-        """The page this step belongs to: the id's first part."""
+        """The page that this step belongs to: the first part of the id."""
         return self.id.partition(".")[0]
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for people: what this brings about."""
+        """Describe the desired outcome in one line."""
 
-    @abstractmethod
-    def primitives(self, view: NodeView) -> Iterator[Primitive]:
-        """What has to be done, given what `view` shows. Raises StepBlocked where it must not be done."""
-
-    def note(self, view: NodeView) -> Unchanged:
-        """What to say when nothing has to be done."""
-        return Unchanged()
-
-    def scope(self) -> tuple[str, ...]:
-        """Prefixes of the keys this may touch when its changes are known only during the run."""
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should check before confirming; changes nothing."""
         return ()
 
-    def inspect(self, view: NodeView) -> Verdict:
-        """Whether, and how, this would change the node that `view` shows. Reads only."""
-        return rehearse(self, Overlay(view))
+    def sizes(self, keys: Collection[Key | None]) -> Sizes:
+        """Return the download size and disk space for changing these keys; steps that know it override this."""
+        return Sizes(is_complete=not self.is_slow)
+
+    @abstractmethod
+    def operations(self, view: NodeView) -> Iterator[Operation]:
+        """Yield what has to be done, given the state of `view`. Raises StepBlocked if it must not be done."""
+
+    def note(self, view: NodeView) -> Unchanged:
+        """Return the status if nothing has to be done."""
+        return Unchanged()
+
+    def scope(self) -> tuple[Scope, ...]:
+        """What this step may change, as keys. The executor refuses any operation that changes anything else."""
+        return ()
+
+    def inspect(self, view: NodeView) -> StepStatus:
+        """Return whether and how this would change the node that `view` shows. Reads only."""
+        return dry_run(self, PredictedNode(view))
 
     def apply(self, node: Node) -> None:
-        """Brings it about. Raises StepFailed with the cause in plain words."""
-        for primitive in self.primitives(node.view):
-            node.do(primitive)
+        """Apply the step. Raises StepFailed with the cause in plain words."""
+        for operation in self.operations(node.view):
+            node.do(operation)
 
     def verify(self, view: NodeView) -> str:
-        """Empty when the effect can be read back; otherwise what is still missing."""
+        """Return an empty string if the effect can be read back, otherwise what is missing."""
         try:
             verdict = self.inspect(view)
         except StepFailed as error:
             return str(error)
         if isinstance(verdict, Blocked):
-            return verdict.reason
+            return verdict.explain()
         if isinstance(verdict, Pending):
             return "; ".join(change.headline() for change in verdict.changes) or "not in effect"
         return ""
 
 
-def rehearse(step: Step, overlay: Overlay) -> Verdict:
-    """Walks the step over a predicted node, leaving its outcomes laid over it."""
+def dry_run(step: Step, predicted: PredictedNode) -> StepStatus:
+    """Run the step on a predicted node, keeping its outcomes there unless the step is blocked."""
+    begun = monotonic()
+    verdict = _walk(step, predicted)
+    if isinstance(verdict, Blocked) and not step.optional:
+        predicted.withhold(step.scope(), step.id, undetermined=verdict.undetermined)
+    if debug_log.is_on():
+        debug_log.debug("step %s: %s, %.3f s", step.id, _summary(verdict), monotonic() - begun)
+    return verdict
+
+
+def _summary(verdict: StepStatus) -> str:
+    """Summarize a status in one line, for the debug log."""
+    if isinstance(verdict, Unchanged):
+        return f"{verdict.kind} {verdict.note}".strip()
+    if isinstance(verdict, Blocked):
+        return f"{verdict.kind}: {verdict.explain()}"
+    later = f" (more is known after {verdict.known_after or 'a reboot'})" if verdict.is_partial else ""
+    return f"{verdict.kind}: {'; '.join(change.headline() for change in verdict.changes)}{later}"
+
+
+def _walk(step: Step, predicted: PredictedNode) -> StepStatus:
     changes: list[Change] = []
     lasting: list[str] = []
+    restore = predicted.saved()
     try:
-        for primitive in step.primitives(overlay):
-            made = overlay.lay(primitive, step.id)
+        for operation in step.operations(predicted):
+            made = predicted.predict(operation, step.id, step.scope)
             changes += made
-            if made and primitive.lasting():
-                lasting.append(primitive.lasting())
+            if made and operation.irreversible_reason():
+                lasting.append(operation.irreversible_reason())
     except StepBlocked as error:
+        restore()
         return Blocked(str(error))
-    except NotYetKnown as error:
+    except KnownAfterApply as error:
+        predicted.leave_open(step.scope(), step.id)
         return Pending(tuple(changes), error.after, tuple(lasting))
     except RebootNeeded:
-        return Pending(tuple(changes), A_REBOOT, tuple(lasting))
-    except CannotTell as error:
-        return Pending(tuple(changes), str(error), tuple(lasting))
-    return Pending(tuple(changes), "", tuple(lasting)) if changes else step.note(overlay)
-
-
-_kinds: dict[str, type[Step]] = {}
-
-
-def register(step: type[Step]) -> type[Step]:
-    """Class decorator: makes a kind of step readable from a plan. Two kinds of one name are a bug."""
-    if step.kind in _kinds and _kinds[step.kind] is not step:
-        raise ValueError(f"two step kinds are called {step.kind!r}")
-    _kinds[step.kind] = step
-    return step
+        return Pending(tuple(changes), "", tuple(lasting), after_reboot=True)
+    except DependsOnBlocked as error:
+        restore()
+        return Blocked(str(error), undetermined=error.undetermined, depends_on=error.after)
+    except StateUnknown as error:
+        restore()
+        return Blocked(str(error), undetermined=True, timed_out=isinstance(error, TimedOut))
+    return Pending(tuple(changes), "", tuple(lasting)) if changes else step.note(predicted)
 
 
 def step_from_json(codec: Codec, data: dict[str, Any]) -> Step:
-    """A step of any registered kind. Raises ValueError on an unknown kind."""
-    kind = data.get("kind")
-    if kind not in _kinds:
-        raise ValueError(f"unknown kind of step: {kind!r}")
-    step = codec.decode(_kinds[kind], data)
+    """Decode a step of any registered kind. Raises ValueError for an unknown kind."""
+    step = codec.decode(Step, data)
     assert isinstance(step, Step)
     return step
+
+
+PLAN_VERSION = 1
+
+
+class PlannedStep(Struct, frozen=True):
+    """A step with its status after planning."""
+
+    step: Step
+    verdict: StepStatus
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the run has to apply this step."""
+        return isinstance(self.verdict, Pending)
+
+
+class Unset(Struct, frozen=True):
+    """What a page of the plan leaves open although it may have no change to make."""
+
+    page: str
+    reason: str
+
+
+class Plan(Struct, frozen=True):
+    """All steps of the selected pages in execution order, and what those pages leave open."""
+
+    host: str
+    steps: tuple[PlannedStep, ...] = ()
+    notes: tuple[str, ...] = ()
+    unset: tuple[Unset, ...] = ()
+
+    def pending(self) -> tuple[PlannedStep, ...]:
+        """Return the steps that have changes to apply."""
+        return tuple(planned for planned in self.steps if planned.is_pending)
+
+    def blocked(self) -> tuple[PlannedStep, ...]:
+        """Return the required steps that must not be applied here."""
+        return tuple(
+            planned for planned in self.steps if isinstance(planned.verdict, Blocked) and not planned.step.optional
+        )
+
+    def refused(self) -> tuple[PlannedStep, ...]:
+        """Return the blocked steps that must not be applied, without those whose changes cannot be determined."""
+        return tuple(planned for planned in self.blocked() if not _is_undetermined(planned))
+
+    def undetermined(self) -> tuple[PlannedStep, ...]:
+        """Return the required steps whose changes cannot be determined.
+
+        A plan with such a step can be shown but not applied.
+        """
+        return tuple(planned for planned in self.blocked() if _is_undetermined(planned))
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to apply."""
+        return not self.pending()
+
+    def without(self, ids: frozenset[str]) -> Plan:
+        """Return this plan without the steps that the user cleared."""
+        kept = tuple(planned for planned in self.steps if planned.step.id not in ids)
+        return Plan(self.host, kept, self.notes, self.unset)
+
+    def to_json(self, codec: Codec = SHOWN) -> dict[str, Any]:
+        """Return JSON values; secrets are masked unless the codec keeps them."""
+        unset = {"unset": [codec.encode(item) for item in self.unset]} if self.unset else {}
+        return {
+            "version": PLAN_VERSION,
+            "host": self.host,
+            "notes": list(self.notes),
+            "steps": [
+                {"step": codec.encode(planned.step), "verdict": codec.encode(planned.verdict)}
+                for planned in self.steps
+            ],
+            **unset,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any], codec: Codec = KEPT) -> Plan:
+        """Read the output of `to_json`. Raises ValueError for another version or an unknown kind of step."""
+        if data.get("version") != PLAN_VERSION:
+            raise ValueError(f"unsupported plan version {data.get('version')!r}, expected {PLAN_VERSION}")
+        verdict_hint: Any = Unchanged | Pending | Blocked
+        return Plan(
+            host=data["host"],
+            steps=tuple(
+                PlannedStep(step_from_json(codec, item["step"]), codec.decode(verdict_hint, item["verdict"]))
+                for item in data["steps"]
+            ),
+            notes=tuple(data["notes"]),
+            unset=tuple(codec.decode(Unset, item) for item in data.get("unset", [])),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of the whole plan including its secrets: what is applied is exactly what was confirmed."""
+        import json
+        from hashlib import sha256
+
+        canonical = json.dumps(self.to_json(KEPT), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_undetermined(planned: PlannedStep) -> bool:
+    return isinstance(planned.verdict, Blocked) and planned.verdict.undetermined
+
+
+def reason_of(planned: PlannedStep) -> str:
+    """Explain why a step is blocked; empty if it is not."""
+    return planned.verdict.explain() if isinstance(planned.verdict, Blocked) else ""
+
+
+def depends_on(planned: PlannedStep) -> str:
+    """Return the id of the blocked step that has to be applied first; empty without one."""
+    return planned.verdict.depends_on if isinstance(planned.verdict, Blocked) else ""

@@ -1,1 +1,1 @@
-"""Guided troubleshooting: runs the pages' checks, says what is wrong and why, offers the safe way out."""
+"""Guided troubleshooting: run the pages' checks, report problems with their causes, and offer safe fixes."""

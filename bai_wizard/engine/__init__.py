@@ -1,1 +1,1 @@
-"""Plans, runs, resumes and takes back. Knows no page and no screen: both come as arguments."""
+"""Plan, run, resume and undo. Knows neither pages nor screens: both are passed in as arguments."""

@@ -1,119 +1,36 @@
-"""What the settings of every page are made of: the base models, the field helper, and where a secret comes from."""
+"""The building blocks of all settings: base classes, the field helper and sources of secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+import typing
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_transform
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    SerializationInfo,
-    Strict,
-    Tag,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError, PydanticUndefined
+import msgspec
 
-from bai_wizard.core.secret import MASK, Secret
-from bai_wizard.pages.values import AbsolutePath, EnvironmentName, check_password_hash
+from bai_wizard.core.secret import Secret
+from bai_wizard.pages.values import AbsolutePath, Check, EnvironmentName, check_password_hash
 
 T = TypeVar("T")
 
-# A list in the file, a tuple in the settings, which are frozen.
-Many = Annotated[tuple[T, ...], Strict(False)]
-
-# Tags of unions stand in the place of an error; this mark tells them from keys of the file.
-TAG = "="
+# A list in the file, a tuple in the settings, which are immutable.
+Many = tuple[T, ...]
 
 
 class Conflict(NamedTuple):
-    """Values that do not go together. `at` is the path of the key to point at, relative to the settings it is in.
+    """Values that contradict each other. `path` is the key to report, relative to the settings containing it.
 
-    `because` names the other keys that the judgement rests on: where one of them is wrong in itself, this is
-    not reported.
+    `depends_on` names the other keys involved: if one of them is invalid by itself, the conflict is not reported.
     """
 
-    at: tuple[str | int, ...]
-    reason: str
-    because: tuple[str, ...] = ()
+    path: tuple[str | int, ...]
+    message: str
+    depends_on: tuple[str, ...] = ()
 
 
-class SettingsPart(BaseModel):
-    """A table within a table: types are exact, unknown keys are refused, values never stand in an error's text."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        defer_build=True,
-        use_attribute_docstrings=False,
-    )
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """What is wrong with values that are right one by one."""
-        return iter(())
-
-    @model_validator(mode="after")
-    def _refuse_conflicts(self) -> Self:
-        found = tuple(self.conflicts())
-        if found:
-            reason = "; ".join(conflict.reason for conflict in found)
-            raise PydanticCustomError("conflicts", "{reason}", {"reason": reason, "conflicts": found})
-        return self
-
-
-class SettingsTable(SettingsPart):
-    """A table of the answers. Present and not `apply = false` means: bring this about on the node."""
-
-    apply: bool = Field(
-        True,
-        title="Apply",
-        description="False: the node is left alone, the table's values still serve the other pages.",
-    )
-
-
-def field(
-    default: Any = PydanticUndefined,
-    *,
-    help: str,
-    label: str = "",
-    unit: str = "",
-    choices: Mapping[str, str] | None = None,
-    example: object = None,
-    factory: Callable[[], Any] | None = None,
-    **limits: Any,
-) -> Any:
-    """A field of the settings; without `default` and `factory` it must be given.
-
-    `help` is one or two sentences that serve the help panel, the schema, the commented answers file and the
-    README. `example` is a whole value of the field. `choices` says for each word what it means. `unit` is shown
-    behind the value. `limits` are pydantic's own (`ge`, `le`, `min_length`, `max_length`).
-    """
-    extra: dict[str, Any] = {}
-    if unit:
-        extra["x-unit"] = unit
-    if choices:
-        extra["x-choices"] = dict(choices)
-    if example is not None:
-        extra["examples"] = [example]
-    known: dict[str, Any] = {"default_factory": factory} if factory else {"default": default}
-    return Field(title=label or None, description=help, json_schema_extra=extra or None, **known, **limits)
-
-
-def duplicates(values: tuple[object, ...]) -> Iterator[int]:
-    """The places of values that have stood before."""
-    return (place for place, value in enumerate(values) if value in values[:place])
-
-
-class Note(NamedTuple):
-    """What is told about a field. `default` is meaningless where `required`."""
+class FieldInfo(NamedTuple):
+    """The metadata of a field. `limits` are its `ge`, `le`, `min_length` and `max_length`."""
 
     name: str
     label: str
@@ -121,81 +38,151 @@ class Note(NamedTuple):
     unit: str
     choices: Mapping[str, str]
     example: object
-    required: bool
-    default: Any
+    limits: Mapping[str, int]
+    factory: Callable[[], Any] | None
+
+    @property
+    def required(self) -> bool:
+        """Whether the field has no default."""
+        return self.factory is None
+
+    @property
+    def default(self) -> Any:
+        """The default; None if the field is required."""
+        return self.factory() if self.factory else None
 
 
-def notes(settings: type[BaseModel]) -> tuple[Note, ...]:
-    """The notes of all fields in the order in which they are shown; `apply` comes first."""
-    told = []
-    for name, info in settings.model_fields.items():
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        choices = extra.get("x-choices")
-        examples = extra.get("examples")
-        told.append(
-            Note(
-                name=name,
-                label=info.title or name.replace("_", " ").capitalize(),
-                help=info.description or "",
-                unit=str(extra.get("x-unit", "")),
-                choices={key: str(text) for key, text in choices.items()} if isinstance(choices, dict) else {},
-                example=examples[0] if isinstance(examples, list) else None,
-                required=info.is_required(),
-                default=None if info.is_required() else info.get_default(call_default_factory=True),
-            )
-        )
-    return tuple(told)
+def field(
+    default: Any = msgspec.NODEFAULT,
+    *,
+    help: str,
+    label: str = "",
+    unit: str = "",
+    choices: Mapping[str, str] | None = None,
+    example: object = None,
+    factory: Callable[[], Any] | None = None,
+    **limits: int,
+) -> Any:
+    """Define a field of the settings; without `default` and `factory` it is required.
+
+    `help` is one or two sentences, used in the help panel, the schema, the commented answers file and the README.
+    `example` is a complete value of the field. `choices` maps each word to its meaning. `unit` is shown after the
+    value. `limits` are `ge`, `le`, `min_length` and `max_length`.
+    """
+    if default is not msgspec.NODEFAULT:
+        factory = default.copy if isinstance(default, dict) else lambda: default
+    return FieldInfo("", label, help, unit, choices or {}, example, limits, factory)
 
 
-class PromptSecret(SettingsPart):
-    """Asked for at the screen, shown as stars."""
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class _SettingsMeta(msgspec.StructMeta):
+    """Collects the metadata of the fields, and leaves their defaults to msgspec."""
 
-    prompt: Literal[True] = field(help="Ask for it at the screen. A headless run refuses this, for nobody is there.")
+    infos: Mapping[str, FieldInfo]
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _SettingsMeta:
+        infos: dict[str, FieldInfo] = {}
+        for base in reversed(bases):
+            infos |= getattr(base, "infos", {})
+        for key, value in list(namespace.items()):
+            if isinstance(value, FieldInfo):
+                infos[key] = value._replace(name=key, label=value.label or key.replace("_", " ").capitalize())
+                namespace[key] = msgspec.field(default_factory=value.factory) if value.factory else msgspec.field()
+        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, frozen=True, forbid_unknown_fields=True)
+        cls.infos = infos
+        return cls
 
 
-class EnvSecret(SettingsPart):
+class SettingsPart(msgspec.Struct, metaclass=_SettingsMeta):
+    """A table within a table. The constructor does not validate; `answers.validate` does."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield conflicts between values that are valid individually."""
+        return iter(())
+
+
+class SettingsTable(SettingsPart):
+    """A table of the answers. If it is present without `apply = false`, it is applied to the node."""
+
+    apply: bool = field(
+        True, label="Apply", help="false: do not change the node, but let other pages use these values."
+    )
+
+
+@lru_cache(128)
+def hints_of(model: type[SettingsPart]) -> Mapping[str, Any]:
+    """The type hints of the fields, with the checks in their annotations."""
+    return typing.get_type_hints(model, include_extras=True)
+
+
+def dump(value: Any, *, defaults: bool = False) -> Any:
+    """The plain values of settings as in the answers file, with hashes in clear; without `defaults`, only others."""
+    if isinstance(value, SettingsPart):
+        items = ((info, getattr(value, name)) for name, info in type(value).infos.items())
+        return {
+            info.name: dump(item, defaults=defaults)
+            for info, item in items
+            if defaults or info.required or item != info.default
+        }
+    if isinstance(value, Mapping):
+        return {key: dump(item, defaults=defaults) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [dump(item, defaults=defaults) for item in value]
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def parts_of(hint: Any) -> dict[str, type[SettingsPart]]:
+    """The settings classes in a hint by the `type` that selects them; a single class is under an empty name.
+
+    Includes those in lists and tables, but not the sources of secrets.
+    """
+    if isinstance(hint, type) and issubclass(hint, SettingsPart):
+        if issubclass(hint, SecretReference):
+            return {}
+        return {typing.get_args(hints_of(hint)["type"])[0] if "type" in hint.infos else "": hint}
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated:
+        arguments = arguments[:1]
+    return {word: part for argument in arguments for word, part in parts_of(argument).items()}
+
+
+def duplicates(values: tuple[Hashable, ...]) -> Iterator[int]:
+    """Yield the indexes of repeated values."""
+    seen: set[Hashable] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield index
+        seen.add(value)
+
+
+class SecretReference(SettingsPart):
+    """Where a secret comes from. Each kind has one key, which identifies it."""
+
+
+class PromptSecret(SecretReference):
+    """Asked for on the screen, shown as asterisks."""
+
+    prompt: Literal[True] = field(help="Prompt for it, hidden. A headless run refuses this: it cannot prompt.")
+
+
+class EnvSecret(SecretReference):
     """In an environment variable of the wizard."""
 
     env: EnvironmentName = field(help="The name of the environment variable that holds it.", example="BAI_PASSWORD")
 
 
-class FileSecret(SettingsPart):
+class FileSecret(SecretReference):
     """On the first line of a file."""
 
     file: AbsolutePath = field(
-        help="A file whose first line is the secret: a regular file of yours or of root's, at most 4 KiB.",
+        help="A file whose first line is the secret: a regular file of at most 4 KiB, owned by you or root.",
         example="/root/bai.password",
     )
 
 
-def _source(value: object) -> str | None:
-    """The tag of a secret source; None (an error) unless exactly one of the three ways is named."""
-    if isinstance(value, PromptSecret | EnvSecret | FileSecret):
-        value = value.model_dump()
-    named = [key for key in ("prompt", "env", "file") if isinstance(value, dict) and key in value]
-    return TAG + named[0] if len(named) == 1 else None
+SecretSource = PromptSecret | EnvSecret | FileSecret
 
-
-SecretSource = Annotated[
-    Annotated[PromptSecret, Tag("=prompt")] | Annotated[EnvSecret, Tag("=env")] | Annotated[FileSecret, Tag("=file")],
-    Discriminator(
-        _source,
-        custom_error_type="secret_source",
-        custom_error_message="a secret is never written here; say where it comes from, as exactly one of"
-        ' { prompt = true }, { env = "NAME" } or { file = "/path" }',
-    ),
-]
-
-
-def _keep(value: Secret, info: SerializationInfo) -> str:
-    """The clear text only with the context `{"reveal": True}`: the run directory, a saved answers file."""
-    return value.reveal() if (info.context or {}).get("reveal") else MASK
-
-
-# A crypt(5) hash. It must not be shown, so it is a Secret from the moment it is read.
+# A crypt(5) hash. It must not be shown, and is therefore a Secret as soon as it is read.
 PasswordHash = Annotated[
-    Secret,
-    PlainValidator(check_password_hash),
-    PlainSerializer(_keep, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\$(y|gy|7|2[aby]|6|5)\$[^\s:!*]+$"}),
+    Secret, Check(check_password_hash, {"type": "string", "pattern": r"^\$(y|gy|7|2[aby]|6|5)\$[^\s:!*]+$"})
 ]

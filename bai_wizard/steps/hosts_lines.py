@@ -1,29 +1,39 @@
-"""The lines of a hosts file: which names stand at which address, and how to take names off a line."""
+"""The lines of a hosts file as glibc reads them, this node's own names, and how to remove names from a line."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from msgspec import Struct
+
+from bai_wizard.core.parse import hosts_line
+
 Address = IPv4Address | IPv6Address
-# Ends the comment of an address that moves between nodes: nobody is to wonder when it does not answer.
+# Ends the comment of an address that moves between nodes, to explain why it may not answer.
 VIRTUAL = "(virtual)"
+# isspace() of the C locale: to the resolver, a no-break space and other blanks of Unicode are part of a word.
+_WORD = re.compile(r"[^ \t\n\v\f\r]+")
+_END = re.compile(r"[#\0]")
 
 
-@dataclass(frozen=True)
-class Alias:
-    """One line of our block: names of one address, the first of them canonical."""
+class Alias(Struct, frozen=True):
+    """One line of our block: the names of one address, the canonical one first."""
 
     ip: str
     names: tuple[str, ...]
     comment: str = ""
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the address moves between nodes."""
+        return self.comment.endswith(VIRTUAL)
 
-@dataclass(frozen=True)
-class HostsLine:
-    """A line that gives names to an address. `number` counts from 1; `text` is the line as it stands."""
+
+class HostsLine(Struct, frozen=True):
+    """A line that assigns names to an address. `number` is 1-based; `text` is the original line."""
 
     number: int
     address: Address
@@ -32,74 +42,101 @@ class HostsLine:
 
 
 def parse_line(number: int, text: str) -> HostsLine | None:
-    """The line's meaning; None for blank lines, comments, and what the resolver would not understand either."""
-    words = text.partition("#")[0].split()
-    if len(words) < 2:
+    """Parse a line as nss_files does; None for blank lines, comments, and lines that it ignores.
+
+    A comment begins at any `#`, also within a word, and a NUL ends the line.
+    """
+    words = _WORD.findall(_END.split(text, maxsplit=1)[0])
+    address = _address(words[0]) if len(words) > 1 else None
+    return HostsLine(number, address, tuple(words[1:]), text) if address else None
+
+
+def _address(word: str) -> Address | None:
+    """Return the address; None for one that inet_pton rejects: `10.9`, `010.0.0.1`, `fe80::1%eth0`.
+
+    An IPv4-mapped IPv6 address is its IPv4 address, as it is for programs that look up IPv4 addresses.
+    """
+    if not word.isascii():
         return None
-    try:
-        # A zone (fe80::1%eth0) is part of an IPv6Address; a leading zero is refused, as the resolver's result varies.
-        address = ip_address(words[0])
-    except ValueError:
-        return None
-    return HostsLine(number, address, tuple(words[1:]), text)
+    for kind, made in ((socket.AF_INET, IPv4Address), (socket.AF_INET6, IPv6Address)):
+        try:
+            address = made(socket.inet_pton(kind, word))
+        except OSError:
+            continue
+        return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+    return None
 
 
-def parse_lines(lines: Sequence[tuple[int, str]]) -> tuple[HostsLine, ...]:
-    """Every line that names an address."""
-    return tuple(line for line in (parse_line(number, text) for number, text in lines) if line)
+def parse_lines(lines: Iterable[tuple[int, str]]) -> tuple[HostsLine, ...]:
+    """Return every line that names an address."""
+    return tuple(line for line in (parse_line(number, text) for number, text in lines if text) if line)
 
 
-def is_own(name: str, host: str) -> bool:
-    """True when `name` is this node's own: its short name is the host's."""
-    return bool(host) and name.partition(".")[0].lower() == host.partition(".")[0].lower()
+def folded(name: str) -> str:
+    """Return a name as the resolver compares it (strcasecmp): only ASCII letters have two cases."""
+    return name.lower() if name.isascii() else re.sub(r"[A-Z]", lambda match: match[0].lower(), name)
+
+
+def own_names(host: str, lines: Iterable[HostsLine], mine: Collection[Address] = ()) -> frozenset[str]:
+    """Return this node's names, folded: the host name, and what this node's own lines call it beside that.
+
+    Only a line of a loopback address, or of one in `mine`, can tell: a machine in another domain may have the same
+    short name, and `gpu01.ib` may be anybody's. `localhost` is never a node's name.
+    """
+    whole = folded(host)
+    short, dot, _domain = whole.partition(".")
+    if not short or _is_localhost(whole):
+        return frozenset()
+    names = {
+        folded(name) for line in lines if line.address.is_loopback or line.address in mine for name in line.names
+    }
+    also = {name for name in names if name == short or (not dot and name.startswith(f"{short}."))}
+    return frozenset({whole, *also})
+
+
+def _is_localhost(name: str) -> bool:
+    return name.partition(".")[0] in ("localhost", "ip6-localhost", "ip6-loopback")
+
+
+def names_one_of(line: HostsLine | Alias, names: Collection[str]) -> bool:
+    """Whether a line assigns one of these folded names."""
+    return any(folded(name) in names for name in line.names)
 
 
 def render(aliases: Sequence[Alias]) -> tuple[str, ...]:
-    """The lines of our block, comments in one column as in the manual."""
+    """Return the lines of our block, with aligned comments as in the manual."""
     width = max((len(" ".join(alias.names)) for alias in aliases), default=0)
-    return tuple(
-        f"{alias.ip} {' '.join(alias.names):<{width}}  # {alias.comment}"
-        if alias.comment
-        else f"{alias.ip} {' '.join(alias.names)}"
-        for alias in aliases
-    )
+    return tuple(hosts_line(alias.ip, alias.names, alias.comment, width) for alias in aliases)
 
 
 def without_names(text: str, unwanted: Callable[[str], bool]) -> str:
-    """A hosts line without the names for which `unwanted` holds; other bytes stay.
+    """Return a hosts line without the names for which `unwanted` holds; other bytes stay.
 
-    A line that would be left without any name becomes a comment, so that people see what stood there.
+    If no name would be left, the line becomes a comment, so that its previous content remains visible.
     """
-    body, hash_sign, comment = text.partition("#")
-    pieces = re.split(r"(\s+)", body)
-    kept: list[str] = []
-    names_left = 0
-    address_seen = False
-    for piece in pieces:
-        is_word = bool(piece.strip())
-        if is_word and address_seen and unwanted(piece):
-            if kept and not kept[-1].strip():
-                kept.pop()
-            continue
-        if is_word and address_seen:
-            names_left += 1
-        address_seen = address_seen or is_word
-        kept.append(piece)
-    if not names_left:
+    end = _END.search(text)
+    body = text[: end.start()] if end else text
+    words = list(_WORD.finditer(body))
+    removed = [word for word in words[1:] if unwanted(word[0])]
+    if len(removed) >= len(words) - 1:
         return f"# {text.lstrip()}"
-    return "".join(kept) + hash_sign + comment
+    for word in reversed(removed):
+        # With the blanks before it: a word before it always stays, which is at least the address.
+        before = max(other.end() for other in words if other.end() <= word.start())
+        body = body[:before] + body[word.end() :]
+    return body + (text[end.start() :] if end else "")
 
 
-def shadows(line: HostsLine, alias: Alias, host: str) -> tuple[str, ...]:
-    """Names of `alias` which `line`, standing outside our block, gives to another address.
+def shadows(line: HostsLine, alias: Alias, own: Collection[str]) -> tuple[str, ...]:
+    """Return names of `alias` that `line`, outside our block, assigns to another address.
 
-    IPv4 and IPv6 addresses of one name live side by side. This node's own name on a loopback address is not
-    told here: what happens to it is the operator's choice.
+    A name can have an IPv4 and an IPv6 address. This node's `own` names on a loopback address are not reported here:
+    the operator decides about them.
     """
     wanted = ip_address(alias.ip)
-    common = {name.lower() for name in line.names} & {name.lower() for name in alias.names}
+    common = {folded(name) for name in line.names} & {folded(name) for name in alias.names}
     if line.address == wanted or not common:
         return ()
     if line.address.is_loopback:
-        return tuple(sorted(name for name in common if not is_own(name, host)))
+        return tuple(sorted(common.difference(own)))
     return tuple(sorted(common)) if line.address.version == wanted.version else ()

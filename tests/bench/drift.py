@@ -1,4 +1,4 @@
-"""What the dry runs of the wizard, pyinfra and ansible-core see of the same breakages on the same node.
+"""Compare which drifts the dry runs of the wizard, pyinfra and ansible-core detect on the same node.
 
 python -m tests.bench.drift     prints a Markdown table; needs what the node tests need, and a package index for pip.
 """
@@ -20,7 +20,7 @@ LIMITS = "/etc/security/limits.d/99-backendai.conf"
 
 @dataclass(frozen=True)
 class Breakage:
-    """A command that makes a statement of the manual untrue, now or after the next boot."""
+    """A command that breaks a requirement of the manual, now or after the next boot."""
 
     name: str
     breaks: str
@@ -55,7 +55,7 @@ BREAKAGES = (
     Breakage("version.txt has another version", "echo 2 > /vfroot/local/version.txt"),
     Breakage("version.txt is gone", "rm /vfroot/local/version.txt"),
 )  # fmt: skip
-# Everything that the breakages touch, so that each starts from the same node.
+# Everything that the drifts change, so that each starts from the same node.
 KEPT = ("etc/sysctl.d", "etc/security", "etc/passwd", "etc/shadow", "etc/group", "etc/gshadow", "etc/hosts",
         "home/bai", "vfroot")  # fmt: skip
 SAVE = f"tar -C / --numeric-owner -cpf /root/before.tar {' '.join(KEPT)}"
@@ -67,7 +67,7 @@ RESTORE = (
 
 @dataclass
 class Wizard:
-    """Sees by planned changes, by refusing with the reason, or by a note in the plan that was not there before."""
+    """Detected by planned changes, by a refusal with its reason, or by a new note in the plan."""
 
     before: str | None = None
 
@@ -81,15 +81,15 @@ class Wizard:
 
 
 def by_pyinfra(node: Node) -> str:
-    """Its dry run has a table of what would change where; an error is taken for «seen»."""
+    """Read the table of its dry run; an error counts as detected."""
     done = node.run([*PYTHON, "pyinfra", "--dry", "@local", "/root/peers/deploy.py"], timeout=300)
-    said = done.out + done.err
-    assert "Detected changes" in said or done.rc, said
-    return "failed" if done.rc else "planned" if "(@local)" in said else ""
+    output = done.out + done.err
+    assert "Detected changes" in output or done.rc, output
+    return "failed" if done.rc else "planned" if "(@local)" in output else ""
 
 
 def by_ansible(node: Node) -> str:
-    """`--check` reports changed tasks; a failed one is taken for «seen»."""
+    """`--check` reports changed tasks; a failed task counts as detected."""
     argv = [*PYTHON, "ansible", "playbook", "--check", "-i", "localhost,", "/root/peers/site.yml"]
     done = node.run(argv, timeout=300)
     return "failed" if done.rc else "planned" if "changed=0" not in done.out else ""
@@ -102,7 +102,7 @@ TOOLS: dict[str, Callable[[Node], str]] = {
 
 
 def compare(node: Node) -> list[str]:
-    """One row for each breakage."""
+    """One row for each drift."""
     node.run(["sh", "-c", SAVE], check=True)
     for name, sees in TOOLS.items():
         assert not sees(node), f"{name} sees something where nothing is broken"
@@ -112,9 +112,9 @@ def compare(node: Node) -> list[str]:
         node.run(["sh", "-c", breakage.breaks], check=True)
         cells = []
         for name, sees in TOOLS.items():
-            found = sees(node)
-            seen[name] += bool(found)
-            cells.append(found or "passed over")
+            result = sees(node)
+            seen[name] += bool(result)
+            cells.append(result or "passed over")
         rows.append(f"| {breakage.name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
         node.run(["sh", "-c", RESTORE], check=True)
@@ -124,7 +124,7 @@ def compare(node: Node) -> list[str]:
 
 
 def main() -> None:
-    """Breaks, asks, prints."""
+    """Create the drifts, run the tools, and print the results."""
     with running_engine() as docker:
         node = ContainerNode(docker, node_image(docker, "trixie"))
         try:

@@ -1,4 +1,4 @@
-"""How long until the first picture, against a minimal Textual application: run by hand, prints the ratios.
+"""Time to the first frame, compared with a minimal Textual application: run by hand, prints the ratios.
 
 `python -m tests.bench.first_frame [RUNS]` drives both on a real pseudo-terminal, in turn, and takes the medians: of
 the clock, and of the processor time that the process had used by then, which other work on the machine moves less.
@@ -28,19 +28,19 @@ COMMANDS = {
     "minimal Textual application": [sys.executable, "-c", MINIMAL],
     "bai-wizard --demo bare": [sys.executable, "-m", "bai_wizard", "--demo", "bare"],
 }
-# What stands on the first picture of each: of the wizard's, the last of the names on the left.
+# Text on the first frame of each; for the wizard, the last page name on the left.
 SEEN = {"minimal Textual application": "to do", "bai-wizard --demo bare": "Troubleshoot"}
 
 
 class Taken(NamedTuple):
-    """Seconds from the start of the process until its first picture stands."""
+    """Return seconds from the start of the process to its first frame."""
 
     clock: float
     processor: float
 
 
 def first_frame(name: str) -> Taken:
-    """Starts one of the two and waits for its first picture."""
+    """Start one of the two and wait for its first frame."""
     begun = time.monotonic()
     one = Terminal(COMMANDS[name], directory=REPOSITORY)
     try:
@@ -51,13 +51,13 @@ def first_frame(name: str) -> Taken:
 
 
 def processor(pid: int) -> float:
-    """Seconds that the threads of a process have run."""
+    """Return the CPU seconds of the threads of a process."""
     spent = [int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
     return sum(spent) / 1e9
 
 
 def main(runs: int) -> None:
-    """Prints the medians, and the median of the pairs' ratios."""
+    """Print the medians, and the median of the ratios of pairs."""
     taken: dict[str, list[Taken]] = {name: [] for name in COMMANDS}
     for _ in range(runs):
         for name in COMMANDS:

@@ -19,7 +19,7 @@ from tests.integrations.ansible import OPTIONS, Fleet, ansible
 from tests.node.container import ContainerNode
 from tests.node.engine import running_engine
 from tests.node.images import node_image
-from tests.node.spine import ANSWERS, prepare
+from tests.node.reference_answers import ANSWERS, prepare
 
 SITE = Path(__file__).parent / "peers/site.yml"
 
@@ -56,7 +56,7 @@ def over_ssh(fleet: Fleet, at_once: int) -> None:
 
 
 def timed(act: Callable[[], object]) -> float:
-    """Wall seconds."""
+    """Return wall-clock seconds."""
     begun = time.monotonic()
     act()
     return time.monotonic() - begun

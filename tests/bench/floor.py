@@ -1,4 +1,4 @@
-"""The floor: a stdlib-only script that reads the same things of a node and says whether they are so."""
+"""The floor: a stdlib-only script that reads the same state of a node and reports whether it is as desired."""
 
 import grp
 import os

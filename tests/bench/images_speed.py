@@ -29,7 +29,7 @@ IMAGES, LAYERS, LAYER_BYTES = 6, 4, 1_500_000
 
 
 def main(rounds: int) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     with running_engine() as docker:
         node = ContainerNode(docker, node_image(docker, "trixie-docker"))
         try:

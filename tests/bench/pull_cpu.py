@@ -18,10 +18,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nApi-Version: 1.45\r\nContent-Type: application/json\
 
 def cpu_share(*, images: int, layers: int, seconds: float) -> tuple[float, float]:
     """CPU seconds a second of this process, and events a second, while so many layers are streamed."""
-    from bai_wizard.core.primitives import PullImages
     from bai_wizard.core.state import Image
-    from bai_wizard.engine.run.narrator import Narrator, StepLog
-    from bai_wizard.machine.perform import images as performer
+    from bai_wizard.engine.events import EventLog, StepLog
+    from bai_wizard.resources import images_apply as performer
+    from bai_wizard.resources.images import PullImages
 
     with tempfile.TemporaryDirectory() as directory:
         path = str(Path(directory) / "docker.sock")
@@ -49,10 +49,10 @@ def cpu_share(*, images: int, layers: int, seconds: float) -> tuple[float, float
 
         vars(performer).update(open_sdk=connect, _verify=lambda *_: None)
         references = tuple(f"r.test/image{number}:1" for number in range(images))
-        primitive = PullImages(references, parallel=images)
+        operation = PullImages(references, parallel=images)
         begun, used = time.monotonic(), time.process_time()
-        narrator = Narrator(Path(directory) / "events.jsonl", "bench")
-        performer.pull_images(Node(), primitive, StepLog(narrator, "images.pull", 1))  # type: ignore[arg-type]
+        event_log = EventLog(Path(directory) / "events.jsonl", "bench")
+        performer.pull_images(Node(), operation, StepLog(event_log, "images.pull", 1))  # type: ignore[arg-type]
         share = (time.process_time() - used) / (time.monotonic() - begun)
         engine.terminate()
         engine.join()

@@ -17,13 +17,13 @@ from hashlib import sha256
 from pathlib import Path
 from unittest import mock
 
-from bai_wizard.machine import part
-from bai_wizard.machine.download import Source, fetch
+from bai_wizard.node import download
+from bai_wizard.node.download import Source, fetch
 from tests.node.container import ContainerNode
 from tests.node.engine import running_engine
 from tests.node.images import node_image
 from tests.node.pythons import HEADLESS, newest, prepare
-from tests.pages.python.crooked import Manners, serving
+from tests.pages.python.faulty_server import ServerBehavior, serving
 
 SERVICES = ("manager", "agent", "storage-proxy", "webserver", "app-proxy")
 BODY_SIZE = 60_000_000
@@ -48,20 +48,20 @@ def compare(title: str, ways: Ways, rounds: int, before: Callable[[], object] = 
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the duration."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
 
 
 def environments(node: ContainerNode, rounds: int) -> None:
-    """Five environments: by the wizard (its whole run, with planning and verification), and by venv and pip."""
+    """Create five environments with the wizard (a whole run, planning included), and with venv and pip."""
     answers = node.read("/root/answers.toml").decode()
     assert node.wizard(*HEADLESS).rc == 0
     python = f"/home/bai/.static-python/versions/{newest().version}/bin/python3"
     listed = ", ".join(f'{{ service = "{service}" }}' for service in SERVICES)
     node.write("/root/answers.toml", answers.replace("venvs = [  ]", f"venvs = [ {listed} ]"))
-    places = " ".join(f"/home/bai/{service}" for service in SERVICES)
+    paths = " ".join(f"/home/bai/{service}" for service in SERVICES)
 
     def apply() -> list[dict[str, str]]:
         done = node.wizard(*HEADLESS, "--json", timeout=300)
@@ -93,11 +93,11 @@ def environments(node: ContainerNode, rounds: int) -> None:
         "the step, one environment at a time": one_at_a_time,
         "python -m venv and pip, one after the other": plain,
     }
-    compare("five environments", ways, rounds, lambda: node.run(["sh", "-c", f"rm -rf {places}"], check=True))
+    compare("five environments", ways, rounds, lambda: node.run(["sh", "-c", f"rm -rf {paths}"], check=True))
 
 
 class Unhashed:
-    """Stands in for the hash that is taken on the way, and says what is wanted."""
+    """Replaces the hash computed during the download and returns the expected one."""
 
     wanted = ""
 
@@ -110,21 +110,21 @@ class Unhashed:
 
 
 def hashing(rounds: int) -> None:
-    """One download whose hash is taken on the way, and one that is read again for it."""
-    manners = Manners(b"\x1f\x8b" + random.Random(1).randbytes(BODY_SIZE))
-    with tempfile.TemporaryDirectory() as directory, serving(manners) as url:
+    """Download once with the hash computed on the way, and once reading the file again."""
+    behavior = ServerBehavior(b"\x1f\x8b" + random.Random(1).randbytes(BODY_SIZE))
+    with tempfile.TemporaryDirectory() as directory, serving(behavior) as url:
         path = Path(directory) / "a.tar.gz"
-        source = Source(f"{url}/a.tar.gz", manners.sha256)
-        Unhashed.wanted = manners.sha256
+        source = Source(f"{url}/a.tar.gz", behavior.sha256)
+        Unhashed.wanted = behavior.sha256
 
         def afterwards() -> None:
-            with mock.patch.object(part, "sha256", Unhashed):
+            with mock.patch.object(download, "sha256", Unhashed):
                 fetch(source, str(path))
             digest = sha256()
             with path.open("rb") as file:
-                while data := file.read(part.CHUNK):
+                while data := file.read(download.CHUNK):
                     digest.update(data)
-            assert digest.hexdigest() == manners.sha256
+            assert digest.hexdigest() == behavior.sha256
 
         ways: Ways = {
             "hash while streaming": lambda: timed(lambda: fetch(source, str(path))),
@@ -134,7 +134,7 @@ def hashing(rounds: int) -> None:
 
 
 def main(rounds: int) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     hashing(rounds)
     print()
     with running_engine() as docker:

@@ -22,7 +22,7 @@ ANSWERS = CHECKOUT / "tests/fixtures/good/four-nodes.toml"
 
 
 def one(argv: Sequence[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of one start."""
+    """Return wall-clock and CPU seconds of one start."""
     before, begun = os.times(), time.monotonic()
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wall, after = time.monotonic() - begun, os.times()
@@ -30,7 +30,7 @@ def one(argv: Sequence[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints a Markdown table; the ways in turn, one round to warm up."""
+    """Print a Markdown table; run the variants in turn, after one warm-up round."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     with tempfile.TemporaryDirectory() as name:
         with tarfile.open(stand_in_archive()) as archive:

@@ -6,7 +6,7 @@ import time
 
 from tests.node.conftest import *  # noqa: F403
 from tests.node.container import ContainerNode
-from tests.node.spine import prepare
+from tests.node.reference_answers import prepare
 
 LIMIT = 1.5
 TRIES = 5

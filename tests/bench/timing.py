@@ -24,7 +24,7 @@ for turn in range(rounds + 1):
         _, status, used = os.wait4(pid, 0)
         if turn:  # the first round warms the caches
             samples[name].append((time.monotonic() - begun, used.ru_utime + used.ru_stime))
-        if os.waitstatus_to_exitcode(status) not in (0, 1, 2):
+        if os.waitstatus_to_exitcode(status) not in (0, 1, 2, 4, 6):  # the doctor of a container finds something
             raise SystemExit(f"{name}: ended with {status}")
 print(
     json.dumps(

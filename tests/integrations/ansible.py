@@ -1,4 +1,4 @@
-"""ansible-core for the tests, from PyPI into the cache, and playbooks run by it."""
+"""Install ansible-core from PyPI into the cache, and run playbooks with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 
 COLLECTIONS = CHECKOUT / "integrations/ansible"
-# From this release on ansible-core needs Python 3.12.
+# Since this release, ansible-core needs Python 3.12.
 NEEDS_NEWER_PYTHON = (2, 20)
 OPTIONS = (
     "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR -o ConnectTimeout=20 "
@@ -24,16 +24,16 @@ OPTIONS = (
 
 
 def ansible(version: str = "") -> Path:
-    """The directory with ansible-playbook of that release (`2.17`); the newest without one. Kept between runs."""
+    """Return the directory with ansible-playbook of that release (`2.17`), or of the newest. Kept between runs."""
     python = _interpreter(version)
-    place = cache_directory() / f"ansible-{version or 'newest'}-{python.name}"
-    with locked(place.name):
-        if not (place / "bin/ansible-playbook").exists():
-            subprocess.run([str(python), "-m", "venv", "--clear", str(place)], check=True)
+    directory = cache_directory() / f"ansible-{version or 'newest'}-{python.name}"
+    with locked(directory.name):
+        if not (directory / "bin/ansible-playbook").exists():
+            subprocess.run([str(python), "-m", "venv", "--clear", str(directory)], check=True)
             wanted = f"ansible-core=={version}.*" if version else "ansible-core"
-            pip = [str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", wanted]
+            pip = [str(directory / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", wanted]
             subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
-    return place / "bin"
+    return directory / "bin"
 
 
 def _interpreter(version: str) -> Path:
@@ -48,7 +48,7 @@ def _interpreter(version: str) -> Path:
 
 @dataclass(frozen=True)
 class Played:
-    """How a play ended: exit status, its whole text, counts by host, and each host's results in order."""
+    """Result of a play: exit status, output, counts by host, and the results of each host in order."""
 
     rc: int
     text: str
@@ -56,12 +56,12 @@ class Played:
     results: dict[str, list[dict[str, Any]]]
 
     def changed(self) -> dict[str, int]:
-        """How many tasks changed something, by host."""
+        """Number of tasks that changed something, by host."""
         return {host: counts["changed"] for host, counts in self.stats.items()}
 
 
 class Fleet:
-    """Nodes that one key opens, and the control machine's side: inventory, key, playbooks."""
+    """Nodes with a common ssh key, and the control machine's inventory, key and playbooks."""
 
     def __init__(self, directory: Path, nodes: list[ContainerNode], binaries: Path) -> None:
         self.directory = directory
@@ -78,7 +78,7 @@ class Fleet:
         (directory / "hosts").write_text("\n".join([*lines, "", "[all:vars]", common, ""]))
 
     def play(self, playbook: str, *words: str, timeout: float = 400) -> Played:
-        """Runs a playbook: a name of the collection, or YAML that is written to a file first."""
+        """Run a playbook: a name of the collection, or YAML that is written to a file first."""
         if "\n" in playbook:
             (self.directory / "play.yml").write_text(playbook)
             playbook = str(self.directory / "play.yml")
@@ -102,15 +102,15 @@ class Fleet:
             timeout=timeout, check=False,
         )  # fmt: skip
         text = done.stdout + done.stderr
-        found = [line for line in done.stdout.splitlines() if line.startswith('{"played"')]
-        if not found:
+        results = [line for line in done.stdout.splitlines() if line.startswith('{"played"')]
+        if not results:
             raise AssertionError(f"ansible-playbook ended with {done.returncode}\n{text}")
-        told = json.loads(found[-1])["played"]
-        return Played(done.returncode, text, told["stats"], told["results"])
+        result = json.loads(results[-1])["played"]
+        return Played(done.returncode, text, result["stats"], result["results"])
 
 
 def syntax(binaries: Path, playbook: Path) -> subprocess.CompletedProcess[str]:
-    """Ansible's syntax check of a playbook and the roles it names."""
+    """Run Ansible's syntax check on a playbook and its roles."""
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"}
     argv = [str(binaries / "ansible-playbook"), "--syntax-check", "-i", "localhost,", str(playbook)]
     return subprocess.run(

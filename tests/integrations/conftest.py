@@ -21,7 +21,7 @@ __all__ = ["node_factory", "node_images"]
 def fleet_of(
     docker_engine: Docker, node_images: Callable[[str], str], tmp_path: Path
 ) -> Iterator[Callable[..., Fleet]]:
-    """Starts so many nodes; `version` is Ansible's release, the newest without one. `bare`: without the wizard."""
+    """Start that many nodes. `version`: Ansible's release, by default the newest. `bare`: without the wizard."""
     nodes: list[ContainerNode] = []
 
     def start(number: int, version: str = "", *, bare: bool = False) -> Fleet:

@@ -88,7 +88,9 @@ def test_a_fleet_is_prepared_and_one_broken_node_stops_no_other(
 
 
 @pytest.mark.needs_node
-def test_a_run_is_begun_and_watched(fleet_of: FleetOf, prepared_answers: Callable[[Fleet], tuple[str, str]]) -> None:
+def test_a_run_is_started_and_watched(
+    fleet_of: FleetOf, prepared_answers: Callable[[Fleet], tuple[str, str]]
+) -> None:
     fleet = fleet_of(1)
     prepared_answers(fleet)
     play = """
@@ -137,12 +139,12 @@ def test_the_roles_from_a_bare_node_to_the_doctor(
     first = fleet.play("bai.wizard.prepare", *words)
     assert (first.rc, first.changed()) == (0, {node.hostname: 2}), first.text
     looks = next(result["results"] for result in first.results[node.hostname] if "results" in result)
-    told = [line for look in looks for line in look["told"]]
-    steps = [line.partition(":")[0] for line in told if line.endswith(": changed")]
+    lines = [line for look in looks for line in look["told"]]
+    steps = [line.partition(":")[0] for line in lines if line.endswith(": changed")]
     assert len(looks) > 1
     assert len(steps) == len(set(steps)), "a step was told twice"
-    assert {"account.user", "tuning.sysctl-file"} <= set(steps), told
-    assert told[-1] == "done"
+    assert {"account.user", "tuning.sysctl-file"} <= set(steps), lines
+    assert lines[-1] == "done"
     assert fleet.play("bai.wizard.prepare", *words).changed() == {node.hostname: 0}
     assert fleet.play("bai.wizard.doctor", "--check").rc == fleet.play("bai.wizard.doctor").rc == 0
 
@@ -158,7 +160,7 @@ def test_older_releases_of_ansible(
     assert [fleet.play("bai.wizard.prepare", *words).changed()[fleet.nodes[0].hostname] for _ in range(2)] == [1, 0]
 
 
-def test_the_module_imports_only_what_it_may() -> None:
+def test_the_module_imports_only_allowed_modules() -> None:
     """GPL code of Ansible must not be linked in: of its module_utils only the BSD-licensed `basic`."""
     imported = set()
     for item in ast.walk(ast.parse(MODULE.read_text())):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from bai_wizard import compose
 from bai_wizard.answers.load import load
-from bai_wizard.core.plan import Plan
-from bai_wizard.machine.demo import demo_machine
+from bai_wizard.core.step import Plan
+from bai_wizard.node.demo import demo_machine
 from tests.cache import CHECKOUT
 
 FILE = str(CHECKOUT / "tests/fixtures/good/four-nodes.toml")
@@ -19,8 +19,8 @@ FILE = str(CHECKOUT / "tests/fixtures/good/four-nodes.toml")
 def plan_for(host: str) -> Plan:
     """What the file makes of a bare node of that name; the account's secrets are no matter of overrides."""
     machine = demo_machine("bare", delay=0)
-    machine.surroundings = replace(machine.surroundings, host=host)
-    return compose.plan(machine, compose.wish_of(load(FILE, host), skip=("account",)))
+    machine.environment = replace(machine.environment, host=host)
+    return compose.plan(machine, compose.desired_from_answers(load(FILE, host), skip=("account",)))
 
 
 def text_of(plan: Plan, page: str) -> str:
@@ -49,7 +49,7 @@ def test_every_node_gets_its_own_values(plans: dict[str, Plan]) -> None:
     # The compute nodes' own value, the profile of all but the management node, and neither.
     tracked = {host: set(re.findall(r"nf_conntrack_max = (\d+)", text)) for host, text in tuning.items()}
     assert list(tracked.values()) == [set(), {"20971520"}, {"20971520"}, {"10485760"}]
-    roles = {host: compose.wish_of(load(FILE, host)).context.roles for host in plans}
+    roles = {host: compose.desired_from_answers(load(FILE, host)).context.roles for host in plans}
     assert list(roles.values()) == [("management",), ("compute",), ("compute",), ("storage",)]
     storage = {host: text_of(plan, "storage") for host, plan in plans.items()}
     assert [host for host, text in storage.items() if "10.20.30.50:/export/vol1" in text] == list(plans)[:3]

@@ -1,1 +1,1 @@
-"""Container nodes: real systemd, real accounts, started in about a second."""
+"""Container nodes with real systemd and real accounts; they start in about a second."""

@@ -1,4 +1,4 @@
-"""What tests can do with a node, be it a container or a virtual machine."""
+"""Operations of tests on a node, either a container or a virtual machine."""
 
 import json
 import subprocess
@@ -11,12 +11,12 @@ from tests.node.excluded import EXCLUDED
 from tests.node.snapshot import DEFAULT_PATHS, SCRIPT, Entry, Snapshot
 from tests.node.sshpass import ssh_with_password
 
-WRITE = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1" && chown "$3" "$1"'
+WRITE = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chown "$3" "$1" && chmod "$2" "$1"'
 
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command in a node ended: exit status and both streams as text."""
+    """Result of a command in a node: exit status and both streams as text."""
 
     rc: int
     out: str
@@ -24,11 +24,11 @@ class Completed:
 
 
 class CommandError(AssertionError):
-    """A command that had to succeed did not; the text has its streams."""
+    """A command that had to succeed failed; the message contains its streams."""
 
 
 class Node(ABC):
-    """A Linux node with systemd, root's to command. Times are in seconds."""
+    """A Linux node with systemd, controlled as root. Times are in seconds."""
 
     hostname: str
 
@@ -36,19 +36,19 @@ class Node(ABC):
     def execute(
         self, argv: Sequence[str], data: bytes, timeout: float, user: str | None, env: Mapping[str, str], detach: bool
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run one command; the ground of everything below."""
+        """Run one command; the basis of all methods below."""
 
     @abstractmethod
     def ssh_address(self) -> tuple[str, int]:
-        """Where the node's ssh server answers, as seen from the test machine."""
+        """Address of the node's ssh server, as seen from the test machine."""
 
     @abstractmethod
     def power_cut(self) -> None:
-        """Everything in the node dies at this instant; it is started again and waited for."""
+        """Kill everything in the node at once, start it again and wait for it."""
 
     @abstractmethod
     def close(self) -> None:
-        """The node and what belongs to it are gone. May be called twice."""
+        """Remove the node and everything that belongs to it. Can be called twice."""
 
     def run(
         self,
@@ -61,7 +61,7 @@ class Node(ABC):
         env: Mapping[str, str] | None = None,
         detach: bool = False,
     ) -> Completed:
-        """Run a command as root or ``user``, without a terminal. Detached: start it and return at once."""
+        """Run a command as root or ``user``, without a terminal. Detached: start it and return immediately."""
         data = input.encode() if isinstance(input, str) else input or b""
         try:
             done = self.execute(list(argv), data, timeout, user, env or {}, detach)
@@ -82,25 +82,32 @@ class Node(ABC):
         return self.run(["bai-wizard", *arguments], input=input, timeout=timeout, user=user, env=env)
 
     def write(self, path: str, content: str | bytes, mode: int = 0o644, owner: str = "root:root") -> None:
-        """Write a file in place (a file that is there stays the same inode); missing directories are made."""
+        """Write a file in place (an existing file keeps its inode), and create missing directories."""
         self.run(["sh", "-c", WRITE, "sh", path, f"{mode:o}", owner], input=content, check=True)
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file; FileNotFoundError if it is not there or not readable."""
+        """Return the bytes of a file; FileNotFoundError if it does not exist or is not readable."""
         done = self.execute(["cat", "--", path], b"", 60, None, {}, False)
         if done.returncode:
             raise FileNotFoundError(done.stderr.decode(errors="replace").strip())
         return done.stdout
 
+    def read_or_empty(self, path: str) -> bytes:
+        """Return the bytes of a file; empty if it does not exist (a background command has not written it yet)."""
+        try:
+            return self.read(path)
+        except FileNotFoundError:
+            return b""
+
     def exists(self, path: str) -> bool:
-        """Whether the path is there (a dangling link is)."""
+        """Return whether the path exists (a dangling link does)."""
         return self.run(["sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "sh", path]).rc == 0
 
     def snapshot(self, paths: Sequence[str] = DEFAULT_PATHS, excluded: Sequence[str] = EXCLUDED) -> Snapshot:
-        """Kind, mode, owner and content of everything below the paths, by path. Links are not followed."""
+        """Return kind, mode, owner and content of everything below the paths, by path, without following links."""
         argv = ["/usr/bin/python3", "-I", "-", *paths, "--", *excluded]
-        found = json.loads(self.run(argv, input=SCRIPT, timeout=300, check=True).out)
-        return {path: Entry(*entry) for path, entry in found.items()}
+        result = json.loads(self.run(argv, input=SCRIPT, timeout=300, check=True).out)
+        return {path: Entry(*entry) for path, entry in result.items()}
 
     def kill(self, pid: int, signal: str = "KILL") -> None:
         """Send a signal to a process of the node."""
@@ -112,7 +119,7 @@ class Node(ABC):
         return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def wait_for(self, predicate: Callable[[], object], timeout: float = 30, what: str = "a condition") -> None:
-        """Ask the predicate, many times a second, until it is true; TimeoutError if it is not in time."""
+        """Poll the predicate many times a second until it is true; TimeoutError after the time limit."""
         deadline = time.monotonic() + timeout
         while not predicate():
             if time.monotonic() > deadline:
@@ -120,9 +127,9 @@ class Node(ABC):
             time.sleep(0.05)
 
     def wait_until_up(self, timeout: float) -> None:
-        """Wait until systemd has started everything that it wants to start."""
+        """Wait until systemd has finished starting units."""
         self.wait_for(lambda: self.system_state() in ("running", "degraded"), timeout, "the end of the boot")
 
     def system_state(self) -> str:
-        """What ``systemctl is-system-running`` says: running, degraded, starting, … or nothing."""
+        """Return the output of ``systemctl is-system-running``: running, degraded, starting, … or nothing."""
         return self.run(["systemctl", "is-system-running"]).out.strip()

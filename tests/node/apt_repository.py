@@ -1,4 +1,4 @@
-"""A signed apt repository of small packages, made with dpkg-deb, apt-ftparchive and gpg, served by a thread."""
+"""A signed apt repository of small packages, built with dpkg-deb, apt-ftparchive and gpg, and served by a thread."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ from typing import Any
 from tests.cache import cache_directory, locked
 from tests.node.api import Node
 
-# Docker's packages as they are named in its repository, the package of Debian 13 whose working files each gets, and
-# what it depends on in Docker's repository.
+# Docker's packages as named in its repository, the package of Debian 13 whose files each of them gets, and
+# its dependencies in Docker's repository.
 DOCKER_CE: tuple[tuple[str, str, str], ...] = (
     ("docker-ce", "docker.io", "docker-ce-cli, containerd.io, iptables, libsystemd0, adduser"),
     ("docker-ce-cli", "docker-cli", "libc6"),
@@ -24,7 +24,7 @@ DOCKER_CE: tuple[tuple[str, str, str], ...] = (
     ("docker-buildx-plugin", "docker-buildx", ""),
     ("docker-compose-plugin", "docker-compose", ""),
 )
-# Where the compose plugin notes, while it is installed, what holds a shutdown back.
+# File in which the Compose plugin records, while it is installed, what delays a shutdown.
 INHIBITORS = "/run/inhibitors"
 NOTING = f"#!/bin/sh\nsystemd-inhibit --list --no-legend >{INHIBITORS} 2>&1 || true\n"
 CONFLICTS = {"docker-ce": "docker.io, docker", "docker-ce-cli": "docker-cli", "containerd.io": "containerd"}
@@ -32,7 +32,7 @@ CONFLICTS = {"docker-ce": "docker.io, docker", "docker-ce-cli": "docker-cli", "c
 
 @dataclass(frozen=True)
 class Package:
-    """A package: of `files` and `scripts`, on top of what the package file `like` holds."""
+    """A package with `files` and `scripts`, in addition to the content of the package file `like`."""
 
     name: str
     version: str
@@ -45,21 +45,21 @@ class Package:
 
 def docker_ce(node: Node, *versions: str) -> tuple[Package, ...]:
     """Docker's packages, the engine in the given versions (`28.5.1`); `node` is a Debian 13 that downloads theirs."""
-    found: dict[tuple[str, str], Package] = {}
+    result: dict[tuple[str, str], Package] = {}
     for version in versions or ("28.5.1",):
         for name, theirs, depends in DOCKER_CE:
             number = version if name.startswith("docker-ce") else {"containerd.io": "2.1.5"}.get(name, "0.29.1")
             full = f"{'5:' if name.startswith('docker-ce') else ''}{number}-1~debian.13~trixie"
             conflicts = {"Conflicts": CONFLICTS[name]} if name in CONFLICTS else {}
             scripts = {"postinst": NOTING} if name == "docker-compose-plugin" else {}
-            found[name, full] = Package(
+            result[name, full] = Package(
                 name, full, depends, conflicts, scripts=scripts, like=debian_package(node, theirs)
             )
-    return tuple(found.values())
+    return tuple(result.values())
 
 
 def debian_package(node: Node, name: str) -> Path:
-    """A package file of Debian 13, downloaded by a node of it and kept."""
+    """Return a package file of Debian 13, downloaded by such a node and cached."""
     kept = cache_directory() / f"package-{name}-trixie.deb"
     with locked(f"package-{name}"):
         if not kept.exists():
@@ -75,7 +75,7 @@ def debian_package(node: Node, name: str) -> Path:
 
 
 class AptRepository:
-    """A repository below `directory`, signed by a key of its own."""
+    """A repository below `directory`, signed with its own key."""
 
     def __init__(self, directory: Path, suite: str = "trixie", component: str = "stable") -> None:
         self.root = directory / "repository"
@@ -88,7 +88,7 @@ class AptRepository:
         self.root.chmod(0o755)
 
     def publish(self, packages: Sequence[Package], *, valid_until: str = "", date: str = "") -> None:
-        """Makes the packages and the signed lists. `date` and `valid_until` replace the release's own."""
+        """Build the packages and the signed lists. `date` and `valid_until` replace those of the release."""
         pool = self.root / "pool" / self.component
         shutil.rmtree(pool, ignore_errors=True)
         pool.mkdir(parents=True)
@@ -101,7 +101,7 @@ class AptRepository:
         self.sign(valid_until=valid_until, date=date)
 
     def sign(self, *, valid_until: str = "", date: str = "") -> None:
-        """Writes Release and InRelease anew over the lists as they lie there."""
+        """Write Release and InRelease again for the current lists."""
         release = self.root / "dists" / self.suite
         for name in ("Release", "InRelease", "Release.gpg"):
             (release / name).unlink(missing_ok=True)
@@ -124,7 +124,7 @@ class AptRepository:
 
 
 def make_key(home: Path, who: str) -> tuple[str, str]:
-    """A new signing key in the key ring `home`; its armoured public half and its fingerprint."""
+    """Create a signing key in the key ring `home`; return its armored public part and its fingerprint."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     gpg(home, "--passphrase", "", "--quick-generate-key", who, "rsa2048", "sign", "2d")
     fingerprint = next(
@@ -136,9 +136,9 @@ def make_key(home: Path, who: str) -> tuple[str, str]:
 
 
 def gpg(home: Path, *words: str) -> str:
-    """gpg in a key ring of its own, asking nobody.
+    """Run gpg with its own key ring, without prompts.
 
-    By a short name of it: the agent's socket lies there, and a socket's path ends at 108 bytes.
+    Use a short path: the agent's socket is in it, and a socket's path is limited to 108 bytes.
     """
     with TemporaryDirectory(prefix="gpg-") as directory:
         short = Path(directory, "home")
@@ -151,7 +151,7 @@ def gpg(home: Path, *words: str) -> str:
 
 
 def build_package(package: Package, work: Path, pool: Path) -> Path:
-    """One `.deb`."""
+    """Build one `.deb`."""
     tree = work / package.name
     shutil.rmtree(tree, ignore_errors=True)
     control = tree / "DEBIAN"
@@ -185,11 +185,11 @@ def build_package(package: Package, work: Path, pool: Path) -> Path:
 
 @contextmanager
 def served(directory: Path) -> Iterator[int]:
-    """The port under which a directory is served over HTTP by this machine."""
+    """Serve a directory over HTTP on this machine; return the port."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("0.0.0.0", 0), partial(Quiet, directory=str(directory)))
     server.daemon_threads = True

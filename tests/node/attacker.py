@@ -1,4 +1,4 @@
-"""Runs in a node as the account: swaps what is below its home and its volume for links out of them, for minutes."""
+"""Runs in a node as the account: replaces entries of its home and its volume with links to the outside."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ END = time.monotonic() + 300
 
 
 def swap(path: str, target: str) -> None:
-    """The real thing out of the way, a link in its place, the real thing back; in quick turns."""
+    """Quickly and repeatedly move the original away, put a link in its place, and move the original back."""
     aside = f"{path}.aside"
     try:
         if os.path.islink(path):

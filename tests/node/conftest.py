@@ -11,11 +11,11 @@ from tests.node.images import node_image
 
 
 class NodeFactory(Protocol):
-    """Starts a node; it is removed after the test.
+    """Start a node that is removed after the test.
 
-    ``suite``: trixie, bookworm, trixie-docker; ``network``: bridge or none;
+    ``suite``: a name that `node_image` knows; ``network``: bridge or none;
     ``tmpfs``: path → mount options; ``volumes``: path → host path or volume name;
-    ``devices``: the host's, that the node may use.
+    ``devices``: devices of the host that the node can use.
     """
 
     def __call__(
@@ -30,7 +30,7 @@ class NodeFactory(Protocol):
 
 @pytest.fixture(scope="session")
 def node_images(docker_engine: Docker) -> Callable[[str], str]:
-    """Image tag by suite name; each is made at most once per session and kept for the next."""
+    """Image tag by suite name; each image is built at most once per session and kept for the next."""
     made: dict[str, str] = {}
 
     def image(suite: str) -> str:
@@ -43,7 +43,7 @@ def node_images(docker_engine: Docker) -> Callable[[str], str]:
 
 @pytest.fixture
 def node_factory(docker_engine: Docker, node_images: Callable[[str], str]) -> Iterator[NodeFactory]:
-    """As many nodes as the test wants."""
+    """Start as many nodes as the test needs."""
     nodes: list[ContainerNode] = []
 
     def start(
@@ -66,5 +66,5 @@ def node_factory(docker_engine: Docker, node_images: Callable[[str], str]) -> It
 
 @pytest.fixture
 def node(node_factory: NodeFactory) -> ContainerNode:
-    """One fresh Debian 13 node with a network and the wizard in it."""
+    """A fresh Debian 13 node with a network and the wizard."""
     return node_factory()

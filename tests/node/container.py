@@ -1,4 +1,4 @@
-"""A node in a container: systemd as its first process, its own network, the host's kernel behind a seat belt."""
+"""A node in a container: systemd as PID 1, its own network, and restricted access to the host's kernel."""
 
 import os
 import secrets
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.node.api import Node
+from tests.node.channel import Channel
 from tests.node.docker import Docker
 from tests.node.engine import LABEL
 from tests.node.tree import NODE_INIT_IN_TREE
@@ -46,11 +47,12 @@ class ContainerNode(Node):
         volumes: Mapping[str, str] | None = None,
         devices: Sequence[str] = (),
     ) -> None:
-        """Start it, wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name.
+        """Start it and wait until it is up. ``tmpfs``: path → mount options; ``volumes``: path → host path or name.
 
-        ``devices``: paths of the host's devices that are the node's, too.
+        ``devices``: paths of devices of the host that the node can use, too.
         """
         self.docker = docker
+        self._channel: Channel | None = None
         self.hostname = f"node-{secrets.token_hex(4)}"
         extra = ["--network", network, *_cgroup_flags()]
         for path, options in (tmpfs or {}).items():
@@ -71,11 +73,11 @@ class ContainerNode(Node):
     def execute(
         self, argv: Sequence[str], data: bytes, timeout: float, user: str | None, env: Mapping[str, str], detach: bool
     ) -> subprocess.CompletedProcess[bytes]:
-        options = ["--detach"] if detach else ["--interactive"]
-        options += ["--user", user] if user else []
-        for name, value in env.items():
-            options += ["--env", f"{name}={value}"]
-        return self.docker.start("exec", *options, self.hostname, *argv, data=data, timeout=timeout)
+        if self._channel is None or not self._channel.is_open:
+            self._close_channel()
+            python = ("docker", "exec", "--interactive", self.hostname, "/usr/bin/python3")
+            self._channel = Channel(python, self.docker.environment)
+        return self._channel.run(argv, data, timeout, user, env, detach)
 
     def ssh_address(self) -> tuple[str, int]:
         shown = self.docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.hostname)
@@ -84,19 +86,28 @@ class ContainerNode(Node):
         return shown, 22
 
     def power_cut(self) -> None:
-        """All processes are killed at once; files stay, tmpfs is emptied, ``/etc/hosts`` is Docker's again."""
+        """Kill all processes at once; files stay, tmpfs is emptied, ``/etc/hosts`` is Docker's again."""
         self.docker("kill", "--signal", "KILL", self.hostname)
+        self._close_channel()
         self.docker("start", self.hostname)
         self.wait_until_up(BOOT_SECONDS)
 
     def own_hosts_file(self) -> None:
-        """Turn ``/etc/hosts`` into an ordinary file of the node, with the content it has now."""
+        """Turn ``/etc/hosts`` into a regular file of the node with its current content, unless it is one."""
+        if self.run(["mountpoint", "--quiet", "/etc/hosts"]).rc:
+            return
         content = self.read("/etc/hosts")
         self.run(["umount", "/etc/hosts"], check=True)
         self.write("/etc/hosts", content)
 
     def close(self) -> None:
+        self._close_channel()
         self.docker.start("rm", "--force", "--volumes", self.hostname)
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
 
 def _cgroup_flags() -> list[str]:

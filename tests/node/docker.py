@@ -6,31 +6,31 @@ from dataclasses import dataclass
 
 
 class DockerError(RuntimeError):
-    """A docker command ended with an error; its text says which and why."""
+    """A docker command failed; the message contains the command and the reason."""
 
 
 @dataclass(frozen=True)
 class Docker:
-    """A Docker Engine, known by its address; an empty one means the client's default."""
+    """A Docker Engine at an address; empty means the client's default."""
 
     address: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which ``docker`` talks to this engine."""
+        """Return the environment in which ``docker`` uses this engine."""
         return {**os.environ, **({"DOCKER_HOST": self.address} if self.address else {})}
 
     def start(
         self, *words: str, data: bytes | None = None, timeout: float = 600
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run ``docker words…`` to its end, whatever that is; ``timeout`` in seconds."""
+        """Run ``docker words…`` and return its result, also on failure; ``timeout`` in seconds."""
         argv = ["docker", *words]
         return subprocess.run(
             argv, env=self.environment, input=data or b"", capture_output=True, timeout=timeout, check=False
         )
 
     def __call__(self, *words: str, data: bytes | None = None, timeout: float = 600) -> str:
-        """Run ``docker words…``, return its output without the final newline; an error is raised."""
+        """Run ``docker words…`` and return its output without the final newline; raise an exception on failure."""
         done = self.start(*words, data=data, timeout=timeout)
         if done.returncode:
             raise DockerError(
@@ -39,5 +39,5 @@ class Docker:
         return done.stdout.decode().rstrip("\n")
 
     def answers(self) -> bool:
-        """Whether an engine is there."""
+        """Return whether the engine responds."""
         return self.start("version", timeout=20).returncode == 0

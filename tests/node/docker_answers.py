@@ -1,4 +1,4 @@
-"""What the tests of the docker and images pages have in common."""
+"""Helpers of the tests of the docker and images pages."""
 
 import json
 from typing import Any
@@ -12,40 +12,40 @@ sudo = "nopasswd"
 
 
 def put(node: Node, *tables: str, release: str = "26.4") -> None:
-    """Writes the answers: an account and the tables given."""
+    """Write the answers: an account and the given tables."""
     head = f'version = 1\n[node]\nbackend_ai = "{release}"\n'
     node.write("/root/answers.toml", head + ACCOUNT + "\n".join(tables), 0o600)
 
 
 def apply(node: Node, *flags: str, timeout: float = 600) -> Completed:
-    """A headless run of the answers."""
+    """Apply the answers headless."""
     return node.wizard("--headless", "/root/answers.toml", *flags, timeout=timeout)
 
 
 def planned(node: Node) -> Completed:
-    """The plan; 7 where something would change."""
-    return node.wizard("--headless", "/root/answers.toml", "--plan", "--detailed-exitcode")
+    """Plan the answers; 7 if something would change."""
+    return node.wizard("--headless", "/root/answers.toml", "--plan", "--diff", "--detailed-exitcode")
 
 
 def done(completed: Completed, code: int = 0) -> str:
-    """Everything that was said, after the exit code was the expected one; never a traceback."""
-    said = completed.out + completed.err
-    assert completed.rc == code, said[-4000:]
-    assert "Traceback" not in said, said[-4000:]
-    return said
+    """Return the output after checking the exit code and that there is no traceback."""
+    output = completed.out + completed.err
+    assert completed.rc == code, output[-4000:]
+    assert "Traceback" not in output, output[-4000:]
+    return output
 
 
 def daemon_json(node: Node) -> Any:
-    """What daemon.json holds."""
+    """Return the content of daemon.json."""
     return json.loads(node.read("/etc/docker/daemon.json"))
 
 
 def gateway(node: Node) -> str:
-    """This machine as the node sees it."""
+    """Return the address of this machine as seen from the node."""
     return node.run(["sh", "-c", "ip route show default | cut -d' ' -f3"], check=True).out.strip()
 
 
-# A container that needs nothing from a registry: a busy program of the node's own, with its libraries.
+# A container without a registry: a program of the node, with its libraries.
 RUN_A_CONTAINER = """set -e
 mkdir -p /tmp/tree
 for file in /usr/bin/sleep $(ldd /usr/bin/sleep | grep -o '/[^ ]*'); do
@@ -57,11 +57,11 @@ docker run --detach --name sleeper sleeper /usr/bin/sleep 3600
 
 
 def run_a_container(node: Node) -> None:
-    """A container called sleeper, of an image called sleeper."""
+    """Start a container named sleeper from an image named sleeper."""
     node.run(["sh", "-c", RUN_A_CONTAINER], check=True, timeout=120)
 
 
 def is_running(node: Node, container: str = "sleeper") -> bool:
-    """Whether a container runs."""
+    """Return whether a container is running."""
     shown = node.run(["docker", "inspect", "--format", "{{.State.Running}}", container])
     return shown.out.strip() == "true"

@@ -1,4 +1,4 @@
-"""A Docker Engine for the tests: one that runs already, or our own, stopped by whoever uses it last."""
+"""A separate Docker Engine for the tests, stopped by its last user; an engine of this machine is not touched."""
 
 import fcntl
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.cache import cache_directory, locked
+from tests.node.bridge import create_bridge, engine_flags, remove_bridge
 from tests.node.docker import Docker
 
 RUNTIME = Path("/run/bai-wizard-tests")
@@ -24,10 +25,10 @@ STOP_SECONDS = 60
 
 @contextmanager
 def running_engine() -> Iterator[Docker]:
-    """An engine for as long as the block lasts; several processes may share it."""
+    """Run an engine during the block; several processes can share it."""
     RUNTIME.mkdir(mode=0o700, exist_ok=True)
     with locked("engine", RUNTIME):
-        docker = _answering() or _start()
+        docker = OURS if SOCKET.exists() and OURS.answers() else _start()
         _remove_orphans(docker)
         _remove_old_images(docker)
         users = (RUNTIME / "users.lock").open("w")
@@ -36,7 +37,7 @@ def running_engine() -> Iterator[Docker]:
         yield docker
     finally:
         with locked("engine", RUNTIME):
-            if docker is OURS and _is_last_user(users):
+            if _is_last_user(users):
                 _stop()
             users.close()
 
@@ -49,19 +50,13 @@ def _is_last_user(users: IO[str]) -> bool:
     return True
 
 
-def _answering() -> Docker | None:
-    for candidate in (OURS, Docker()):
-        if (candidate is not OURS or SOCKET.exists()) and candidate.answers():
-            return candidate
-    return None
-
-
 def _start() -> Docker:
-    """Start dockerd as a process of its own, so that it outlives the test process that needed it first."""
+    """Start dockerd as a detached process that outlives the test process that needed it first."""
     PID_FILE.unlink(missing_ok=True)
+    create_bridge()
     log = cache_directory() / "dockerd.log"
     argv = ["setsid", "--fork", "dockerd", "--data-root", str(cache_directory() / "docker"), "--exec-root",
-            str(RUNTIME / "exec"), "--pidfile", str(PID_FILE), "--host", OURS.address]  # fmt: skip
+            str(RUNTIME / "exec"), "--pidfile", str(PID_FILE), "--host", OURS.address, *engine_flags()]  # fmt: skip
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     with log.open("w") as output:
         subprocess.run(
@@ -76,7 +71,7 @@ def _start() -> Docker:
 
 
 def _stop() -> None:
-    """End our dockerd, by its own pid, and wait until it is gone."""
+    """Stop our dockerd by its PID, and wait until it has ended."""
     pid = int(PID_FILE.read_text())
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -84,6 +79,7 @@ def _stop() -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"dockerd ({pid}) did not end in {STOP_SECONDS} s")
         time.sleep(0.1)
+    remove_bridge()
 
 
 def _remove_orphans(docker: Docker) -> None:
@@ -96,7 +92,7 @@ def _remove_orphans(docker: Docker) -> None:
 
 
 def _remove_old_images(docker: Docker) -> None:
-    """Images of the tests that are older than three days and in no use; what is needed is made anew."""
+    """Remove unused images of the tests that are older than three days; needed ones are built again."""
     docker("image", "prune", "--all", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h")
 
 

@@ -1,4 +1,4 @@
-"""What a node inherits from this machine to reach packages: mirror, apt settings, certificates."""
+"""Settings of this machine that a node inherits to reach packages: mirror, apt settings, certificates."""
 
 import os
 import platform
@@ -11,11 +11,11 @@ INHERITED = ("acquire::http", "acquire::https", "acquire::check-", "acquire::ret
 
 
 class NoMirrorError(RuntimeError):
-    """This machine's apt does not know a Debian archive that trees could be made from."""
+    """This machine's apt has no Debian archive from which trees can be built."""
 
 
 def debian_mirror() -> str:
-    """The address of the Debian archive that this machine's own apt uses for its release."""
+    """Return the address of the Debian archive that apt uses on this machine."""
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     output = _lines(
         "apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
@@ -29,7 +29,7 @@ def debian_mirror() -> str:
 
 
 def apt_settings() -> str:
-    """This machine's proxy, certificate and validity settings as a file for a node's ``/etc/apt/apt.conf.d``."""
+    """Return this machine's proxy, certificate and validity settings as a file of ``/etc/apt/apt.conf.d``."""
     settings = [
         line for line in _lines("apt-config", "dump") if line.lower().startswith(INHERITED) and '""' not in line
     ]
@@ -41,7 +41,7 @@ def apt_settings() -> str:
 
 
 def certificates() -> list[Path]:
-    """Certificates that this machine trusts beyond its distribution's own."""
+    """Return certificates that this machine trusts in addition to its distribution's."""
     return sorted(LOCAL_CERTIFICATES.glob("*.crt"))
 
 
@@ -53,6 +53,15 @@ def pip_install(python: str, target: Path, requirements: list[str]) -> None:
         argv = [sys.executable, "-m", "uv", "pip", "install", *common, *requirements]
     else:
         argv = [*pip, "install", "--no-compile", "--implementation", "cp", *common, *requirements]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)}: {done.stderr[-2000:]}")
+
+
+def pip_download(python: str, target: Path, requirements: list[str]) -> None:
+    """Download wheels for CPython ``python`` and this machine into ``target``."""
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target)]
+    argv += ["--implementation", "cp", "--python-version", python, "--only-binary", ":all:", *requirements]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: {done.stderr[-2000:]}")

@@ -1,4 +1,4 @@
-"""Docker images of nodes, in layers that change ever more often: tree, Docker Engine, dependencies, the wizard."""
+"""Docker images of nodes, with layers ordered by how often they change: tree, engine, dependencies, the wizard."""
 
 import os
 import secrets
@@ -10,6 +10,7 @@ from tests.node.docker import Docker
 from tests.node.engine import LABEL
 from tests.node.suites import SUITES, Suite
 from tests.node.tree import base_tree
+from tests.node.ubuntu import DOWNLOADED, SHAPES, Shape
 
 REPOSITORY = "bai-wizard-tests"
 COMPILE = "/usr/bin/python3 -m compileall -q -j 2 {place}"
@@ -17,23 +18,42 @@ INSTALL = """export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends {packages}
 apt-get clean"""
+DOWNLOAD = """apt-get -q update
+apt-get -q install -y --no-install-recommends --download-only {packages}"""
 
 
 def node_image(docker: Docker, name: str) -> str:
-    """The image of ``trixie``, ``bookworm`` or, with a Docker Engine inside, ``trixie-docker``."""
+    """The image of ``trixie`` or ``bookworm``; ``-docker`` adds a Docker Engine, ``-downloaded`` its packages in
+    apt's cache, and ``-tests`` the programs that unit tests run. Nodes shaped like Ubuntu: ``noble``, ``resolute``.
+    """
+    if name in SHAPES:
+        return _with_wizard(docker, SUITES["trixie"], shaped(docker, SHAPES[name]))
     suite, _, variant = name.partition("-")
-    return _with_wizard(docker, SUITES[suite], with_packages(docker, SUITES[suite], variant))
+    packages = SUITES[suite].test_packages if variant == "tests" else ()
+    return _with_wizard(docker, SUITES[suite], with_packages(docker, SUITES[suite], variant, packages))
 
 
 def with_packages(docker: Docker, suite: Suite, variant: str, packages: Sequence[str] = ()) -> str:
     """The suite's tree plus packages: the Docker Engine's for ``docker``, else those given; plain without."""
     base = _base(docker, suite)
-    wanted = " ".join(suite.docker_packages if variant == "docker" else packages)
+    variants = {"docker": suite.docker_packages, "downloaded": suite.downloaded}
+    wanted = " ".join(variants.get(variant, packages))
     if not wanted:
         return base
-    script = INSTALL.format(packages=wanted)
+    script = (DOWNLOAD if variant == "downloaded" else INSTALL).format(packages=wanted)
     tag = f"{REPOSITORY}:{suite.name}-{variant}-{digest(base, script)}"
     return _layer(docker, base, tag, script)
+
+
+def shaped(docker: Docker, shape: Shape, more: Sequence[str] = ()) -> str:
+    """Debian 13 with the shape's programs and `more`, then with its files: a changed file installs nothing again."""
+    base = _base(docker, SUITES["trixie"])
+    script = INSTALL.format(packages=" ".join((*shape.packages, *more)))
+    script += "\n" + DOWNLOAD.format(packages=" ".join(DOWNLOADED))
+    packages = f"{REPOSITORY}:{shape.codename}-{digest(base, script)}"
+    _layer(docker, base, packages, script)
+    archive = shape.archive()
+    return _layer(docker, packages, f"{packages}-{digest(archive, shape.script)}", shape.script, archive=archive)
 
 
 def _base(docker: Docker, suite: Suite) -> str:

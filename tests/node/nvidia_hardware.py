@@ -1,4 +1,4 @@
-"""A GPU that is not there: its place on the bus, its kernel module, and NVIDIA's packages, all of a test's making."""
+"""A simulated GPU: its bus entry, its kernel module, and NVIDIA's packages, all created by the test."""
 
 import base64
 import subprocess
@@ -18,7 +18,7 @@ SMI = '#include <stdio.h>\nint main(void) { puts("GPU 0: NVIDIA L4 (UUID: GPU-0)
 OS_RELEASE = (
     'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nPRETTY_NAME="Ubuntu 24.04.3 LTS"\n'
 )
-# Stands in for the container toolkit: puts the driver's nvidia-smi into the container, then leaves it to runc.
+# Replaces the container toolkit: adds the driver's nvidia-smi to the container, then runs runc.
 RUNTIME = """#!/usr/bin/python3
 import json, os, sys
 if "create" in sys.argv and "--bundle" in sys.argv:
@@ -44,7 +44,7 @@ echo {VERSION} >/sys/module/nvidia/version
 
 
 def plug_in(node: Node) -> str:
-    """Puts an L4 that nouveau holds on the node's bus, under Ubuntu's name. Returns the kernel's release."""
+    """Add an L4 bound to nouveau to the node's bus, on a node named Ubuntu. Return the kernel release."""
     release = node.run(["uname", "-r"], check=True).out.strip()
     node.write("/usr/lib/os-release", OS_RELEASE)
     for path in ("/sys/module", "/sys/bus/pci/devices", "/sys/bus/pci/drivers"):
@@ -61,7 +61,7 @@ def plug_in(node: Node) -> str:
 
 
 def uevent(node: Node, driver: str) -> None:
-    """What the kernel says of the card."""
+    """Write the kernel's files of the card."""
     lines = [f"DRIVER={driver}"] if driver else []
     node.write(
         f"/sys/bus/pci/devices/{ADDRESS}/uevent", "\n".join([*lines, "PCI_CLASS=30200", "PCI_ID=10DE:27B8"]) + "\n"
@@ -69,13 +69,13 @@ def uevent(node: Node, driver: str) -> None:
 
 
 def boot_without_nouveau(node: Node) -> None:
-    """What a reboot changes: the exclusion in the ramdisk has kept nouveau away."""
+    """Apply the effects of a reboot: the blocklist in the initrd kept nouveau from loading."""
     node.run(["rm", f"/sys/bus/pci/drivers/nouveau/{ADDRESS}"], check=True)
     uevent(node, "")
 
 
 def driver_packages(work: Path, release: str) -> tuple[Package, ...]:
-    """The driver's packages of Ubuntu's names, with libraries that load and a module that is not one."""
+    """The driver's packages with Ubuntu's names, with loadable libraries and a placeholder module."""
     nvml = compiled(work, "libnvidia-ml.so.1", STAND_IN.read_text(), is_library=True)
     cudart = compiled(work, "libcudart.so.12", CUDART, is_library=True)
     smi = compiled(work, "nvidia-smi", SMI, is_library=False)
@@ -117,7 +117,7 @@ def toolkit_packages() -> tuple[Package, ...]:
 
 
 class FlatRepository:
-    """A repository as NVIDIA has them: everything in one directory, signed."""
+    """A signed repository in NVIDIA's layout: everything in one directory."""
 
     def __init__(self, directory: Path, packages: Iterable[Package]) -> None:
         self.root = directory / "repository"
@@ -137,7 +137,7 @@ class FlatRepository:
 
 
 def compiled(work: Path, name: str, source: str, *, is_library: bool) -> bytes:
-    """What gcc makes of a source: a library of that name, or a program that needs none."""
+    """Compile a source: a library of that name, or a static program."""
     work.mkdir(parents=True, exist_ok=True)
     text = work / f"{name}.c"
     text.write_text(source)
@@ -147,7 +147,7 @@ def compiled(work: Path, name: str, source: str, *, is_library: bool) -> bytes:
 
 
 def _with_file(name: str, version: str, path: str, content: bytes) -> Package:
-    """A package whose one file is not text: its script puts it there and takes it away."""
+    """A package whose only file is binary: its scripts create and remove it."""
     text = base64.encodebytes(content).decode()
     put = f"#!/bin/sh\nset -e\nbase64 -d >{path} <<'END'\n{text}END\nchmod 755 {path}\nldconfig\n"
     return Package(name, version, scripts={"postinst": put, "postrm": f"#!/bin/sh\nrm -f {path}\nldconfig\n"})

@@ -1,4 +1,4 @@
-"""The wizard as it is put into a node: the checkout's package and its dependencies for the node's Python."""
+"""The wizard as installed in a node: the checkout's package and its dependencies for the node's Python."""
 
 import io
 import shutil
@@ -16,13 +16,13 @@ LAUNCHER = '#!/bin/sh\nexec /usr/bin/python3 -I -m bai_wizard "$@"\n'
 
 
 def project() -> dict[str, Any]:
-    """The ``[project]`` table of the checkout."""
+    """Return the ``[project]`` table of the checkout."""
     table: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     return table
 
 
 def dependencies(python: str) -> Path:
-    """A directory with the wizard's dependencies for CPython ``python``; made once per list of requirements."""
+    """Return a directory with the dependencies for CPython ``python``; created once per list of requirements."""
     requirements: list[str] = project()["dependencies"]
     directory = cache_directory() / f"wheels-{python}-{digest(*requirements)}"
     with locked(f"wheels-{python}"):
@@ -37,7 +37,7 @@ def dependencies(python: str) -> Path:
 
 
 def launcher(python: str) -> dict[str, tuple[int, bytes]]:
-    """What makes ``bai-wizard`` and ``python3 -I -m bai_wizard`` start: path relative to the root → mode, content."""
+    """Return files that start ``bai-wizard`` and ``python3 -I -m bai_wizard``: relative path → mode, content."""
     return {
         f"usr/local/lib/python{python}/dist-packages/bai-wizard.pth": (0o644, f"{HOME}\n".encode()),
         "usr/local/bin/bai-wizard": (0o755, LAUNCHER.encode()),
@@ -46,7 +46,7 @@ def launcher(python: str) -> dict[str, tuple[int, bytes]]:
 
 @cache
 def wizard(python: str) -> bytes:
-    """A tar file, relative to the root: the package as it is now, its metadata, the launcher and the search path."""
+    """Return a tar file relative to the root: the current package, its metadata, the launcher and the search path."""
     name, version = project()["name"], project()["version"]
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     buffer = io.BytesIO()
@@ -61,7 +61,7 @@ def wizard(python: str) -> bytes:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
-    """Add one of root's files; the same content gives the same bytes, whenever it is packed."""
+    """Add a file of root; the same content always gives the same bytes."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), mode
     archive.addfile(entry, io.BytesIO(content))

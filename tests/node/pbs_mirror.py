@@ -1,4 +1,4 @@
-"""A mirror of python-build-standalone whose archives hold real interpreters in the project's own layout.
+"""A mirror of python-build-standalone whose archives contain real interpreters in the project's layout.
 
 The project's files cannot be fetched where the tests run, so an archive is packed from a CPython of this machine that
 was built from source (pyenv's, or the one that runs the tests): top directory `python`, the library found relative to
@@ -30,7 +30,7 @@ LEFT_OUT = re.compile(
 
 @dataclass(frozen=True)
 class MirroredBuild:
-    """One archive of the mirror: its exact version, its key in the catalogue, its file and hash."""
+    """One archive of the mirror: its exact version, its key in the catalog, its file and hash."""
 
     version: str
     file: Path
@@ -41,7 +41,7 @@ class MirroredBuild:
         return f"cpython-{self.version}-linux-{ARCH}-gnu"
 
     def entry(self, *, sha256: str = "") -> dict[str, object]:
-        """As it stands in the catalogue; with another hash where a test wants a wrong one."""
+        """The entry as in the catalog, or with a wrong hash for a test."""
         major, minor, patch = map(int, self.version.split("."))
         arch = {"family": ARCH, "variant": None}
         return {
@@ -52,34 +52,34 @@ class MirroredBuild:
 
 
 def prefixes() -> list[Path]:
-    """Interpreters of this machine that can be packed: built from source, with pip, oldest first."""
+    """Return interpreters of this machine that can be packed: built from source, with pip, oldest first."""
     candidates = [*Path.home().glob(".pyenv/versions/3.*"), Path(sys.base_prefix)]
-    found = {}
+    result = {}
     for prefix in candidates:
         if prefix != Path("/usr") and list(prefix.glob("lib/python3.*/site-packages/pip")):
             version = version_of(prefix)
             if version >= "3.1":
-                found[version] = prefix
-    return [found[version] for version in sorted(found, key=lambda text: [int(part) for part in text.split(".")])]
+                result[version] = prefix
+    return [result[version] for version in sorted(result, key=lambda text: [int(part) for part in text.split(".")])]
 
 
 def obstacle() -> str | None:
-    """Why no mirror can be made here, in words."""
+    """Return why no mirror can be created here."""
     there = [version_of(prefix) for prefix in prefixes()]
     return None if len(there) >= 2 else f"two CPythons built from source are needed, there is {there or 'none'}"
 
 
 def version_of(prefix: Path) -> str:
-    """The exact version, from the header."""
+    """Return the exact version from the header."""
     for header in prefix.glob("include/python3.*/patchlevel.h"):
-        found = re.search(r'define\s+PY_VERSION\s+"([\d.]+)"', header.read_text())
-        if found:
-            return found[1]
+        match = re.search(r'define\s+PY_VERSION\s+"([\d.]+)"', header.read_text())
+        if match:
+            return match[1]
     return ""
 
 
 def mirrored(version: str) -> MirroredBuild:
-    """The archive of one of this machine's interpreters; packed once and kept. KeyError where it is not here."""
+    """Return the archive of an interpreter of this machine, packed once and kept. KeyError if it does not exist."""
     by_version = {version_of(prefix): prefix for prefix in prefixes()}
     prefix = by_version[version]
     recipe = digest(Path(__file__).read_text(), str(prefix))
@@ -100,7 +100,7 @@ def mirrored(version: str) -> MirroredBuild:
 
 
 def catalogue(*builds: MirroredBuild) -> str:
-    """A catalogue that knows these builds and no other."""
+    """Return a catalog with these builds only."""
     return json.dumps({build.key: build.entry() for build in builds})
 
 

@@ -1,4 +1,4 @@
-"""A node prepared for the python page: real interpreters behind a mirror, a catalogue that knows them, answers."""
+"""A node prepared for the python page: a mirror with real interpreters, a catalog that lists them, and answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIRROR = "/srv/python-builds"
 CATALOGUE = "/opt/bai-wizard/bai_wizard/data/python-catalogue.json"
 TABLE = "/opt/bai-wizard/bai_wizard/data/versions.toml"
 HEADLESS = ("--headless", "/root/answers.toml")
-# What a run of the python page may change.
+# Paths that a run of the python page can change.
 TOUCHED = ("/home", "/etc", "/opt", "/root", "/usr/local", "/var/lib")
 ANSWERS = """
 version = 1
@@ -27,13 +27,13 @@ version = "{version}"
 mirror = "{mirror}"
 venvs = [ {venvs} ]
 """
-# Three, so that two are made at the same time: the first is made alone.
+# Three, so that two are created in parallel: the first is created alone.
 SERVICES = ("manager", "agent", "webserver")
 VENVS = ", ".join(f'{{ service = "{service}" }}' for service in SERVICES)
 
 
 def newest() -> MirroredBuild:
-    """The newest interpreter that can be packed here."""
+    """Return the newest interpreter that can be packed here."""
     return pbs_mirror.mirrored(pbs_mirror.version_of(pbs_mirror.prefixes()[-1]))
 
 
@@ -43,7 +43,7 @@ def older() -> MirroredBuild:
 
 
 def prepare(node: Node, *builds: MirroredBuild, **answers: str) -> None:
-    """The account, the mirror's files, the catalogue and the answers, with the first build's version unless said."""
+    """Create the account, the mirror, the catalog and the answers, by default with the first build's version."""
     node.run(["useradd", "--create-home", "--shell", "/bin/bash", "--uid", "1100", "bai"], check=True)
     for build in builds:
         node.write(f"{MIRROR}/{pbs_mirror.DATE}/{build.file.name}", build.file.read_bytes())
@@ -53,21 +53,21 @@ def prepare(node: Node, *builds: MirroredBuild, **answers: str) -> None:
 
 
 def as_bai(node: Node, *argv: str) -> str:
-    """What a program prints that the account runs; it has to end well."""
+    """Return the output of a program that the account runs; it must succeed."""
     return node.run(["runuser", "-u", "bai", "--", *argv], check=True, timeout=120).out.strip()
 
 
 LOOK = """
 import json
-from bai_wizard.core.context import Context
-from bai_wizard.machine.local import LocalMachine
+from bai_wizard.core.page import Context
+from bai_wizard.resources.local import LocalMachine
 from bai_wizard.pages.python.checks import CHECKS
-print(json.dumps({check.id: check.look(LocalMachine(), Context()).result for check in CHECKS}))
+print(json.dumps({check.id: check.run(LocalMachine(), Context()).result for check in CHECKS}))
 """
 
 
 def look(node: Node) -> dict[str, str]:
-    """What the page's checks find: result by id."""
+    """Return the results of the page's checks by id."""
     done = node.run(["python3", "-I", "-c", LOOK], check=True, timeout=120)
     results: dict[str, str] = json.loads(done.out)
     return results

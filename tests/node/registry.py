@@ -1,4 +1,4 @@
-"""Debian's docker-registry on this machine, and images of many layers made without an engine."""
+"""Debian's docker-registry on this machine, and images of many layers built without an engine."""
 
 import ctypes
 import gzip
@@ -30,7 +30,7 @@ CONFIG = "application/vnd.docker.container.image.v1+json"
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes under their sha256."""
+    """Bytes with their SHA-256."""
 
     data: bytes
     digest: str
@@ -42,7 +42,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as a registry keeps it; `layers` are compressed."""
+    """An image as stored in a registry; `layers` are compressed."""
 
     config: Blob
     layers: tuple[Blob, ...]
@@ -58,7 +58,7 @@ def make_image(
     files: Mapping[str, bytes] | None = None,
     command: Sequence[str] = ("/hello",),
 ) -> Image:
-    """An image of layers with so many incompressible bytes each; `files` go executable into the first one."""
+    """Build an image with that many incompressible bytes per layer; the first one contains executable `files`."""
     chance = random.Random(seed)
     blobs, diffs = [], []
     for number, size in enumerate(layers):
@@ -93,7 +93,7 @@ def make_image(
 
 
 def save_archive(path: Path, reference: str, image: Image) -> None:
-    """The image as `docker save` writes it."""
+    """Return the image in the format of `docker save`."""
     with tarfile.open(path, "w") as archive:
         names = []
         for blob in image.layers:
@@ -111,7 +111,7 @@ def save_archive(path: Path, reference: str, image: Image) -> None:
 
 @dataclass
 class Registry:
-    """A registry that runs. `host` is how nodes name it: address or name, and port."""
+    """A running registry. `host` is the address or name that nodes use, with the port."""
 
     host: str
     port: int
@@ -121,7 +121,7 @@ class Registry:
     pushed: dict[str, Image] = field(default_factory=dict)
 
     def push(self, name: str, tag: str, image: Image) -> str:
-        """Stores an image; returns its full reference."""
+        """Store an image; return its full reference."""
         for blob in (image.config, *image.layers):
             self._put_blob(name, blob)
         self._request("PUT", f"/v2/{name}/manifests/{tag}", image.manifest.data, {"Content-Type": MANIFEST})
@@ -129,7 +129,7 @@ class Registry:
         return f"{self.host}/{name}:{tag}"
 
     def push_index(self, name: str, tag: str, images: Mapping[str, Image]) -> str:
-        """Stores images for several architectures under one tag."""
+        """Store images for several architectures with one tag."""
         entries = []
         for architecture, image in images.items():
             self.push(name, f"{tag}-{architecture}", image)
@@ -172,7 +172,7 @@ def running_registry(
     name: str = "",
     login: tuple[str, str] | None = None,
 ) -> Iterator[Registry]:
-    """A registry that nodes reach at `address` (this machine on their bridge), under `name` if one is given.
+    """Run a registry that nodes reach at `address` (this machine on their bridge), or by `name` if given.
 
     `tls` are certificate and key; `login` is user and password.
     """
@@ -204,7 +204,7 @@ def running_registry(
 
 
 def make_authority(directory: Path, names: Sequence[str]) -> tuple[Path, Path, Path]:
-    """A CA of one's own, and a certificate and key for `names` (addresses or host names) signed by it."""
+    """Create a private CA, and a certificate and key for `names` (addresses or host names) signed by it."""
     ca, ca_key = directory / "ca.crt", directory / "ca.key"
     certificate, key, request = directory / "server.crt", directory / "server.key", directory / "server.csr"
     extension = directory / "extension"
@@ -222,7 +222,7 @@ def make_authority(directory: Path, names: Sequence[str]) -> tuple[Path, Path, P
 
 
 def bcrypt(password: str) -> str:
-    """A bcrypt hash by the system's libcrypt: the only one docker-registry takes."""
+    """Return a bcrypt hash from the system's libcrypt: the only kind that docker-registry accepts."""
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt_gensalt.restype = library.crypt.restype = ctypes.c_char_p
     salt = library.crypt_gensalt(b"$2b$", 5, None, 0)
@@ -231,14 +231,14 @@ def bcrypt(password: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("0.0.0.0", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until somebody listens."""
+    """Wait until something listens."""
     limit = time.monotonic() + START_SECONDS
     while time.monotonic() < limit:
         assert process.poll() is None, "the registry ended at once"

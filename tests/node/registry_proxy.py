@@ -1,4 +1,4 @@
-"""A proxy in front of a registry that makes its network bad on purpose, and counts what went through."""
+"""A proxy in front of a registry that degrades the network on purpose, and counts the traffic."""
 
 import http.client
 import socket
@@ -38,18 +38,18 @@ class Weather:
     free_at: float = 0.0
 
     def next_cut(self, length: int) -> int | None:
-        """After how many bytes this answer breaks off."""
+        """Return the number of bytes after which this response is interrupted."""
         with self.lock:
             return self.cuts.pop(0) % length if self.cuts and length > self.spared else None
 
     def is_refused(self) -> bool:
-        """Whether this request is turned away."""
+        """Return whether this request is refused."""
         with self.lock:
             self.refusals -= 1
             return self.refusals >= 0
 
     def wait(self, size: int) -> None:
-        """Keeps the rate."""
+        """Limit the rate."""
         if not self.rate:
             return
         with self.lock:
@@ -61,7 +61,7 @@ class Weather:
 
 @contextmanager
 def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
-    """The port of a proxy in front of the plain registry on port `upstream` of this machine."""
+    """Run a proxy in front of the plain-HTTP registry on port `upstream` of this machine; return its port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -98,17 +98,17 @@ def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
         def _body(self, response: http.client.HTTPResponse, blob: str) -> None:
             cut = weather.next_cut(int(response.headers.get("Content-Length") or 0)) if blob else None
             sent = 0
-            while piece := response.read(PIECE):
-                if cut is not None and sent + len(piece) > cut:
-                    self.wfile.write(piece[: cut - sent])
+            while chunk := response.read(PIECE):
+                if cut is not None and sent + len(chunk) > cut:
+                    self.wfile.write(chunk[: cut - sent])
                     weather.sent[blob] += cut - sent
                     weather.broken[blob] += 1
                     self._reset()
                     return
-                weather.wait(len(piece))
-                self.wfile.write(piece)
-                sent += len(piece)
-                weather.sent[blob] += len(piece)
+                weather.wait(len(chunk))
+                self.wfile.write(chunk)
+                sent += len(chunk)
+                weather.sent[blob] += len(chunk)
 
         def _refuse(self) -> None:
             text = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit"}]}'
@@ -125,7 +125,7 @@ def bad_network(upstream: int, weather: Weather) -> Iterator[int]:
             self.connection.close()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
         def handle(self) -> None:
             try:

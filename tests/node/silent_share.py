@@ -1,6 +1,6 @@
-"""Shares whose server never says a word: a FUSE program took the place and sleeps.
+"""Shares whose server never responds: a FUSE program in its place sleeps.
 
-What a share of a dead file server does, without the kernel's NFS client, which not every machine has.
+Acts like a share of a dead file server, without the kernel's NFS client, which not every machine has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ signal.pause()
 
 
 def mount_silent_shares(node: Node, points: Sequence[str]) -> None:
-    """Mounts one at each of these directories. The node has to have the device FUSE."""
+    """Mount one at each of these directories. The node needs /dev/fuse."""
     node.run(["mkdir", "-p", *points], check=True)
     node.write("/root/share.py", PROGRAM)
     node.run(["python3", "/root/share.py", *points], detach=True, check=True)

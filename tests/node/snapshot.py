@@ -1,4 +1,4 @@
-"""A picture of a node's files, and what differs between two of them."""
+"""A snapshot of a node's files, and the differences between two of them."""
 
 from typing import Literal, NamedTuple
 
@@ -6,7 +6,7 @@ Kind = Literal["file", "directory", "link", "other"]
 
 
 class Entry(NamedTuple):
-    """One path: kind, permission bits, owner, and content (sha256 of a file, target of a link, else empty)."""
+    """One path: kind, permission bits, owner, and content (SHA-256 of a file, target of a link, else empty)."""
 
     kind: Kind
     mode: int
@@ -19,7 +19,7 @@ Snapshot = dict[str, Entry]
 
 DEFAULT_PATHS = ("/etc", "/home", "/opt", "/root", "/srv", "/usr/local", "/var/lib", "/var/spool", "/vfroot")
 
-# Runs inside the node, with the node's Python. Arguments: paths, then "--", then patterns that are left out.
+# Runs inside the node, with the node's Python. Arguments: paths, then "--", then excluded patterns.
 SCRIPT = r"""
 import fnmatch, hashlib, json, os, re, stat, sys
 split = sys.argv.index("--")
@@ -51,7 +51,7 @@ json.dump(found, sys.stdout)
 
 
 def difference(before: Snapshot, after: Snapshot) -> list[str]:
-    """One line per path that appeared (+), went (-) or changed (~), in order; empty if nothing did."""
+    """Return one line per path that was added (+), removed (-) or changed (~), in order."""
     lines = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
@@ -65,11 +65,11 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def assert_same(before: Snapshot, now: Snapshot) -> None:
-    """Fails with what differs, one line per path, and nothing else."""
+    """Fail with the differences, one line per path."""
     lines = difference(before, now)
     assert not lines, "\n".join(["not as it was:", *lines])
 
 
 def describe(entry: Entry) -> str:
-    """The entry in a few words."""
+    """Describe the entry briefly."""
     return f"{entry.kind} {entry.mode:04o} {entry.uid}:{entry.gid} {entry.content[:12]}".rstrip()

@@ -1,4 +1,4 @@
-"""Logging in over ssh with a password, as a person would."""
+"""Log in over ssh with a password, as a person would."""
 
 import os
 import subprocess

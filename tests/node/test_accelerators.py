@@ -1,4 +1,4 @@
-"""The road to a GPU in a container, on a node with a card of the test's making: nouveau, packages, reboot, proof."""
+"""The way to a GPU in a container, on a node with a simulated card: nouveau, packages, reboot, verification."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.bundle.manifest import digest_of
 from bai_wizard.cli import main
-from bai_wizard.exits import ExitCode
-from bai_wizard.pages.accelerators.vendors.nvidia import data
-from bai_wizard.steps.openpgp import fingerprints
+from bai_wizard.exit_codes import ExitCode
+from bai_wizard.offline.manifest import digest_of
+from bai_wizard.pages.accelerators import nvidia
+from bai_wizard.steps.apt_sources import public_key
 from tests.node.apt_repository import served
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, daemon_json, done, gateway, planned, put
-from tests.node.examined import found
+from tests.node.doctor_output import examined, findings_of
+from tests.node.egress_counter import lead_nowhere, left, prove_counting
 from tests.node.faults import MISMATCH, ON_A_GPU_NODE, complaint
 from tests.node.nvidia_hardware import (
     VERSION,
@@ -26,7 +27,6 @@ from tests.node.nvidia_hardware import (
     plug_in,
     toolkit_packages,
 )
-from tests.node.way_out import lead_nowhere, left, prove_counting
 
 KNOWN = "/opt/bai-wizard/bai_wizard/data/accelerators.toml"
 NVIDIAS_OWN = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
@@ -69,8 +69,8 @@ def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode, tmp_path: Pat
     shown = done(planned(node), 7)
     for what in ("nvidia-headless-no-dkms-580-server-open", "blacklist nouveau", "nvidia-container-runtime"):
         assert what in shown, shown
-    said = done(apply(node), 5)
-    assert "nouveau holds the GPU" in said
+    output = done(apply(node), 5)
+    assert "nouveau controls GPU" in output
     assert "blacklist nouveau" in node.read(EXCLUSION).decode()
     assert daemon_json(node)["runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
     assert not node.exists(MODULE)
@@ -86,9 +86,9 @@ def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode, tmp_path: Pat
     started = node.run(["systemctl", "show", "--property=ExecStart,ActiveState", "nvidia-persistenced"]).out
     assert "ActiveState=active" in started
     assert " --persistence-mode" in started
-    told = node.wizard("detect", "--json").out
-    assert "580.95.05" in told
-    assert "libcudart.so.12 (12.0)" in told
+    message = node.wizard("detect", "--json").out
+    assert "580.95.05" in message
+    assert "libcudart.so.12 (12.0)" in message
     done(planned(node), 0)
     the_doctor_is_content_and_names_what_is_planted(
         node, compiled(tmp_path, "mismatch.so", MISMATCH, is_library=True)
@@ -98,14 +98,14 @@ def test_the_road_to_a_gpu_in_a_container(gpu_node: ContainerNode, tmp_path: Pat
 def the_doctor_is_content_and_names_what_is_planted(node: ContainerNode, mismatch: bytes) -> None:
     """Here, where the road has ended: another node would take it from the beginning."""
     node.write("/root/mismatch.so", mismatch)
-    assert found(node, "--only", "accelerators") == []
+    assert findings_of(node, "--only", "accelerators") == []
     wrong = []
     for fault in ON_A_GPU_NODE:
         node.run(["sh", "-c", fault.plant], check=True)
-        wrong += [said] if (said := complaint(fault, found(node, "--only", "accelerators"))) else []
+        wrong += [output] if (output := complaint(fault, examined(node, "--only", "accelerators"))) else []
         node.run(["sh", "-c", fault.mend], check=True)
     assert not wrong, "\n".join(wrong)
-    assert found(node, "--only", "accelerators") == []
+    assert findings_of(node, "--only", "accelerators") == []
 
 
 def bundled(node: ContainerNode, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -120,8 +120,8 @@ def bundled(node: ContainerNode, directory: Path, monkeypatch: pytest.MonkeyPatc
         status.write(f"\nPackage: linux-image-{kernel}\nStatus: install ok installed\nVersion: 1\n")
     key = node.read("/root/nvidia.asc").decode()
     (directory / "nvidia.asc").write_text(key)
-    (fingerprint,) = fingerprints(key.encode())
-    monkeypatch.setattr(data, "toolkit_repository", lambda url="": data.Repository(url, fingerprint, key))
+    fingerprint, _ = public_key(key.encode())
+    monkeypatch.setattr(nvidia, "toolkit_repository", lambda url="": nvidia.Repository(url, fingerprint, key))
     answers = directory / "answers.toml"
     answers.write_text(
         node.read("/root/answers.toml").decode().replace("/root/nvidia.asc", f"{directory}/nvidia.asc")
@@ -134,18 +134,18 @@ def bundled(node: ContainerNode, directory: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_same_road_from_a_bundle(
     gpu_node: ContainerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No way out, no repository named: driver, CUDA and toolkit come from the bundle; what it lacks was told."""
+    """Air-gapped, without a repository: driver, CUDA and toolkit come from the bundle; missing parts are reported."""
     node = gpu_node
     bundle = bundled(node, tmp_path, monkeypatch)
-    told = [line for line in capsys.readouterr().out.splitlines() if "[accelerators]" in line]
-    assert len(told) == 2, told
-    assert "nvidia-headless-no-dkms-580-server" in told[1]
-    assert "nvidia-fabricmanager-580" in told[0]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "[accelerators]" in line]
+    assert len(lines) == 2, lines
+    assert "nvidia-headless-no-dkms-580-server" in lines[1]
+    assert "nvidia-fabricmanager-580" in lines[0]
     node.docker("cp", str(bundle), f"{node.hostname}:/srv/bundle")
     before = node.read(DISTRIBUTION)
     lead_nowhere(node)
     source = ("--bundle", "/srv/bundle", "--bundle-digest", digest_of(bundle))
-    assert "nouveau holds the GPU" in done(apply(node, *source), 5)
+    assert "nouveau controls GPU" in done(apply(node, *source), 5)
     boot_without_nouveau(node)
     done(node.wizard("resume", timeout=600))
     assert node.read(MODULE).decode().strip() == VERSION
@@ -156,15 +156,15 @@ def test_the_same_road_from_a_bundle(
     prove_counting(node)
 
 
-def test_undo_takes_back_what_is_not_a_package(gpu_node: ContainerNode) -> None:
+def test_undo_reverts_everything_but_packages(gpu_node: ContainerNode) -> None:
     """Files, holds and Docker's configuration are as before; what stays is told."""
     node = gpu_node
     before = node.snapshot(["/etc"])
     done(apply(node), 5)
     boot_without_nouveau(node)
     done(node.wizard("resume", timeout=600))
-    said = done(node.wizard("undo", timeout=600))
-    assert "packages stay installed" in said
+    output = done(node.wizard("undo", timeout=600))
+    assert "packages stay installed" in output
     assert node.run(["apt-mark", "showhold"], check=True).out == ""
     assert "nvidia" not in node.run(["docker", "info", "--format", "{{.Runtimes}}"]).out
     after = node.snapshot(["/etc"])
@@ -174,7 +174,7 @@ def test_undo_takes_back_what_is_not_a_package(gpu_node: ContainerNode) -> None:
     assert {path for path in changed if not path.startswith(theirs)} == set()
 
 
-def test_a_driver_that_is_there_is_only_completed(gpu_node: ContainerNode) -> None:
+def test_an_installed_driver_is_only_completed(gpu_node: ContainerNode) -> None:
     """A vendor's loaded driver stays; only the container's side is set up."""
     node = gpu_node
     boot_without_nouveau(node)
@@ -193,8 +193,10 @@ def test_a_driver_that_is_there_is_only_completed(gpu_node: ContainerNode) -> No
 
 def test_the_doctor_on_the_way(gpu_node: ContainerNode) -> None:
     """nouveau is the cause, and the missing module is put down to it."""
-    assert found(gpu_node, "--only", "nvidia-nouveau,nvidia-module-missing") == ["nvidia-nouveau"]
-    fixed = gpu_node.wizard("doctor", "--fix", "nvidia-nouveau", "--yes")
+    assert findings_of(gpu_node, "--only", "accelerators.nvidia-nouveau,accelerators.nvidia-module-missing") == [
+        "accelerators.nvidia-nouveau"
+    ]
+    fixed = gpu_node.wizard("doctor", "--fix", "accelerators.nvidia-nouveau", "--yes")
     assert fixed.rc == 5, fixed.out + fixed.err
     assert "takes effect at the next boot" in fixed.out + fixed.err
     assert "blacklist nouveau" in gpu_node.read(EXCLUSION).decode()

@@ -1,4 +1,4 @@
-"""The account on a real node: what other tools say of it, and an account that plants links to get at root's files."""
+"""The account on a real node as seen by other tools, and an account that plants links to root's files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VICTIM = "/root/victim"
 
 @pytest.fixture
 def ready(node: ContainerNode) -> ContainerNode:
-    """A node with answers and a victim: a directory of root's that nobody may touch."""
+    """A node with answers, and a directory of root that must not change."""
     node.write("/root/answers.toml", ANSWERS, 0o600)
     node.write("/root/password", PASSWORD + "\n", 0o600)
     node.write(f"{VICTIM}/authorized_keys", "root's own\n", 0o600)
@@ -32,7 +32,7 @@ def ready(node: ContainerNode) -> ContainerNode:
 
 
 def adopt(node: ContainerNode) -> None:
-    """An account as somebody made it by hand."""
+    """An account that was created by hand."""
     node.run(["groupadd", "--gid", "1100", "bai"], check=True)
     node.run(["useradd", "--uid", "1100", "--gid", "1100", "-m", "-s", "/bin/bash", "bai"], check=True)
 
@@ -60,10 +60,11 @@ def test_made_then_nothing_then_undone(ready: ContainerNode) -> None:
     node.run(["sh", "-c", "rm -rf /home/bai/.cache /home/bai/.bash_history /home/bai/.sudo_as_admin_successful"])
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
+    assert "user root" not in undone.out + undone.err, "root is not in the group for a moment either"
     assert_same(before, node.snapshot(TOUCHED))
 
 
-def test_an_adopted_account_goes_back_to_what_it_was(ready: ContainerNode) -> None:
+def test_undo_restores_an_adopted_account(ready: ContainerNode) -> None:
     node = ready
     adopt(node)
     node.run(["chpasswd"], input="bai:another one", check=True)
@@ -83,7 +84,7 @@ PLANTED = (
 
 
 @pytest.mark.parametrize("plant", sampled("planted links", PLANTED, 2))
-def test_links_planted_before_a_run_lead_nowhere(ready: ContainerNode, plant: str) -> None:
+def test_links_seeded_before_a_run_lead_nowhere(ready: ContainerNode, plant: str) -> None:
     node = ready
     adopt(node)
     node.run(["sh", "-c", plant], user="bai", env={"HOME": "/home/bai"}, check=True)
@@ -128,7 +129,7 @@ groups = ["adm"]
 """
 
 
-def test_a_directorys_account_is_told_apart_and_never_shadowed(ready: ContainerNode) -> None:
+def test_a_directorys_account_is_distinguished_and_never_shadowed(ready: ContainerNode) -> None:
     """A name service of its own (libnss-extrausers) stands for LDAP and SSSD: its users are in no local file."""
     node = ready
     node.run(["apt-get", "-qq", "update"], timeout=120, check=True)
@@ -162,3 +163,28 @@ def test_a_directorys_account_is_told_apart_and_never_shadowed(ready: ContainerN
     undone = node.wizard("undo")
     assert undone.rc == 0, undone.out + undone.err
     assert_same(before, node.snapshot(TOUCHED))
+
+
+def test_a_node_without_sudo_gets_it_before_the_rule(ready: ContainerNode) -> None:
+    node = ready
+    purged = node.run(["apt-get", "-qq", "purge", "--yes", "sudo"], env={"SUDO_FORCE_REMOVE": "yes"}, timeout=120)
+    assert purged.rc == 0, purged.err
+    node.run(["sh", "-c", "rm -rf /etc/sudoers /etc/sudoers.d"], check=True)
+    done = node.wizard(*RUN)
+    assert done.rc == 0, done.out + done.err
+    assert node.run(["sudo", "-n", "id", "-u"], user="bai").out.strip() == "0"
+    assert node.run(["sudo", "-l", "-U", "nobody"]).out.count("not allowed") == 1
+    assert node.wizard(*RUN, "--plan", "--detailed-exitcode").rc == 0
+
+
+def test_sudo_rs_reads_the_rule_too(ready: ContainerNode) -> None:
+    """Ubuntu 26.04 has it instead of sudo; Debian packages it under another name."""
+    node = ready
+    adopt(node)
+    node.run(["sh", "-c", "apt-get -qq update && apt-get -qq install --yes sudo-rs"], timeout=300, check=True)
+    assert node.wizard(*RUN).rc == 0
+    # The name is what counts for sudo-rs's PAM service and its own file of rules.
+    node.run(["sh", "-c", "test -e /etc/sudoers-rs || ln -s /etc/sudoers /etc/sudoers-rs"], check=True)
+    completed = node.run(["sudo-rs", "-n", "id", "-u"], user="bai")
+    assert completed.out.strip() == "0", completed.err
+    assert node.run(["sudo-rs", "-n", "id", "-u"], user="daemon").rc != 0

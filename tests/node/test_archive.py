@@ -1,4 +1,4 @@
-"""The self-contained archive and the .deb on a node without a network and without any Python of its own."""
+"""The self-contained archive and the .deb on a node without network and without Python."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def bring(node: ContainerNode, file: Path) -> None:
     node.docker("cp", str(file), f"{node.hostname}:/root/{file.name}")
 
 
+def has_translations(node: ContainerNode) -> bool:
+    """Whether the installed wizard has its Korean catalog."""
+    site = "/opt/bai-wizard/*/python/lib/python3*/site-packages"
+    return node.run(["sh", "-c", f"ls {site}/bai_wizard/locale/ko/LC_MESSAGES/bai-wizard.mo"]).rc == 0
+
+
 def unpack_and_install(node: ContainerNode) -> None:
     file = stand_in_archive()
     bring(node, file)
@@ -60,10 +66,11 @@ def unpack_and_install(node: ContainerNode) -> None:
     node.run(["sh", f"/root/{file.name.removesuffix('.tar.gz')}/install.sh"], check=True, timeout=120)
 
 
-def test_a_cut_off_node_is_prepared_undone_and_left_clean(cut_off: ContainerNode) -> None:
+def test_an_air_gapped_node_is_prepared_undone_and_left_clean(cut_off: ContainerNode) -> None:
     before = cut_off.run(["sh", "-c", SENT]).out
     unpack_and_install(cut_off)
     assert re.match(r"bai-wizard \d", cut_off.wizard("--version").out)
+    assert has_translations(cut_off)
     cut_off.write("/root/answers.toml", ANSWERS, 0o600)
     applied = cut_off.wizard("--headless", "/root/answers.toml")
     assert applied.rc == 0, applied.out + applied.err
@@ -95,6 +102,7 @@ def test_the_package_brings_the_same_tree(cut_off: ContainerNode) -> None:
     bring(cut_off, deb)
     cut_off.run(["dpkg", "--install", f"/root/{deb.name}"], check=True, timeout=120)
     assert re.match(r"bai-wizard \d", cut_off.wizard("--version").out)
+    assert has_translations(cut_off)
     cut_off.write("/var/lib/bai-wizard/runs/kept", "")
     cut_off.run(["dpkg", "--remove", "bai-wizard"], check=True)
     assert cut_off.exists("/var/lib/bai-wizard/runs/kept")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.node.container import ContainerNode
+from tests.node.reference_answers import ANSWERS, prepare
 from tests.node.snapshot import assert_same
-from tests.node.spine import ANSWERS, prepare
 
 ATTACKER = Path(__file__).with_name("attacker.py").read_text()
 MARK = "the prize is not for the account"
@@ -27,6 +28,8 @@ def with_attacker(node: ContainerNode) -> None:
     node.write("/usr/local/lib/attacker.py", ATTACKER)
 
 
+# The optional steps of a page: a run in which nothing else failed ends with 6.
+OPTIONAL = {"storage": {"storage.local.layout"}}
 NETWORK = '[network]\nproxy = { http = "http://127.0.0.1:9" }\n'
 
 
@@ -36,7 +39,7 @@ def test_nothing_outside_is_read_written_or_deleted(node: ContainerNode, page: s
     before = node.snapshot(OUTSIDE)
     node.run(["python3", "/usr/local/lib/attacker.py"], user="bai", detach=True)
     node.wait_for(lambda: node.exists("/home/bai/.ssh"), 30, "the attacker's first link")
-    told = ""
+    message = ""
     for words in (
         ("--headless", "/root/answers.toml", "--only", page, "--plan"),
         ("--headless", "/root/answers.toml", "--only", page),
@@ -44,16 +47,18 @@ def test_nothing_outside_is_read_written_or_deleted(node: ContainerNode, page: s
         ("undo",),
     ):
         done = node.wizard(*words)
-        told += done.out + done.err
-        # It may refuse or fail while somebody moves the ground; it must not crash or obey the links.
-        assert done.rc in (0, 3, 4), done.out + done.err
-        assert "Traceback" not in told, told
-    assert MARK not in told
+        message += done.out + done.err
+        # It may refuse or fail while links move; it must not crash or obey them.
+        assert done.rc in (0, 3, 4, 6), done.out + done.err
+        if done.rc == 6:
+            assert set(re.findall(r"(?m)^failed: (\S+):", done.out)) == OPTIONAL.get(page), done.out + done.err
+        assert "Traceback" not in message, message
+    assert MARK not in message
     assert_same(before, node.snapshot(OUTSIDE))
     assert node.run(["grep", "-rl", MARK, "/home/bai", "/vfroot", "/var/lib/bai-wizard"]).out == ""
 
 
-def test_links_planted_beforehand_block_with_the_reason(node: ContainerNode) -> None:
+def test_links_seeded_beforehand_block_with_the_reason(node: ContainerNode) -> None:
     with_attacker(node)
     node.run(["ln", "-s", "/var/prize", "/home/bai/.ssh"], user="bai", check=True)
     node.run(["ln", "-s", "/var/prize/file", "/vfroot/local/version.txt"], user="bai", check=True)
@@ -64,7 +69,7 @@ def test_links_planted_beforehand_block_with_the_reason(node: ContainerNode) -> 
     assert_same(before, node.snapshot(OUTSIDE))
 
 
-def test_links_planted_before_undo_are_left_alone(node: ContainerNode) -> None:
+def test_links_planted_before_undo_are_not_followed(node: ContainerNode) -> None:
     prepare(node)
     assert node.wizard("--headless", "/root/answers.toml").rc == 0
     node.run(["install", "-d", "-m", "0700", "/var/prize", "/root/keep"], check=True)

@@ -1,4 +1,4 @@
-"""A node without network, pip and Python, from a bundle made outside: every page that makes sense there."""
+"""A node without network, pip and Python, installed from a bundle: every page that applies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tests.cache import cache_directory, locked
 from tests.node import pbs_mirror
 from tests.node.container import ContainerNode
 from tests.node.docker import Docker
+from tests.node.egress_counter import lead_nowhere, left, prove_counting
 from tests.node.images import with_packages
 from tests.node.pythons import newest
 from tests.node.suites import SUITES
 from tests.node.tree import base_tree
-from tests.node.way_out import lead_nowhere, left, prove_counting
 from tests.tools.stand_in import stand_in_archive
+from tests.unit.archive.first_install import first_install
 
 pytestmark = [
     pytest.mark.needs_node,
@@ -87,7 +88,7 @@ def image_archive(directory: Path) -> Path:
 
 
 def collected(answers: Path, directory: Path) -> Path:
-    """The bundle, made here for Debian 13. Packages and lists are kept between runs: a collection is resumed."""
+    """The bundle, made here for Debian 13. Packages are kept between runs: a collection is resumed."""
     from bai_wizard.cli import main
 
     like = directory / "like"
@@ -101,20 +102,47 @@ def collected(answers: Path, directory: Path) -> Path:
 
 
 def install(node: ContainerNode) -> None:
-    """The wizard out of the bundle."""
-    script = "tar -C /root -xzf /srv/bundle/wizard/*.tar.gz && sh /root/bai-wizard-*/install.sh"
-    node.run(["sh", "-ec", script], check=True, timeout=120)
+    """The wizard out of the bundle, with README's own lines."""
+    node.run(["sh", "-c", first_install("/srv/bundle/wizard", stand_in_archive())], check=True, timeout=120)
 
 
-def test_a_cut_off_node_converges_from_a_bundle(
+# Once the executor has made its copies, an attacker replaces every package with one that runs a command.
+SWAP = """
+mkdir -p /root/aside /root/x/DEBIAN
+cat >/root/x/DEBIAN/control <<END
+Package: containerd
+Version: 99
+Architecture: amd64
+Maintainer: x
+Description: x
+END
+printf '#!/bin/sh\ntouch /root/others\n' >/root/x/DEBIAN/preinst
+chmod 755 /root/x/DEBIAN/preinst
+dpkg-deb --build /root/x /root/x.deb
+touch /root/ready
+until ls /var/cache/bai-wizard/bundles/*/packages/Packages 2>/dev/null; do :; done
+for deb in /srv/bundle/packages/*.deb; do
+    mv "$deb" /root/aside/
+    cp /root/x.deb "$deb"
+done
+echo swapped >/root/swapped
+"""
+
+
+def swap_after_planning(node: ContainerNode) -> None:
+    node.run(["sh", "-c", SWAP], detach=True)
+    node.wait_for(lambda: node.exists("/root/ready"), what="the carrier")
+
+
+def test_an_air_gapped_node_converges_from_a_bundle(
     cut_off: ContainerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bai_wizard.bundle.manifest import digest_of
-    from bai_wizard.pages.python import catalogue
+    from bai_wizard.offline.manifest import digest_of
+    from bai_wizard.pages.python import versions
 
     build = newest()
     text = pbs_mirror.catalogue(build)
-    monkeypatch.setattr(catalogue, "builds", lambda: catalogue.parse(text))
+    monkeypatch.setattr(versions, "builds", lambda: versions.parse_builds(text))
     image = image_archive(tmp_path)
     answers = tmp_path / "answers.toml"
     sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
@@ -127,15 +155,25 @@ def test_a_cut_off_node_converges_from_a_bundle(
         for part in ("manifest.json", "SHA256SUMS", "packages", "python", "wheels", "images", "wizard"):
             cut_off.docker("cp", f"{bundle}/{part}", f"{cut_off.hostname}:/srv/bundle/{part}")
     install(cut_off)
-    place = "/opt/bai-wizard/current/python/lib/python3*/site-packages/bai_wizard/data/python-catalogue.json"
-    cut_off.write(cut_off.run(["sh", "-c", f"echo {place}"], check=True).out.strip(), text)
+    location = "/opt/bai-wizard/current/python/lib/python3*/site-packages/bai_wizard/data/python-catalogue.json"
+    cut_off.write(cut_off.run(["sh", "-c", f"echo {location}"], check=True).out.strip(), text)
     cut_off.write("/root/answers.toml", answers.read_bytes(), 0o600)
 
     source = ("--bundle", "/srv/bundle", "--bundle-digest", digest)
     other = cut_off.wizard("--headless", "/root/answers.toml", "--bundle", "/srv/bundle", "--bundle-digest", "0" * 64)
-    assert (other.rc, "not the one that was expected" in other.err) == (3, True)
+    assert (other.rc, "not the expected one" in other.err) == (3, True)
+    # What apt would prefer to the verified index.
+    cut_off.write("/srv/bundle/packages/Release", "Acquire-By-Hash: yes\n")
+    more = cut_off.wizard("--headless", "/root/answers.toml", *source)
+    assert (more.rc, "packages/Release is not listed" in more.err) == (3, True)
+    cut_off.run(["rm", "/srv/bundle/packages/Release"], check=True)
+    swap_after_planning(cut_off)
     applied = cut_off.wizard("--headless", "/root/answers.toml", *source)
     assert applied.rc == 0, applied.out + applied.err
+    assert cut_off.run(["cat", "/root/swapped"]).out.strip() == "swapped", "the carrier had no chance: no proof"
+    assert not cut_off.exists("/root/others")
+    assert cut_off.run(["ls", "/var/cache/bai-wizard/bundles"], check=True).out == "", "the copies are removed"
+    cut_off.run(["sh", "-ec", "mv /root/aside/*.deb /srv/bundle/packages/"], check=True)
     again = cut_off.wizard("--headless", "/root/answers.toml", *source, "--plan", "--detailed-exitcode")
     assert again.rc == 0, again.out + again.err
     version = cut_off.run(["/home/bai/agent/.venv/bin/python", "--version"], user="bai", check=True).out

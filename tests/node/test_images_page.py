@@ -1,4 +1,4 @@
-"""The images page against real registries: pulls, bad networks, logins, authorities, archives, undo."""
+"""The images page with real registries: pulls, bad networks, logins, CAs, archives, undo."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.pages.docker.configuration import DOWNLOAD_ATTEMPTS
+from bai_wizard.pages.docker.plan import DOWNLOAD_ATTEMPTS
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.docker_answers import apply, done, gateway, planned, put
@@ -31,8 +31,8 @@ def node(node_factory: NodeFactory) -> ContainerNode:
 @pytest.fixture
 def registry(node: ContainerNode, tmp_path: Path) -> Iterator[Registry]:
     """A plain registry on this machine."""
-    with running_registry(tmp_path, gateway(node)) as found:
-        yield found
+    with running_registry(tmp_path, gateway(node)) as result:
+        yield result
 
 
 def tables(*images: str, insecure: str, extra: str = "") -> tuple[str, str]:
@@ -52,7 +52,7 @@ def ids(node: ContainerNode) -> dict[str, str]:
     return dict(line.split() for line in shown.splitlines())
 
 
-def test_images_come_at_once_are_verified_and_only_they_go(node: ContainerNode, registry: Registry) -> None:
+def test_images_are_pulled_in_parallel_verified_and_undone_alone(node: ContainerNode, registry: Registry) -> None:
     images = [make_image([200_000, 100_000 + number], labels=LABELS, seed=number) for number in range(4)]
     references = [registry.push(f"stable/one{number}", "1", image) for number, image in enumerate(images)]
     both = make_image([50_000], seed=9)
@@ -65,16 +65,16 @@ def test_images_come_at_once_are_verified_and_only_they_go(node: ContainerNode, 
     put(node, *tables(*references, pinned, insecure=registry.host))
     shown = done(planned(node), 7)
     assert "MB compressed" in shown
-    said = done(apply(node))
-    assert "kernelspec=1, role=COMPUTE" in said
-    found = ids(node)
+    output = done(apply(node))
+    assert "kernelspec=1, role=COMPUTE" in output
+    result = ids(node)
     for reference, image in zip(references, [*images, both], strict=True):
-        assert found[reference] == image.config.digest
-    assert exact.config.digest in found.values()
+        assert result[reference] == image.config.digest
+    assert exact.config.digest in result.values()
     assert done(planned(node), 0)
     again = registry.push("stable/again", "1", images[0])
     put(node, *tables(again, insecure=registry.host))
-    assert "its content is here already under another name" in done(planned(node), 7)
+    assert "already present under another name" in done(planned(node), 7)
     node.run(["docker", "create", "--name", "user", references[0], "/hello"], check=True)
     undone = node.wizard("undo")
     assert undone.rc == 4
@@ -82,7 +82,7 @@ def test_images_come_at_once_are_verified_and_only_they_go(node: ContainerNode, 
     assert set(ids(node)) == {"mine:1", references[0]}
 
 
-def test_progress_counts_bytes_and_tells_layers(node: ContainerNode, registry: Registry) -> None:
+def test_progress_counts_bytes_and_reports_layers(node: ContainerNode, registry: Registry) -> None:
     image = make_image([2_000_000] * 6)
     weather = Weather(rate=4_000_000)
     with bad_network(registry.port, weather) as port:
@@ -90,16 +90,16 @@ def test_progress_counts_bytes_and_tells_layers(node: ContainerNode, registry: R
         registry.push("stable/slow", "1", image)
         put(node, *tables(f"{host}/stable/slow:1", insecure=host))
         events = [json.loads(line) for line in done(apply(node, "--json")).splitlines() if line.startswith("{")]
-    told = [event for event in events if event.get("step") == "images.pull" and event.get("total")]
+    lines = [event for event in events if event.get("step") == "images.pull" and event.get("total")]
     size = sum(len(layer.data) for layer in image.layers)
-    assert told[-1]["done"] == told[-1]["total"] == size
-    assert [event["done"] for event in told] == sorted(event["done"] for event in told)
-    assert any("MB/s" in event["text"] and " left" in event["text"] for event in told)
-    assert any("of 6 layers" in event["text"] for event in told)
+    assert lines[-1]["done"] == lines[-1]["total"] == size
+    assert [event["done"] for event in lines] == sorted(event["done"] for event in lines)
+    assert any("MB/s" in event["text"] and " left" in event["text"] for event in lines)
+    assert any("of 6 layers" in event["text"] for event in lines)
 
 
-def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: ContainerNode, registry: Registry) -> None:
-    """An engine that the wizard installed tries a layer so often that no pull is begun anew for one that breaks."""
+def test_twenty_interruptions_only_repeat_the_broken_layer(node: ContainerNode, registry: Registry) -> None:
+    """The installed engine retries layers so often that an interrupted layer does not restart the pull."""
     # The engine waits five seconds before it asks again: all at once, so that the waits are at once too.
     attempts = {"max-download-attempts": DOWNLOAD_ATTEMPTS, "max-concurrent-downloads": len(MANY_LAYERS)}
     node.write("/etc/docker/daemon.json", json.dumps(attempts))
@@ -121,7 +121,7 @@ def test_twenty_cuts_and_nothing_comes_twice_but_the_broken_layer(node: Containe
         assert len(layer.data) <= weather.sent[layer.digest] <= tries * len(layer.data)
 
 
-def test_a_stop_in_the_middle_ends_with_this_image_and_resume_goes_on(
+def test_a_stop_in_the_middle_ends_with_this_image_and_resume_continues(
     node: ContainerNode, registry: Registry
 ) -> None:
     """An engine forgets the layers of a pull that is cut, so what is under way comes to its end."""
@@ -137,7 +137,7 @@ def test_a_stop_in_the_middle_ends_with_this_image_and_resume_goes_on(
         node.run(["sh", "-c", script], detach=True)
         node.wait_for(lambda: sum(weather.sent.values()) > 500_000, 120, "a part of the image")
         node.kill(json.loads(node.read("/run/bai-wizard/current.json"))["pid"], "TERM")
-        node.wait_for(lambda: node.exists("/root/code"), 60, "the end of the run")
+        node.wait_for(lambda: node.read_or_empty("/root/code"), 60, "the end of the run")
         assert node.read("/root/code").strip() == b"130", node.read("/root/out").decode()[-2000:]
         assert set(ids(node)) == {first}
         weather.rate = 0
@@ -171,18 +171,18 @@ def test_a_daemon_that_is_restarted_while_it_pulls_is_waited_for(node: Container
         node.wait_for(lambda: sum(weather.sent.values()) > 700_000, 120, "a part of the image")
         node.run(["systemctl", "restart", "docker"], check=True)
         weather.rate = 0
-        node.wait_for(lambda: node.exists("/root/code"), 120, "the end of the run")
-    said = node.read("/root/out").decode()
-    assert node.read("/root/code").strip() == b"0", said[-2000:]
-    assert "trying again" in said
+        node.wait_for(lambda: node.read_or_empty("/root/code"), 120, "the end of the run")
+    output = node.read("/root/out").decode()
+    assert node.read("/root/code").strip() == b"0", output[-2000:]
+    assert "retrying" in output
     assert ids(node)[f"{host}/stable/slow:1"] == image.config.digest
 
 
-def test_what_a_registry_does_not_have_stops_before_anything_is_done(node: ContainerNode, registry: Registry) -> None:
+def test_a_missing_image_stops_the_plan_before_any_change(node: ContainerNode, registry: Registry) -> None:
     registry.push("stable/there", "1", make_image([1000]))
     put(node, *tables(f"{registry.host}/stable/there:2", insecure=registry.host))
-    said = done(apply(node), 3)
-    assert "has no such image" in said
+    output = done(apply(node), 3)
+    assert "does not have this image" in output
     assert ids(node) == {}
     put(node, *tables(f"{registry.host}/stable/there:1", insecure=registry.host))
     done(apply(node))
@@ -192,15 +192,15 @@ def test_an_image_for_another_architecture(node: ContainerNode, registry: Regist
     arm, amd = make_image([1000], architecture="arm64"), make_image([1000])
     reference = registry.push("stable/arm", "1", arm)
     put(node, *tables(reference, insecure=registry.host))
-    said = done(apply(node), 3)
-    assert "it exists for linux/arm64, this node is linux/amd64" in said
+    output = done(apply(node), 3)
+    assert "available for linux/arm64, but this node is linux/amd64" in output
     registry.push_index("stable/arm", "1", {"arm64": arm, "amd64": amd})
     done(apply(node))
     assert ids(node)[reference] == amd.config.digest
 
 
 @pytest.mark.parametrize("password", sampled("registry logins", ["right", "wrong", "none"], 2))
-def test_a_registry_with_a_password_and_an_authority_of_its_own(
+def test_a_registry_with_a_password_and_a_private_authority(
     node: ContainerNode, tmp_path: Path, password: str
 ) -> None:
     address = gateway(node)
@@ -217,33 +217,33 @@ def test_a_registry_with_a_password_and_an_authority_of_its_own(
             KEEP,
             f'[images]\nstarter = "none"\npull = ["{reference}"]\nregistries = [ {{ {login} }} ]\n',
         )
-        said = done(apply(node), 0 if password == "right" else 3)
+        output = done(apply(node), 0 if password == "right" else 3)
         if password == "right":
             assert reference in ids(node)
             assert node.run(["test", "-e", "/root/.docker/config.json"]).rc != 0
         else:
-            assert "the registry wants a login" in said
+            assert "the registry requires a login" in output
             assert ids(node) == {}
         if password == "wrong":
             node.write("/root/registry.password", "very secret word\n", 0o600)
             done(apply(node))
             assert reference in ids(node)
-        assert "very secret word" not in said
-        found = node.run(
+        assert "very secret word" not in output
+        completed = node.run(
             ["grep", "-rl", "very secret word", "/var/lib/bai-wizard", "/run/bai-wizard", "/etc", "/var/log"]
         )
-        assert found.out == ""
+        assert completed.out == ""
 
 
-def test_an_authority_that_nobody_named(node: ContainerNode, tmp_path: Path) -> None:
+def test_an_authority_that_no_one_named(node: ContainerNode, tmp_path: Path) -> None:
     address = gateway(node)
     ca, certificate, key = make_authority(tmp_path, [address])
     with running_registry(tmp_path, address, tls=(certificate, key)) as registry:
         reference = registry.push("stable/tls", "1", make_image([1000]))
         put(node, KEEP, f'[images]\nstarter = "none"\npull = ["{reference}"]\n')
         assert "certificate is not trusted" in done(planned(node), 7)
-        said = done(apply(node), 4)
-        assert "docker.registry_ca" in said
+        output = done(apply(node), 4)
+        assert "docker.registry_ca" in output
         node.write("/root/ca.crt", ca.read_bytes())
         put(
             node,
@@ -254,19 +254,19 @@ def test_an_authority_that_nobody_named(node: ContainerNode, tmp_path: Path) -> 
         assert reference in ids(node)
 
 
-def test_no_room_is_told_beforehand_and_while_it_happens(node_factory: NodeFactory, tmp_path: Path) -> None:
+def test_no_room_is_reported_beforehand_and_while_it_happens(node_factory: NodeFactory, tmp_path: Path) -> None:
     node = node_factory("trixie-docker", tmpfs={"/small": "size=24m"})
     node.write("/etc/docker/daemon.json", '{"data-root": "/small/docker"}\n')
     node.run(["systemctl", "start", "docker"], check=True)
     with running_registry(tmp_path, gateway(node)) as registry:
         reference = registry.push("stable/large", "1", make_image([9_000_000] * 3))
         put(node, *tables(reference, insecure=registry.host))
-        assert "/small, which holds /small/docker" in done(apply(node), 3)
-        # Nobody can tell beforehand how large a layer of noughts is unpacked.
+        assert "/small, which contains /small/docker" in done(apply(node), 3)
+        # The unpacked size of a layer of zeros cannot be known in advance.
         hollow = make_image([1000], files={"noughts": bytes(40_000_000)})
         reference = registry.push("stable/hollow", "1", hollow)
         put(node, *tables(reference, insecure=registry.host))
-        assert "the disk is full: make room below Docker's data directory" in done(apply(node), 4)
+        assert "the disk is full. Free some space below Docker's data directory" in done(apply(node), 4)
         assert ids(node) == {}
         node.run(["mount", "-o", "remount,size=96m", "/small"], check=True)
         done(apply(node))
@@ -286,7 +286,7 @@ def test_an_archive_for_a_node_without_registry(node: ContainerNode, tmp_path: P
         return f'[images]\nstarter = "none"\narchives = [ {{ file = "/srv/image.tar", sha256 = "{sum}" }} ]\n'
 
     put(node, KEEP, table("0" * 64))
-    assert "is not the file that the answers mean" in done(apply(node), 4)
+    assert "is not the expected file" in done(apply(node), 4)
     assert ids(node) == {}
     put(node, KEEP, table(digest))
     done(apply(node))
@@ -306,8 +306,8 @@ def test_own_registry_under_the_canonical_names(node: ContainerNode, registry: R
         KEEP + f'insecure_registries = ["{registry.host}"]\n',
         f'[images]\nregistry = "{registry.host}/bai"\nretag = true\n',
     )
-    said = done(apply(node), 6)
-    assert "sftp-server:24.04-ubuntu24.04" in said
+    output = done(apply(node), 6)
+    assert "sftp-server:24.04-ubuntu24.04" in output
     assert ids(node) == {
         f"{registry.host}/bai/stable/{name}": image.config.digest,
         f"cr.backend.ai/stable/{name}": image.config.digest,

@@ -1,4 +1,4 @@
-"""Proxy and trust on a real node, as apt, logins, pip and openssl see them."""
+"""Proxy and trust on a real node, as seen by apt, logins, pip and openssl."""
 
 from __future__ import annotations
 

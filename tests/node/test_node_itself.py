@@ -1,4 +1,4 @@
-"""The container nodes are what the other tests take them for."""
+"""The container nodes have the properties that the other tests rely on."""
 
 import re
 
@@ -23,10 +23,12 @@ def test_systemd_and_python_are_there(node_factory: NodeFactory, suite: str, pyt
 
 
 def test_wizard_starts_from_anywhere_without_environment(node: ContainerNode) -> None:
-    found = node.run(
-        ["python3", "-I", "-c", "import bai_wizard, pydantic, uv; print(bai_wizard.__file__, uv.find_uv_bin())"]
+    completed = node.run(
+        ["python3", "-I", "-c", "import bai_wizard, msgspec, uv; print(bai_wizard.__file__, uv.find_uv_bin())"]
     )
-    assert found.out.split() == ["/opt/bai-wizard/bai_wizard/__init__.py", "/opt/bai-wizard/bin/uv"], found.err
+    assert completed.out.split() == ["/opt/bai-wizard/bai_wizard/__init__.py", "/opt/bai-wizard/bin/uv"], (
+        completed.err
+    )
     assert node.run(["find", "/opt/bai-wizard", "-not", "-user", "root"]).out == ""
     assert node.exists("/usr/local/bin/bai-wizard")
 
@@ -81,7 +83,7 @@ def test_hosts_file_is_a_mount_until_it_is_not(node: ContainerNode) -> None:
     assert node.run(["mv", "/etc/hosts.new", "/etc/hosts"]).rc == 0
 
 
-def test_power_cut_keeps_files_and_ends_processes(node: ContainerNode) -> None:
+def test_a_power_cut_keeps_files_and_ends_processes(node: ContainerNode) -> None:
     node.write("/etc/kept", "kept")
     node.run(["sh", "-c", "echo >/tmp/gone; exec sleep 1000"], detach=True)
     node.wait_for(lambda: node.exists("/tmp/gone"))

@@ -1,4 +1,4 @@
-"""The checks of the python page: silent on a healthy node, and each finds its own trouble, made for real."""
+"""The checks of the python page: silent on a healthy node, and each detects its failure, caused for real."""
 
 from __future__ import annotations
 
@@ -34,55 +34,59 @@ def test_silent_on_a_healthy_node_and_loud_on_a_broken_one(node: ContainerNode) 
     assert node.wizard(*HEADLESS).rc == 0
     healthy = look(node)
     assert all(result in QUIET for result in healthy.values()), healthy
-    place = f"/home/bai/.static-python/versions/{version}"
+    location = f"/home/bai/.static-python/versions/{version}"
     minor = version.rpartition(".")[0]
     # A page in the place of an archive.
     node.write(
         "/home/bai/cpython-3.12.2+20240224-x86_64-unknown-linux-gnu.tar.gz", "<html>Not Found</html>", owner="bai:bai"
     )
-    assert look(node)["pbs-url-404"] == "problem"
+    assert look(node)["python.pbs-url-404"] == "problem"
     # An archive unpacked by hand: the places of its own build are in it.
-    node.run(["sh", "-c", f"sed -i 's#{place}#/install#g' {place}/lib/python{minor}/_sysconfigdata*.py"], check=True)
-    assert look(node)["pbs-sysconfig-paths"] == "warning"
+    node.run(
+        ["sh", "-c", f"sed -i 's#{location}#/install#g' {location}/lib/python{minor}/_sysconfigdata*.py"], check=True
+    )
+    assert look(node)["python.pbs-sysconfig-paths"] == "warning"
     # Parts that are missing.
-    node.run(["sh", "-c", f"mv {place}/lib/python{minor}/lib-dynload/_ssl*.so /root/"], check=True)
-    assert look(node)["pyenv-missing-libs"] == "problem"
+    node.run(["sh", "-c", f"mv {location}/lib/python{minor}/lib-dynload/_ssl*.so /root/"], check=True)
+    assert look(node)["python.pyenv-missing-libs"] == "problem"
     # The page takes no interpreter that does not work, though its files say that it is the right one.
     refused = node.wizard(*HEADLESS)
     assert refused.rc == 3, refused.out + refused.err
     assert "it lacks ssl" in refused.err
-    assert f"{place} is Python {version}" in refused.err
+    assert f"{location} is Python {version}" in refused.err
     # Builds for something else.
-    node.run(["mv", f"{place}/bin/python{minor}", "/root/kept"], check=True)
-    node.write(f"{place}/bin/python{minor}", elf(183), 0o755, "bai:bai")
-    assert look(node)["pbs-wrong-arch"] == "problem"
-    node.write(f"{place}/bin/python{minor}", elf(62, b"/lib/ld-musl-x86_64.so.1\0"), 0o755, "bai:bai")
-    assert look(node)["pbs-musl-variant"] == "problem"
-    node.write(f"{place}/bin/python{minor}", "#!/bin/sh\nkill -ILL $$\n", 0o755, "bai:bai")
-    assert look(node)["pbs-microarch"] == "problem"
-    said = "python3: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.99' not found (required by python3)"
-    node.write(f"{place}/bin/python{minor}", f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 1\n", 0o755, "bai:bai")
-    assert look(node)["pbs-old-glibc"] == "problem"
+    node.run(["mv", f"{location}/bin/python{minor}", "/root/kept"], check=True)
+    node.write(f"{location}/bin/python{minor}", elf(183), 0o755, "bai:bai")
+    assert look(node)["python.pbs-wrong-arch"] == "problem"
+    node.write(f"{location}/bin/python{minor}", elf(62, b"/lib/ld-musl-x86_64.so.1\0"), 0o755, "bai:bai")
+    assert look(node)["python.pbs-musl-variant"] == "problem"
+    node.write(f"{location}/bin/python{minor}", "#!/bin/sh\nkill -ILL $$\n", 0o755, "bai:bai")
+    assert look(node)["python.pbs-microarch"] == "problem"
+    output = "python3: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.99' not found (required by python3)"
+    node.write(
+        f"{location}/bin/python{minor}", f"#!/bin/sh\ncat >&2 <<'END'\n{output}\nEND\nexit 1\n", 0o755, "bai:bai"
+    )
+    assert look(node)["python.pbs-old-glibc"] == "problem"
     # The environment that stood on it.
-    node.run(["rm", "-r", place], check=True)
-    assert look(node)["venv-broken"] == "problem"
-    planned = node.wizard(*HEADLESS, "--plan")
-    assert "has lost its Python" in planned.out + planned.err
+    node.run(["rm", "-r", location], check=True)
+    assert look(node)["python.venv-broken"] == "problem"
+    planned = node.wizard(*HEADLESS, "--plan", "--diff")
+    assert "its Python is gone" in planned.out + planned.err
     # The system's own.
     node.run(["sh", "-c", "rm -rf /usr/lib/python3*/ensurepip"], check=True)
-    assert look(node)["venv-ensurepip"] == "warning"
+    assert look(node)["python.venv-ensurepip"] == "warning"
     node.write("/home/bai/.config/pip/pip.conf", "[global]\nbreak-system-packages = true\n", owner="bai:bai")
-    assert look(node)["pip-externally-managed"] == "warning"
+    assert look(node)["python.pip-externally-managed"] == "warning"
     as_bai(node, "true")
 
 
-def test_an_interpreter_that_trusts_nobody(node: ContainerNode) -> None:
+def test_an_interpreter_that_trusts_no_one(node: ContainerNode) -> None:
     prepare(node, newest(), venvs="")
     assert node.wizard(*HEADLESS).rc == 0
-    assert look(node)["python-tls-ca"] == "ok"
+    assert look(node)["python.tls-ca"] == "ok"
     # Where the build looks for certificates by itself there is nothing any more.
     node.run(
         ["sh", "-c", "mv /etc/ssl/certs /etc/ssl/elsewhere; rm -f /usr/lib/ssl/certs /usr/lib/ssl/cert.pem"],
         check=True,
     )
-    assert look(node)["python-tls-ca"] == "problem"
+    assert look(node)["python.tls-ca"] == "problem"

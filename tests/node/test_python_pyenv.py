@@ -1,4 +1,4 @@
-"""The pyenv road on a real node: this machine's real pyenv, and a definition that installs a real interpreter.
+"""pyenv on a real node: the real pyenv of this machine, and a definition that installs a real interpreter.
 
 Building CPython takes a quarter of an hour here, so `python-build`'s definition of the version is a stub that unpacks
 the interpreter of the mirror; everything around it (clone, build packages, pyenv, environments, shell) is real.
@@ -96,8 +96,8 @@ def pyenv_node(node: ContainerNode) -> ContainerNode:
 def with_definition(node: ContainerNode, text: str) -> None:
     build = newest()
     archive = f"{MIRROR}/{pbs_mirror.DATE}/{build.file.name}"
-    place = f"plugins/python-build/share/python-build/{build.version}"
-    repository(node, "pyenv", packed(PYENV, {place: text.format(version=build.version, archive=archive)}))
+    location = f"plugins/python-build/share/python-build/{build.version}"
+    repository(node, "pyenv", packed(PYENV, {location: text.format(version=build.version, archive=archive)}))
 
 
 def login(node: ContainerNode, command: str) -> str:
@@ -130,17 +130,17 @@ def test_a_missing_compiler_is_named_and_the_build_done_again(pyenv_node: Contai
     with_definition(node, NO_COMPILER)
     failed = node.wizard(*HEADLESS, timeout=590)
     assert failed.rc == 4, failed.out + failed.err
-    assert "there is no C compiler: install build-essential" in failed.out
+    assert "no C compiler was found. Install build-essential" in failed.out
     build = newest()
     archive = f"{MIRROR}/{pbs_mirror.DATE}/{build.file.name}"
-    place = f"/home/bai/.pyenv/plugins/python-build/share/python-build/{version}"
-    node.write(place, WITHOUT_LZMA.format(version=version, archive=archive), owner="bai:bai")
-    lacking = node.wizard("resume", timeout=300)
-    assert lacking.rc == 4, lacking.out + lacking.err
-    assert "it lacks lzma" in lacking.out
-    assert "Install liblzma-dev and build it again" in lacking.out
-    assert look(node)["pyenv-build-failed"] == "problem"
-    node.write(place, DEFINITION.format(version=version, archive=archive), owner="bai:bai")
+    location = f"/home/bai/.pyenv/plugins/python-build/share/python-build/{version}"
+    node.write(location, WITHOUT_LZMA.format(version=version, archive=archive), owner="bai:bai")
+    missing = node.wizard("resume", timeout=300)
+    assert missing.rc == 4, missing.out + missing.err
+    assert "it lacks lzma" in missing.out
+    assert "Install liblzma-dev and rebuild it" in missing.out
+    assert look(node)["python.pyenv-build-failed"] == "problem"
+    node.write(location, DEFINITION.format(version=version, archive=archive), owner="bai:bai")
     resumed = node.wizard("resume", timeout=300)
     assert resumed.rc == 0, resumed.out + resumed.err
     assert node.wizard(*HEADLESS, "--plan", "--detailed-exitcode").rc == 0

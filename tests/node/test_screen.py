@@ -1,8 +1,9 @@
-"""The full screen on a real node: filled in, applied, the terminal lost in the middle, attached again, taken back."""
+"""The full screen on a real node: filled in, applied, the terminal lost midway, attached again, undone."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.node.container import ContainerNode
 from tests.node.snapshot import difference
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import Terminal, planned
 from tests.tui.tmux import Tmux
 
 # A terminal of either sort, opened for some words of the command line.
@@ -65,20 +66,18 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path, node: ContainerNode) -
 
 def add_a_volume(one: Terminal | Tmux) -> None:
     """From the rail: the storage page, a row, its name."""
-    one.press("home", *["down"] * 6)
-    one.until("Volumes under /vfroot")
-    one.press("right")
-    one.until("Volumes")
+    one.press("home", *["down"] * 6, "right")
+    one.until("+ add")
+    to_line(one, "+ add")
     one.press("enter")
-    one.until("Take it")
-    # Past the eight types, to the name.
-    for _ in range(8):
-        one.step("down")
+    one.until("[ Save ]")
+    # Past the types.
+    to_line(one, "  Name  ")
     one.press("local")
-    one.until("Name              local")
-    to_line(one, "[ Take it ]")
+    one.until(lambda: re.search(r"Name +local", one.text()) is not None)
+    to_line(one, "[ Save ]")
     one.press("enter")
-    one.until(lambda: "Take it" not in one.text())
+    one.until(lambda: "[ Save ]" not in one.text())
     one.press("escape")
 
 
@@ -102,67 +101,78 @@ def test_the_terminal_is_lost_in_the_middle(node: ContainerNode, opens: Opens) -
     node.write("/root/answers.toml", ANSWERS)
     before = node.snapshot()
     with opens("--answers", "/root/answers.toml") as one:
-        one.until("to do")
+        one.until(planned(one.text))
         add_a_volume(one)
-        one.until("6 Storage         2 to do")
+        one.until("6 Storage       2 changes")
         one.press("A")
-        one.until("Steps on node-")
+        one.until(" on node-")
         to_line(one, "[ Apply ]")
         one.press("enter")
         one.until("Run 20")
         one.until("done")
     with opens() as other:
-        # Attached to what goes on, or, on a fast machine, told how it ended.
-        other.until(lambda: "Run 20" in other.text() or "to do" in other.text())
+        # Attached to the running job or, on a fast machine, to its result.
+        other.until(lambda: "Run 20" in other.text() or planned(other.text)())
         if "Run 20" in other.text():
-            other.until("Done: everything")
+            other.until("Done. All changes")
             other.press("escape")
     assert "uid=1100(bai) gid=1100(bai)" in node.run(["id", "bai"], check=True).out
     assert node.run(["stat", "-c", "%U", "/vfroot/local"], check=True).out.strip() == "bai"
     (run,) = run_ids(node)
     with opens() as third:
-        third.until("to do")
+        third.until(planned(third.text))
         third.press("home", *["down"] * 11, "enter")
         third.until(run)
         third.press("enter")
-        third.until("Take it back")
+        third.until("Undo")
         third.press("end", "enter")
-        third.until("would be taken back")
+        third.until("will be undone")
         third.press("left", "enter")
-        third.until("Taken back")
-    assert not difference(before, node.snapshot())
+        third.until("Undone")
+    # The draft of what was entered is gone, its directory stays.
+    left = [line for line in difference(before, node.snapshot()) if not line.startswith("+ /root/.local")]
+    assert not left
 
 
 def test_without_root_everything_but_applying_and_then_by_sudo(node: ContainerNode) -> None:
     node.run(["useradd", "-m", "worker"], check=True)
     node.write("/etc/sudoers.d/worker", "worker ALL=(ALL) NOPASSWD: ALL\n")
     with screen(node, user="worker") as one:
-        one.until("to do")
+        one.until(planned(one.text))
         # Something that goes along: the release, on the first page.
-        one.press("home", "right", "down", "down", "26.4")
+        one.press("home", "right")
+        one.until("Item ")
+        to_line(one, "  Backend.AI  ")
+        one.press("26.4")
         one.until("26.4")
         one.press("escape", *["down"] * 3, "a")
-        one.until("Steps on node-")
+        one.until(" on node-")
         to_line(one, "[ Apply ]")
         one.press("enter")
-        one.until("This needs root")
+        one.until("Root required")
         one.press("escape")
-        one.until(lambda: "This needs root" not in one.text())
+        one.until(lambda: "Root required" not in one.text())
         to_line(one, "[ Apply ]")
         one.press("enter")
-        one.until("This needs root")
+        one.until("Root required")
         one.press("enter")
-        one.until("What you entered is kept in")
-        one.until(lambda: "26.4" in one.text() and "3 Tuning" in one.text())
-        assert not run_ids(node)
-        one.press("home", *["down"] * 3, "a")
-        one.until("Steps on node-")
-        to_line(one, "[ Apply ]")
-        one.press("enter")
-        one.until("Done: everything")
+        one.until("Your answers are kept in")
+        one.until(planned(one.text))
+        one.press("home", "right")
+        one.until("26.4")
         one.press("escape")
         one.until("3 Tuning")
+        assert not run_ids(node)
+        one.press("home", *["down"] * 3, "a")
+        one.until(" on node-")
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("Done. All changes")
+        one.press("escape")
+        one.until(lambda: "Done. All changes" not in one.text())
         one.press("q")
+        one.until("Quit without saving")
+        one.press("down", "enter")
         assert one.end() == 0
     assert len(run_ids(node)) == 1
     # What was handed over lies around no more.

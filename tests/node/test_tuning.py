@@ -1,4 +1,4 @@
-"""Tuning on a real node: our idea of systemd-sysctl and pam_limits against systemd-sysctl and pam_limits."""
+"""Tuning on a real node: our model of systemd-sysctl and pam_limits compared with the originals."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DEFAULT = 77
 # Puts the files in place, lets systemd set the values, and asks both sides.
 PLAY = """
 import json, os, shutil, subprocess, sys
-from bai_wizard.machine.local import LocalMachine
-from bai_wizard.pages.tuning.boot import read_files, winner
+from bai_wizard.resources.local import LocalMachine
+from bai_wizard.pages.tuning.boot_sysctl import boot_of, read_files
 given = json.load(sys.stdin)
 answers = []
 for files in given["scenarios"]:
@@ -41,7 +41,8 @@ for files in given["scenarios"]:
     subprocess.run(["sysctl", "-q", "-w", *settings], check=True)
     subprocess.run(["/usr/lib/systemd/systemd-sysctl"], stderr=subprocess.DEVNULL)
     live = {key: open("/proc/sys/" + key.replace(".", "/")).read().strip() for key in given["keys"]}
-    found = {key: winner(read_files(LocalMachine("/")), key) for key in given["keys"]}
+    boot = boot_of(read_files(LocalMachine("/")))
+    found = {key: boot.deciding(key, "1") for key in given["keys"]}
     answers.append([live, {key: item.value if item else str(given["default"]) for key, item in found.items()}])
 print(json.dumps(answers))
 """
@@ -115,7 +116,7 @@ def test_the_limits_of_a_login_are_pams(account: ContainerNode, case: int) -> No
     for path, text in CASES[case].items():
         node.write(path, text)
     script = (
-        "from bai_wizard.machine.local import LocalMachine as M; from bai_wizard.core.context import Context as C;"
+        "from bai_wizard.resources.local import LocalMachine as M; from bai_wizard.core.page import Context as C;"
         "from bai_wizard.pages.tuning.check_limits import _effective as e;"
         "print(*[int(e(M('/'), C(), 'bai', s, 'nofile')[0]) for s in ('soft', 'hard')])"
     )
@@ -150,7 +151,7 @@ def test_a_node_that_was_set_up_by_hand_from_the_manual(node: ContainerNode) -> 
     assert node.wizard("--headless", "/root/answers.toml", "--plan", "--detailed-exitcode").rc == 0
 
 
-def test_a_later_file_is_told_in_every_plan(node: ContainerNode) -> None:
+def test_a_later_file_is_reported_in_every_plan(node: ContainerNode) -> None:
     node.write("/root/answers.toml", "version = 1\n[tuning]\n")
     node.write("/etc/sysctl.d/zz-site.conf", "# ours\nnet.ipv4.tcp_fin_timeout = 90\nnet.ipv4.tcp_tw_reuse = 1\n")
     done = node.wizard("--headless", "/root/answers.toml")
@@ -162,3 +163,73 @@ def test_a_later_file_is_told_in_every_plan(node: ContainerNode) -> None:
     assert "zz-site.conf:2" in run.out + run.err, "also a run without anything to do says it"
     node.run(["/usr/lib/systemd/systemd-sysctl"])
     assert node.run(["sysctl", "-n", "net.ipv4.tcp_fin_timeout"]).out.strip() == "90", "it was right to warn"
+
+
+def test_a_hard_limit_that_the_node_cannot_give_is_reported(node: ContainerNode) -> None:
+    """By the run, exactly where a login does not get it; the doctor leaves a container's limits to its host."""
+    answers = 'version = 1\n[account]\nsudo = "no"\n[tuning]\nlimits = { nofile = 512000 }\n'
+    node.write("/root/answers.toml", answers, 0o600)
+    done = node.wizard("--headless", "/root/answers.toml")
+    assert done.rc == 0, done.out + done.err
+    lacks = int(limits_of(node, "bai")[1]) < 512000
+    again = node.wizard("--headless", "/root/answers.toml")
+    for shown in (done.out, again.out):
+        assert ("for logins remains" in shown) == lacks, shown
+    seen = node.wizard("doctor", "--json", "--only", "tuning.limits-not-granted")
+    assert ("the host of this container sets hard limits: hard nofile" in seen.out) == lacks, seen.out
+
+
+def test_a_session_with_less_than_the_files_say_is_no_success(account: ContainerNode) -> None:
+    """The files are right and the stack runs pam_limits; a second line of it lowers the session again."""
+    node = account
+    assert node.wizard("--headless", "/root/answers.toml", "--only", "account").rc == 0
+    node.write("/root/low.conf", "bai - nofile 1100\n")
+    stack = node.read("/etc/pam.d/su").decode()
+    node.write("/etc/pam.d/su", f"{stack}\nsession required pam_limits.so conf=/root/low.conf\n")
+    done = node.wizard("--headless", "/root/answers.toml", "--only", "tuning")
+    assert done.rc == 4, done.out + done.err
+    assert "a new session has `bai soft nofile 1100` instead of 4096" in " ".join((done.out + done.err).split())
+    assert limits_of(node, "bai")[0] == "1100"
+    look = ("doctor", "--json", "--only", "tuning.limits-not-in-effect")
+    assert '"found": "1100"' in node.wizard(*look).out
+    node.write("/etc/pam.d/su", stack)
+    repaired = node.wizard(*look)
+    assert repaired.rc == 0, repaired.out
+    assert limits_of(node, "bai")[0] == "4096"
+
+
+@pytest.mark.parametrize("suite", ["trixie", pytest.param("bookworm", marks=pytest.mark.soak)])
+def test_verifying_sessions_leaves_none_behind(suite: str, node_factory: NodeFactory) -> None:
+    """Not for logind, and nothing that would keep the account; what others started or asked for does."""
+    node = node_factory(suite)
+    node.write("/root/answers.toml", 'version = 1\n[account]\nsudo = "no"\n[tuning]\nservices = {}\n')
+    applied = node.wizard("--headless", "/root/answers.toml", "--only", "account,tuning")
+    assert applied.rc == 0, applied.out + applied.err
+    seen = node.wizard("doctor", "--json", "--only", "tuning.limits-not-in-effect,tuning.limits-session-old")
+    assert seen.out.count('"result": "ok"') == 2, seen.out
+    assert node.run(["loginctl", "list-users", "--no-legend"]).out == ""
+    assert node.run(["pgrep", "-u", "bai"]).out == ""
+
+    # A login that ended a moment ago: its manager still runs, with limits from whenever it was started.
+    node.run(["su", "-", "bai", "-c", "true"], check=True)
+    assert "systemd" in node.run(["ps", "-u", "bai", "-o", "comm="], check=True).out
+    node.run(["prlimit", "--nofile=100:100", "--pid", node.run(["pgrep", "-o", "-u", "bai"], check=True).out.strip()])
+    seen = node.wizard("doctor", "--json", "--only", "tuning.limits-session-old")
+    assert '"result": "ok"' in seen.out, seen.out
+
+    node.run(["sleep", "600"], user="bai", detach=True)
+    node.wait_for(lambda: "sleep" in node.run(["ps", "-u", "bai", "-o", "comm="]).out, what="a process of bai")
+    refused = node.wizard("undo")
+    assert refused.rc == 4, refused.out
+    assert "bai runs sleep" in " ".join(refused.out.split()), refused.out
+    node.run(["pkill", "-u", "bai", "sleep"], check=True)
+    node.run(["loginctl", "enable-linger", "bai"], check=True)
+    refused = node.wizard("undo")
+    assert refused.rc == 4, refused.out
+    assert "loginctl disable-linger bai" in " ".join(refused.out.split()), refused.out
+    node.run(["loginctl", "disable-linger", "bai"], check=True)
+    node.run(["su", "-", "bai", "-c", "true"], check=True)
+    undone = node.wizard("undo")
+    assert undone.rc == 0, undone.out + undone.err
+    assert node.run(["getent", "passwd", "bai"]).rc != 0
+    assert node.run(["pgrep", "-u", "1100"]).out == ""

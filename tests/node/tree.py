@@ -1,4 +1,4 @@
-"""Base trees: a minimal Debian by debootstrap, made once per recipe and kept as a tar file in the cache."""
+"""Base trees: a minimal Debian created by debootstrap once per recipe and cached as a tar file."""
 
 import shutil
 import subprocess
@@ -13,14 +13,14 @@ NODE_INIT_IN_TREE = "usr/local/sbin/node-init"
 
 
 def recipe(suite: Suite) -> str:
-    """Changes when a tree made now would differ from one made before."""
+    """Return a value that changes if the recipe of the tree changes."""
     trusted = [path.read_bytes() for path in host.certificates()]
     settings = host.debian_mirror() + host.apt_settings() + NODE_INIT.read_text() + Path(__file__).read_text()
     return digest(suite.name, " ".join(suite.packages), settings, *trusted)
 
 
 def base_tree(suite: Suite) -> Path:
-    """The tar file of the tree; made if it is not there (about a minute)."""
+    """Return the tar file of the tree; create it if it does not exist (about a minute)."""
     archive = cache_directory() / f"tree-{suite.name}-{recipe(suite)}.tar"
     with locked(f"tree-{suite.name}"):
         if not archive.exists():

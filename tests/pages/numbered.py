@@ -1,4 +1,4 @@
-"""Names of the cases of a table in which one name may stand several times."""
+"""IDs for test cases whose names may repeat."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 def numbered(names: Iterable[str]) -> list[str]:
     """`x`, `y`, `x-2`: a new row changes the name of no other one."""
     seen: Counter[str] = Counter()
-    found = []
+    result = []
     for name in names:
         seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return found
+        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return result

@@ -1,4 +1,4 @@
-"""A node like a fresh Ubuntu 24.04: the files and values that account, tuning and network look at."""
+"""A simulated fresh Ubuntu 24.04: the files and values that account, tuning and network read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Account, Entry, Group, Key, Membership, Password, State, Sysctl, Unit
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.node.simulated import Environment, SimulatedMachine
 
 SYSCTL = {
     "fs.file-max": "9223372036854775807",
@@ -66,7 +66,7 @@ DOCKER: dict[Key, State | None] = {
 
 
 def file(text: str, mode: int = 0o644, uid: int = 0) -> Entry:
-    """A file of root's, or of somebody whose gid is his uid."""
+    """A file of root, or of a user whose GID equals the UID."""
     return Entry("file", uid, uid, mode, text.encode())
 
 
@@ -105,7 +105,7 @@ def ubuntu(
     for key, value in (sysctl or {}).items():
         made[Key("sysctl", key)] = Sysctl(value) if isinstance(value, str) else value
     kernel = {"/proc/1/limits": PROC_1_LIMITS, **dict(about.pop("kernel", {}))}  # type: ignore[call-overload]
-    return SimulatedMachine(made, Surroundings(kernel=kernel, **about))  # type: ignore[arg-type]
+    return SimulatedMachine(made, Environment(kernel=kernel, **about))  # type: ignore[arg-type]
 
 
 def bai(hash: str = "*", **changes: object) -> dict[Key, State | None]:

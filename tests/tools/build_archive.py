@@ -1,16 +1,15 @@
-"""Makes what is given out: the self-contained archive of an architecture, the wheel, the .deb, SHA256SUMS.
+"""Build the release files: the self-contained archive of an architecture, the wheel, the .deb, SHA256SUMS.
 
     python -m tests.tools.build_archive -o DIR --python ARCHIVE [--wheels DIR] [--deb] [--wheel]
 
-ARCHIVE is an `install_only` one of python-build-standalone, or one packed in the same layout. The package and its
-dependencies lie in the interpreter's own site-packages, so that `python3 -I -m bai_wizard` finds them. For another
+ARCHIVE is an `install_only` archive of python-build-standalone, or one with the same layout. The package and its
+dependencies are in the interpreter's own site-packages, so that `python3 -I -m bai_wizard` finds them. For another
 architecture than this machine's, `--compiler` names an interpreter of the same minor release that runs here.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import platform
 import shutil
@@ -21,11 +20,12 @@ import tempfile
 from pathlib import Path
 
 from bai_wizard import __version__
+from bai_wizard.offline.collect import pack_wizard as pack_tree
 from tests.cache import CHECKOUT
-from tests.node.payload import project
 from tests.tools.build_deb import build_deb
 from tests.tools.make_completions import write_all
 from tests.tools.make_man import man_page
+from tests.tools.pin_requirements import FILES
 
 PACKAGING = CHECKOUT / "packaging"
 # Platform tags of wheels that run on every supported distribution, by uname's name of the architecture.
@@ -33,7 +33,7 @@ PLATFORMS = {arch: [f"manylinux_2_{glibc}_{arch}" for glibc in (34, 28, 17)] for
 
 
 def make_tree(tree: Path, python: Path, arch: str, *, wheels: Path | None = None, compiler: str = "") -> None:
-    """All that will lie under /opt/bai-wizard/VERSION. `wheels`: dependencies already unpacked, else by pip."""
+    """Create the content of /opt/bai-wizard/VERSION. `wheels`: unpacked dependencies, else pip installs them."""
     with tarfile.open(python) as archive:
         archive.extractall(tree, filter="tar")
     library = next((tree / "python/lib").glob("python3.*/os.py")).parent
@@ -46,7 +46,10 @@ def make_tree(tree: Path, python: Path, arch: str, *, wheels: Path | None = None
     shutil.copytree(CHECKOUT / "bai_wizard", site / "bai_wizard", ignore=shutil.ignore_patterns("__pycache__"))
     _add_metadata(site)
     (tree / "bin").mkdir()
-    shutil.copy(PACKAGING / "bai-wizard", tree / "bin")
+    launcher = tree / "bin/bai-wizard"
+    # The interpreter itself: `python3` is a link to it.
+    launcher.write_text((PACKAGING / "bai-wizard").read_text().replace("bin/python3", f"bin/python{minor}"))
+    launcher.chmod(0o755)
     shutil.copy(CHECKOUT / "LICENSE", tree)
     write_all(tree / "share")
     (tree / "share/man/man1").mkdir(parents=True)
@@ -54,71 +57,64 @@ def make_tree(tree: Path, python: Path, arch: str, *, wheels: Path | None = None
     (tree / "VERSION").write_text(f"{__version__}\n")
     (tree / "ARCHITECTURE").write_text(f"{arch}\n")
     _compile(library, compiler or str(tree / f"python/bin/python{minor}"))
+    _only_files(tree)
+
+
+def _only_files(tree: Path) -> None:
+    """Remove links, which are not needed, and .pth files, which run at each start; install.sh refuses both."""
+    for path in [*tree.rglob("*")]:
+        if path.is_symlink() or path.suffix == ".pth":
+            path.unlink()
 
 
 def _fetch(site: Path, minor: str, arch: str) -> None:
     platforms = [word for tag in PLATFORMS[arch] for word in ("--platform", tag)]
     options = ["--target", str(site), "--python-version", minor, "--only-binary", ":all:", *platforms]
+    pinned = ["--require-hashes", "--requirement", str(CHECKOUT / FILES[""])]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--implementation", "cp"]
-    subprocess.run([*pip, *options, *project()["dependencies"]], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([*pip, *options, *pinned], check=True, stdin=subprocess.DEVNULL)
 
 
 def _add_metadata(site: Path) -> None:
-    """What importlib.metadata reads, as an installer would have left it."""
-    place = site / f"bai_wizard-{__version__}.dist-info"
-    place.mkdir()
-    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bai-wizard\nVersion: {__version__}\n")
+    """Write the metadata that importlib.metadata reads, as an installer would."""
+    directory = site / f"bai_wizard-{__version__}.dist-info"
+    directory.mkdir()
+    (directory / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bai-wizard\nVersion: {__version__}\n")
 
 
 def _compile(library: Path, compiler: str) -> None:
-    """Bytecode that is valid whatever times the files get on their way: never checked against its source."""
+    """Compile bytecode that is never checked against its source, so that file times do not matter."""
     mode = ["--invalidation-mode", "unchecked-hash", "-s", str(library), "-p", "/"]
     done = subprocess.run(
         [compiler, "-I", "-m", "compileall", "-q", "-j", "2", *mode, str(library)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    # Packages may carry files for other releases of Python that do not compile; the wizard's own must.
+    # Packages may contain files for other releases of Python that do not compile; the wizard's own files must.
     if list((library / "site-packages/bai_wizard").glob("__pycache__/cli.*.pyc")) == []:
         raise RuntimeError(f"the package does not compile: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def pack(directory: Path, work: Path, arch: str) -> Path:
-    """The archive bai-wizard-VERSION-ARCH.tar.gz around `work/tree`: install.sh, SHA256SUMS, tree."""
-    name = f"bai-wizard-{__version__}-{arch}"
-    tree = work / "tree"
-    shutil.copy(PACKAGING / "install.sh", work)
-    files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
-    sums = "".join(f"{digest(path)}  {path.relative_to(tree)}\n" for path in files)
-    (work / "SHA256SUMS").write_text(sums)
-    target = directory / f"{name}.tar.gz"
-    partial = target.with_suffix(".partial")
-    with gzip.open(partial, "wb", compresslevel=6) as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
-        for part in ("install.sh", "SHA256SUMS", "tree"):
-            archive.add(work / part, f"{name}/{part}", filter=_as_root)
-    partial.rename(target)
+    """Build the archive bai-wizard-VERSION-ARCH.tar.gz from `work/tree`."""
+    target = directory / f"bai-wizard-{__version__}-{arch}.tar.gz"
+    pack_tree(work / "tree", PACKAGING / "install.sh", target)
     return target
 
 
-def _as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 0
-    info.uname = info.gname = "root"
-    return info
-
-
 def digest(file: Path) -> str:
-    """sha256 in hex."""
+    """Return the SHA-256 in hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_sums(directory: Path) -> None:
-    """SHA256SUMS over all that is given out."""
+    """Write SHA256SUMS of all release files."""
     files = sorted(path for path in directory.iterdir() if path.suffix in (".gz", ".whl", ".deb"))
     (directory / "SHA256SUMS").write_text("".join(f"{digest(path)}  {path.name}\n" for path in files))
 
 
 def build_wheel(directory: Path) -> None:
-    """The wheel, for those who have a Python and pip of their own."""
+    """Build the wheel, for users with their own Python and pip."""
     from uv import find_uv_bin
 
     argv = [find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", str(directory), str(CHECKOUT)]

@@ -1,4 +1,4 @@
-"""The .deb around the same tree that install.sh installs. Needs dpkg-deb."""
+"""Build the .deb from the same tree that install.sh installs. Needs dpkg-deb."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Depends: libc6 (>= 2.36), util-linux
 Section: admin
 Priority: optional
 Description: prepares a node for Backend.AI
- Shows every change before it happens, survives a lost connection, verifies that it took effect, and takes it back.
+ Shows every change before it is made, survives a lost connection, verifies its effects, and can undo its runs.
 """
-# Before the files are unpacked or removed: not while a run changes the node.
+# Refuse to unpack or remove files while a run is in progress.
 GUARD = """#!/bin/sh
 set -e
 if [ -e /run/bai-wizard/lock ] && ! flock --nonblock --shared /run/bai-wizard/lock true; then
@@ -29,7 +29,7 @@ if [ -e /run/bai-wizard/lock ] && ! flock --nonblock --shared /run/bai-wizard/lo
     exit 1
 fi
 """
-# Two owners of one tree would remove each other's files; what install.sh brought has it beside its tree.
+# Two owners of one tree would remove each other's files; a tree that contains install.sh was installed by it.
 ALONE = """for each in /opt/bai-wizard/*/install.sh; do
     if [ -e "$each" ]; then
         echo 'bai-wizard: it is here from its archive; remove that first (runs and backups stay):' >&2
@@ -38,7 +38,7 @@ ALONE = """for each in /opt/bai-wizard/*/install.sh; do
     fi
 done
 """
-# dpkg keeps runs and backups at removal; only a purge takes them away.
+# dpkg keeps runs and backups when it removes the package; only a purge removes them.
 POSTRM = """#!/bin/sh
 set -e
 if [ "$1" = purge ]; then
@@ -54,7 +54,7 @@ SHARED = (
 
 
 def build_deb(directory: Path, tree: Path, arch: str) -> Path:
-    """`bai-wizard_VERSION_ARCH.deb` in the directory: the tree under /opt/bai-wizard/VERSION, links in /usr."""
+    """Build `bai-wizard_VERSION_ARCH.deb` in the directory: the tree in /opt/bai-wizard/VERSION, links in /usr."""
     architecture = ARCHITECTURES[arch]
     target = directory / f"bai-wizard_{__version__}_{architecture}.deb"
     with tempfile.TemporaryDirectory(dir=directory) as name:
@@ -75,16 +75,16 @@ def build_deb(directory: Path, tree: Path, arch: str) -> Path:
     return target
 
 
-def _link(place: Path, target: str) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(target)
+def _link(directory: Path, target: str) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.symlink_to(target)
 
 
 def _control(root: Path, architecture: str) -> None:
     size = sum(path.lstat().st_size for path in root.rglob("*")) // 1024
-    place = root / "DEBIAN"
-    place.mkdir()
-    (place / "control").write_text(CONTROL.format(version=__version__, architecture=architecture, size=size))
+    directory = root / "DEBIAN"
+    directory.mkdir()
+    (directory / "control").write_text(CONTROL.format(version=__version__, architecture=architecture, size=size))
     for name, text in (("preinst", GUARD + ALONE), ("prerm", GUARD), ("postrm", POSTRM)):
-        (place / name).write_text(text)
-        (place / name).chmod(0o755)
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o755)

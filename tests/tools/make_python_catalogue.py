@@ -1,4 +1,4 @@
-"""Makes bai_wizard/data/python-catalogue.json: every standalone CPython a node may need, each with its sha256.
+"""Generate bai_wizard/data/python-catalogue.json: every standalone CPython that a node can need, with its SHA-256.
 
     python -m tests.tools.make_python_catalogue OUTPUT PBS_INSTALLER.whl [...] [--uv UV_BINARY]
 
@@ -31,7 +31,7 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class Build(NamedTuple):
-    """One archive that can be installed."""
+    """An archive that can be installed."""
 
     version: tuple[int, ...]
     arch: str
@@ -49,14 +49,14 @@ class Build(NamedTuple):
 
 
 def build_of(url: str, sha256: str | None) -> Build | None:
-    """The build behind an address; None where it is none for us, or has no hash."""
-    found = FILE.fullmatch(unquote(url.rsplit("/", 1)[1]))
-    if found is None or not sha256:
+    """Return the build at an address; None if it is not for us, or has no hash."""
+    match = FILE.fullmatch(unquote(url.rsplit("/", 1)[1]))
+    if match is None or not sha256:
         return None
-    version = tuple(int(part) for part in found["version"].split("."))
+    version = tuple(int(part) for part in match["version"].split("."))
     if version[:2] < OLDEST:
         return None
-    return Build(version, found["arch"], found["level"] or "", found["flavour"], found["build"], url, sha256)
+    return Build(version, match["arch"], match["level"] or "", match["flavour"], match["build"], url, sha256)
 
 
 def from_pbs_installer(wheel: Path) -> Iterator[Build]:
@@ -73,13 +73,13 @@ def from_pbs_installer(wheel: Path) -> Iterator[Build]:
 
 def _pairs(module: ast.Module) -> list[tuple[str, str | None]]:
     """Every (address, hash) tuple of literals in a module."""
-    found = []
+    result = []
     for node in ast.walk(module):
         if isinstance(node, ast.Tuple) and len(node.elts) == 2:
             values = [element.value if isinstance(element, ast.Constant) else ... for element in node.elts]
             if isinstance(values[0], str) and values[0].startswith("https://"):
-                found.append((values[0], values[1] if isinstance(values[1], str) else None))
-    return found
+                result.append((values[0], values[1] if isinstance(values[1], str) else None))
+    return result
 
 
 def from_uv(binary: Path) -> Iterator[Build]:
@@ -98,9 +98,9 @@ def _table(data: bytes) -> dict[str, Any]:
         table, _ = json.JSONDecoder().raw_decode(data[begin : begin + 16_000_000].decode(errors="replace"))
         assert isinstance(table, dict)
         return table
-    for found in re.finditer(re.escape(ZSTD), data):
+    for match in re.finditer(re.escape(ZSTD), data):
         done = subprocess.run(
-            ["zstd", "-dc"], input=data[found.start() : found.start() + 8_000_000], capture_output=True, check=False
+            ["zstd", "-dc"], input=data[match.start() : match.start() + 8_000_000], capture_output=True, check=False
         )
         if done.stdout.startswith(b'{"cpython-'):
             parsed = json.loads(done.stdout)
@@ -117,9 +117,9 @@ def merged(builds: Iterable[Build]) -> dict[str, dict[str, Any]]:
         file = unquote(build.url.rsplit("/", 1)[1])
         if hashes.setdefault(file, build.sha256) != build.sha256:
             raise SystemExit(f"two hashes for {file}: {hashes[file]} and {build.sha256}")
-        place = (build.key, build.flavour)
-        if place not in newest or newest[place].build < build.build:
-            newest[place] = build
+        path = (build.key, build.flavour)
+        if path not in newest or newest[path].build < build.build:
+            newest[path] = build
     catalogue: dict[str, dict[str, Any]] = {}
     for (key, flavour), build in sorted(newest.items(), key=lambda item: (item[1].version, item[0])):
         entry = _entry(build)
@@ -142,7 +142,7 @@ def _entry(build: Build) -> dict[str, Any]:
         "minor": minor,
         "patch": patch,
         "prerelease": "",
-        # The project has moved; a mirror stands in for the new address only.
+        # The project has moved; a mirror replaces the new address only.
         "url": build.url.replace("github.com/indygreg/", "github.com/astral-sh/"),
         "sha256": build.sha256,
         "variant": None,
@@ -151,7 +151,7 @@ def _entry(build: Build) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Reads the sources and writes the catalogue, one build a line."""
+    """Read the sources and write the catalog, one build per line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("wheels", type=Path, nargs="+")

@@ -1,4 +1,4 @@
-"""Makes `screenshots/run.cast`: a whole run on the bare demo node, recorded on a real pseudo-terminal.
+"""Generate `screenshots/run.cast`: a whole run on the bare demo node, recorded on a real pseudo-terminal.
 
 Run it from the repository: `python -m tests.tools.make_recording`; play it with `asciinema play`, or with the
 small player of `python -m tests.tools.make_recording play`. The format is asciicast v2: a line of JSON as the head,
@@ -17,12 +17,12 @@ from pathlib import Path
 import pyte
 from pyte.screens import Char
 
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import Terminal, planned
 
 REPOSITORY = Path(__file__).parents[2]
 FILE = REPOSITORY / "screenshots" / "run.cast"
 SIZE = (100, 30)
-# What a person would have written, so that the recording need not show every key of it.
+# Prepared answers, so that the recording does not show every key.
 ANSWERS = """\
 version = 1
 [node]
@@ -40,9 +40,9 @@ volumes = [ { name = "local", type = "local" } ]
 [accelerators.nvidia]
 [images]
 """
-# Seconds between two pictures at least: the file stays small, and a person sees no difference.
+# Minimum number of seconds between two frames: the file stays small, without a visible difference.
 FRAME = 0.3
-# What nobody wants to wait for: longer silences are cut to this many seconds.
+# Longer pauses are shortened to this many seconds.
 SILENCE = 1.5
 STYLES = {"bold": "1", "italics": "3", "underscore": "4", "reverse": "7"}
 NAMED = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
@@ -51,9 +51,9 @@ LOOK = 0.8
 
 
 def record() -> list[tuple[float, bytes]]:
-    """The bytes of a whole run: the pages, the review, the run, its end, what can be taken back."""
-    with tempfile.TemporaryDirectory() as place:
-        answers = Path(place, "answers.toml")
+    """Record a whole session: the pages, the review, the run, its result, and what can be undone."""
+    with tempfile.TemporaryDirectory() as location:
+        answers = Path(location, "answers.toml")
         answers.write_text(ANSWERS)
         words = ["-m", "bai_wizard", "--demo", "bare", "--answers", str(answers)]
         one = Terminal([sys.executable, *words], size=SIZE, directory=str(REPOSITORY))
@@ -66,24 +66,24 @@ def record() -> list[tuple[float, bytes]]:
 
 
 def _walk(one: Terminal) -> None:
-    one.until("to do")
-    one.until(lambda: "looking" not in one.text())
+    one.until(planned(one.text))
+    one.until(lambda: "checking" not in one.text())
     for _ in range(8):
         one.step("down")
         _look(one)
     one.press("A")
-    one.until("Steps on gpu01")
+    one.until(" on gpu01")
     one.until("[ Apply ]")
     _look(one)
     one.press("end", "down")
     _look(one)
     one.press("enter")
     one.until("Run 20")
-    one.until("Save a report", patience=300)
+    one.until("Save report", patience=300)
     _look(one)
     _look(one)
     one.press("escape")
-    one.until("ready")
+    one.until("up to date")
     _look(one)
     one.press("q")
 
@@ -95,7 +95,7 @@ def _look(one: Terminal) -> None:
 
 
 def frames(recorded: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str]]:
-    """The screen some times a second, each time only what differs from before; silences are cut."""
+    """Record changes of the screen several times a second; shorten pauses."""
     screen = pyte.Screen(*SIZE)
     stream = pyte.ByteStream(screen)
     shown: dict[int, list[Char]] = {}
@@ -113,7 +113,7 @@ def frames(recorded: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str
 
 
 def _difference(screen: pyte.Screen, shown: dict[int, list[Char]]) -> str:
-    """What makes a terminal that shows these lines show the screen as it is; they are brought up to date."""
+    """Return the output that updates a terminal from these lines to the screen, and update the lines."""
     parts = []
     for row in range(screen.lines):
         line = [screen.buffer[row][column] for column in range(screen.columns)]
@@ -128,7 +128,7 @@ def _difference(screen: pyte.Screen, shown: dict[int, list[Char]]) -> str:
 
 
 def _drawn(cells: Sequence[Char]) -> str:
-    """Cells with their colours, which are named only where they change."""
+    """Return cells with their colors, which are written only if they change."""
     parts, before = [], ""
     for cell in cells:
         marks = [code for name, code in STYLES.items() if getattr(cell, name)]
@@ -149,7 +149,7 @@ def _colour(name: str, code: int) -> list[str]:
 
 
 def write(file: Path, recorded: Iterable[tuple[float, bytes]]) -> None:
-    """The recording as asciicast v2."""
+    """Return the recording as asciicast v2."""
     width, height = SIZE
     head = {"version": 2, "width": width, "height": height, "title": "bai-wizard --demo bare"}
     events = [[round(at, 2), "o", text] for at, text in frames(recorded)]
@@ -158,7 +158,7 @@ def write(file: Path, recorded: Iterable[tuple[float, bytes]]) -> None:
 
 
 def play(file: Path) -> None:
-    """Writes a recording to this terminal at its own speed."""
+    """Play a recording on this terminal."""
     begun = time.monotonic()
     for line in file.read_text(encoding="utf-8").splitlines()[1:]:
         at, _, text = json.loads(line)

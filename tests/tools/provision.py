@@ -1,4 +1,4 @@
-"""Installs, with the machine's own apt, the programs that node and VM tests need (./test --all, as root)."""
+"""Install the programs that node and VM tests need with apt (./test --all, as root)."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install_programs() -> None:
-    """Install what is missing; quiet when nothing is. Without root or apt nothing is done: the tests then say why."""
+    """Install missing programs. Without root or apt, do nothing: the tests then report what is missing."""
     packages = needs.packages()
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
@@ -25,7 +25,7 @@ def install_programs() -> None:
 
 
 class _services_kept_down:
-    """While active, package installation starts no service. A policy that is there already is respected."""
+    """While active, package installation starts no service. An existing policy is respected."""
 
     def __enter__(self) -> None:
         self.ours = not POLICY.exists()
@@ -39,7 +39,7 @@ class _services_kept_down:
 
 
 def _apt(*words: str) -> None:
-    """Run apt-get; on failure its output is shown and the tests go on to tell what they miss."""
+    """Run apt-get; on failure, show its output: the tests then report what is missing."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(

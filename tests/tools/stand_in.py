@@ -1,4 +1,4 @@
-"""The archive for this machine, around a stand-in where the real interpreter cannot be fetched; kept between runs."""
+"""The archive for this machine, with a local interpreter if the real one cannot be downloaded; kept between runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT = 2
 
 @cache
 def stand_in_archive() -> Path:
-    """Made from the checkout as it is now, with the newest interpreter of this machine; the .deb lies beside it."""
+    """Build it from the current checkout with the newest interpreter of this machine; the .deb is next to it."""
     build = pbs_mirror.mirrored(pbs_mirror.version_of(pbs_mirror.prefixes()[-1]))
     minor = ".".join(build.version.split(".")[:2])
     sources = [path for part in ("bai_wizard", "packaging") for path in sorted((CHECKOUT / part).rglob("*"))]

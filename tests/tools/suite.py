@@ -1,4 +1,4 @@
-"""The body of ./test: static checks first, then pytest, then one verdict."""
+"""Implements ./test: static checks and missing programs first, then pytest, then the result."""
 
 import argparse
 import importlib.util
@@ -6,7 +6,9 @@ import os
 import secrets
 import subprocess
 import sys
-import time
+import tempfile
+from dataclasses import dataclass
+from typing import IO
 
 from tests.needs import OBSTACLES
 from tests.tools.provision import install_programs
@@ -16,8 +18,17 @@ STATIC_CHECKS = (
     ("format", ["ruff", "format", "--check", "."]),
     ("types", ["mypy"]),
     ("layers", ["lint-imports"]),
-    ("dependencies", ["deptry", "--optional-dependencies-dev-groups", "dev", "."]),
+    ("dependencies", ["deptry", "."]),
 )
+
+
+@dataclass(frozen=True)
+class Check:
+    """A running static check and its output."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: IO[str]
 
 
 def main() -> int:
@@ -25,13 +36,17 @@ def main() -> int:
         prog="./test", description="Runs the tests; what is not known here goes to pytest."
     )
     parser.add_argument("--all", action="store_true", help="install what node and VM tests need, run everything")
+    parser.add_argument("--static", action="store_true", help="run only the static checks")
     parser.add_argument("--soak", action="store_true", help="full matrices instead of samples")
     parser.add_argument("--seed", type=int, default=None, help="draws the samples (default: random, printed)")
     options, rest = parser.parse_known_args()
 
-    failed = run_static_checks()
+    checks = start_static_checks()
     if options.all:
         install_programs()
+    failed = finish_static_checks(checks)
+    if options.static:
+        return 1 if failed else 0
     say_what_is_left_out()
     seed = (
         options.seed
@@ -45,25 +60,34 @@ def main() -> int:
     return code or (1 if failed else 0)
 
 
-def run_static_checks() -> list[str]:
-    """Run all of them, show what failed, name it. Tools come from the environment's own bin directory."""
-    failed = []
+def start_static_checks() -> list[Check]:
+    """Start all checks in parallel. Tools come from the environment's own bin directory."""
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+    checks = []
     for name, argv in STATIC_CHECKS:
-        started = time.monotonic()
-        done = subprocess.run(
+        output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed once it has been shown
+        process = subprocess.Popen(
             argv,
             env={**os.environ, "PATH": path},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
-        verdict = "ok" if done.returncode == 0 else "FAILED"
-        print(f"{name:13} {verdict:7} {time.monotonic() - started:5.1f} s", flush=True)
-        if done.returncode:
-            failed.append(name)
-            print(done.stdout + done.stderr, flush=True)
+        checks.append(Check(name, process, output))
+    return checks
+
+
+def finish_static_checks(checks: list[Check]) -> list[str]:
+    """Wait for all checks; show and name those that failed."""
+    failed = []
+    for check in checks:
+        code = check.process.wait()
+        print(f"{check.name:13} {'FAILED' if code else 'ok'}", flush=True)
+        with check.output as output:
+            if code:
+                failed.append(check.name)
+                output.seek(0)
+                print(output.read(), flush=True)
     return failed
 
 
@@ -74,8 +98,12 @@ def say_what_is_left_out() -> None:
 
 
 def run_pytest(seed: int, options: list[str], rest: list[str]) -> int:
-    """Pytest on every core (unless told otherwise), with its closing line as it is."""
-    parallel = [] if _serial(rest) or importlib.util.find_spec("xdist") is None else ["-n", str(os.cpu_count() or 1)]
+    """Pytest on every core (unless told otherwise), with its closing line as it is.
+
+    With everything there is one process more, for the node tests (see tests/parallel.py).
+    """
+    workers = str((os.cpu_count() or 1) + ("--all" in options))
+    parallel = [] if _serial(rest) or importlib.util.find_spec("xdist") is None else ["-n", workers]
     argv = [sys.executable, "-m", "pytest", *parallel]
     done = subprocess.run([*argv, "--seed", str(seed), *options, *rest], stdin=subprocess.DEVNULL, check=False)
     return done.returncode

@@ -1,24 +1,29 @@
-"""A node in a dictionary and pages with one step each: small, exact, and as slow as a test wants."""
+"""A node in a dictionary and pages with one step each, as slow as a test needs."""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
+from msgspec.structs import replace
+
+from bai_wizard.core.consent import Affected
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, Machine
-from bai_wizard.core.page import Page
-from bai_wizard.core.primitives import Primitive
-from bai_wizard.core.state import Account, Group, Key, State, Unpredictable
+from bai_wizard.core.operation import Operation
+from bai_wizard.core.page import Context, Page
+from bai_wizard.core.state import Account, Group, Key, State, Tree, Unpredictable
 from bai_wizard.core.step import Effect, Interrupt, Step
 from bai_wizard.pages import settings_of
-from bai_wizard.steps.write_file import DropIn
-from bai_wizard.wizard.desk import Desk, demo_desk
+from bai_wizard.pages.fields import dump
+from bai_wizard.session import Session, demo_session
+from bai_wizard.steps.files import DropIn
 
 TITLES = {
     "node": "Node",
@@ -41,7 +46,7 @@ class FakeMachine(Machine):
         self.delay = delay
         self.lines = lines
         self._root = root
-        self.hit: dict[str, tuple[str, ...]] = {}
+        self.affected: dict[str, tuple[str, ...]] = {}
 
     @property
     def is_root(self) -> bool:
@@ -66,27 +71,30 @@ class FakeMachine(Machine):
     def candidate(self, package: str) -> str | None:
         return None
 
+    def tree_without(self, path: str, parts: tuple[str, ...]) -> Tree | None:
+        return self.tree(path)
+
     def changed_at(self, path: str) -> float:
         return 0.0
 
-    def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
-        raise CannotTell(f"{argv[0]} is not on this node")
+    def query(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+        raise StateUnknown(f"{argv[0]} is not on this node")
 
     def kernel_text(self, path: str, *, deadline: float = 2.0) -> str | None:
         return None
 
-    def perform(self, primitive: Primitive, log: Log = silent) -> None:
+    def apply(self, operation: Operation, log: Log = silent) -> None:
         for number in range(self.lines):
-            log(f"{primitive.kind} line {number + 1} of {self.lines}", stream="stdout")
+            log(f"{operation.kind} line {number + 1} of {self.lines}", stream="stdout")
             if self.delay:
                 time.sleep(self.delay / self.lines)
-        before = {key: self.state(key) for key in primitive.keys()}
-        for key, state in primitive.after(before).items():
+        before = {key: self.state(key) for key in operation.keys()}
+        for key, state in operation.after(before).items():
             assert not isinstance(state, Unpredictable)
             self.states_by_key[key] = state
 
-    def affected(self, interrupt: Interrupt) -> tuple[str, ...]:
-        return self.hit.get(interrupt, ())
+    def disruption(self, interrupt: Interrupt) -> tuple[Affected, ...]:
+        return tuple(Affected(name, name) for name in self.affected.get(interrupt, ()))
 
     def free_bytes(self, path: str) -> int:
         return 1 << 40
@@ -97,7 +105,10 @@ class FakeMachine(Machine):
 
 @dataclass
 class FakePages:
-    """Pages whose probe takes `delay` seconds and whose one step writes the settings into a file."""
+    """Pages whose probe takes `delay` seconds and whose one step writes the settings into a file.
+
+    Probes end immediately when `released` is set.
+    """
 
     delay: float = 0.0
     broken: tuple[str, ...] = ()
@@ -105,6 +116,7 @@ class FakePages:
     optional: tuple[str, ...] = ()
     rebooting: tuple[str, ...] = ()
     probes: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def load(self, name: str) -> Page:
         return Page(
@@ -120,15 +132,15 @@ class FakePages:
 
     def _probe(self, name: str, machine: Machine) -> Any:
         self.probes.append(name)
-        time.sleep(self.delay)
+        self.released.wait(self.delay)
         if name in self.broken:
-            raise CannotTell("the service does not answer")
+            raise StateUnknown("the service does not answer")
         return machine.entry(f"/etc/demo/{name}.conf") is not None
 
     def _steps(self, name: str, settings: Any, context: Context) -> tuple[Step, ...]:
         if name in ("storage", "accelerators"):
             return ()
-        text = settings.model_dump_json(indent=2) + "\n"
+        text = json.dumps(dump(settings, defaults=True), indent=2) + "\n"
         path, why = f"/etc/demo/{name}.conf", f"what {name} wants"
         interrupts: tuple[Interrupt, ...] = ("docker.restart",) if name in self.interrupting else ()
         optional = name in self.optional
@@ -137,6 +149,6 @@ class FakePages:
         return (replace(step, interrupts=interrupts, optional=optional),)
 
 
-def fake_desk(directory: Path, machine: Machine | None = None) -> Desk:
+def fake_session(directory: Path, machine: Machine | None = None) -> Session:
     """A desk over a fake node, its runs in a directory of the test's."""
-    return demo_desk("fake", machine or FakeMachine(), directory)
+    return demo_session("fake", machine or FakeMachine(), directory)

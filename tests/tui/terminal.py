@@ -1,10 +1,11 @@
-"""A real terminal for tests: a child on a pseudo-terminal, its screen kept by a terminal emulator."""
+"""A real terminal for tests: a child on a pseudo-terminal, with a terminal emulator for its screen."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -33,8 +34,13 @@ KEYS = {
 }
 
 
+def planned(text: Callable[[], str]) -> Callable[[], bool]:
+    """Return whether the sidebar shows a page with planned changes."""
+    return lambda: re.search(r"\d changes?\b", text()) is not None
+
+
 class Terminal:
-    """A command on a terminal of its own. `recorded` are the bytes with the seconds at which they came."""
+    """A command on its own terminal. `recorded`: its output with the time of each part in seconds."""
 
     def __init__(
         self,
@@ -59,8 +65,8 @@ class Terminal:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
 
     def read(self, seconds: float = 0.05) -> bool:
-        """Takes what has come within this time; False when the child has closed its side."""
-        ready, _, _ = select.select([self._fd], [], [], seconds)
+        """Read output for up to this time; return False if the child has closed its side."""
+        ready, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], seconds)
         if not ready:
             return True
         try:
@@ -68,20 +74,20 @@ class Terminal:
         except OSError:
             return False
         self.recorded.append((time.monotonic() - self._begun, data))
-        # A private answer of terminals that pyte does not know, and would show as text.
+        # A private response of terminals that pyte does not know and would show as text.
         self._stream.feed(data.replace(b"\x1b[?2026$p", b"").replace(b"\x1b[?2048$p", b""))
         return bool(data)
 
     def text(self) -> str:
-        """What stands on the screen."""
+        """Return the text on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def row(self) -> str:
-        """The line that the cursor stands on."""
+        """Return the line of the cursor."""
         return self.screen.display[self.screen.cursor.y]
 
     def until(self, seen: str | Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Waits for a text on the screen, or for a condition."""
+        """Wait for a text on the screen, or for a condition."""
         deadline = time.monotonic() + patience
         while not (seen in self.text() if isinstance(seen, str) else seen()):
             if time.monotonic() > deadline:
@@ -92,14 +98,14 @@ class Terminal:
                 raise AssertionError(f"ended before it came: {seen}\n{self.text()}")
 
     def press(self, *keys: str) -> None:
-        """Sends keys, or plain text."""
+        """Send keys, or plain text."""
         for key in keys:
             os.write(self._fd, KEYS.get(key, key).encode())
             # A lone Esc is told from a sequence by what follows within a moment.
             self.read(0.15 if key == "escape" else 0.03)
 
     def step(self, key: str) -> None:
-        """Presses a key and waits until it has moved the cursor or changed the screen, a moment at most."""
+        """Press a key and wait briefly until it has moved the cursor or changed the screen."""
 
         def state() -> tuple[int, int, str]:
             return self.screen.cursor.x, self.screen.cursor.y, self.text()
@@ -110,15 +116,15 @@ class Terminal:
             self.read()
         self.settle()
 
-    def settle(self) -> None:
-        """Waits for silence: a picture comes in pieces, and the cursor goes where it is drawn."""
+    def settle(self, silence: float = SILENCE) -> None:
+        """Wait for that many seconds without output: a frame arrives in parts, with cursor movements."""
         came = -1
         while came != len(self.recorded):
             came = len(self.recorded)
-            self.read(SILENCE)
+            self.read(silence)
 
     def end(self, number: int | None = None) -> int:
-        """Waits for the child, after a signal if one is given; returns its status as a shell would."""
+        """Wait for the child, after a signal if one is given; return its status like a shell."""
         if self.status is not None:
             return self.status
         if number is not None:
@@ -127,7 +133,7 @@ class Terminal:
         while time.monotonic() < deadline:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
-                while self.read(0.0) and select.select([self._fd], [], [], 0)[0]:
+                while self._fd >= 0 and self.read(0.0) and select.select([self._fd], [], [], 0)[0]:
                     pass
                 code = os.waitstatus_to_exitcode(status)
                 self.status = code if code >= 0 else 128 - code
@@ -136,8 +142,13 @@ class Terminal:
         self.kill()
         raise AssertionError(f"never ended\n{self.text()}")
 
+    def hang_up(self) -> None:
+        """Close the terminal: the kernel sends SIGHUP, and the child can neither read nor write."""
+        os.close(self._fd)
+        self._fd = -1
+
     def kill(self) -> None:
-        """Ends the child at once, as when a connection is lost."""
+        """End the child immediately, as if the connection were lost."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -147,10 +158,10 @@ class Terminal:
             self._fd = -1
 
     def raw(self) -> bytes:
-        """Everything that was written to the terminal."""
+        """Return everything that was written to the terminal."""
         return b"".join(data for _, data in self.recorded)
 
     def modes(self) -> list[int]:
-        """The terminal's settings, as termios has them."""
+        """Return the terminal's settings from termios."""
         attributes = termios.tcgetattr(self._fd)
         return [int(value) for value in attributes[:4]]

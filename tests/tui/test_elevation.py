@@ -1,4 +1,4 @@
-"""Starting again as root: what goes along, and what does not."""
+"""Restarting as root: what is carried over and what is not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 
 from bai_wizard.commands.wizard import _draft
 from bai_wizard.core.errors import PreflightError
-from bai_wizard.tui import elevation
-from bai_wizard.wizard.draft import Draft
+from bai_wizard.ui.draft import Draft
+from bai_wizard.ui.tui import keeper
+from tests.programs import find_programs_in
+from tests.tui.app_driver import running_app
 from tests.tui.fakes import FakeMachine
-from tests.tui.sitting import sitting
 
 
-def test_what_was_entered_goes_along_right_or_wrong(tmp_path: Path) -> None:
+def test_input_is_carried_over_valid_or_not(tmp_path: Path) -> None:
     draft = Draft("gpu01", {"node": {"backend_ai": "26.4"}})
     draft.put("account", ("uid",), "many")
     draft.put("account", ("password",), {"prompt": True})
@@ -36,10 +37,10 @@ def test_what_was_entered_goes_along_right_or_wrong(tmp_path: Path) -> None:
     assert taken.value("account", ("password",)) == {"prompt": True}
     assert taken.value("account", ("password_hash",)) is None
     assert taken.settings("storage") == draft.settings("storage")
-    assert taken.wish().context.backend_ai == "26.4"
+    assert taken.desired().context.backend_ai == "26.4"
 
 
-def test_what_was_not_handed_over_is_refused(tmp_path: Path) -> None:
+def test_input_that_was_not_handed_over_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "handed.json"
     file.write_text("[storage]\n")
     with pytest.raises(PreflightError):
@@ -47,12 +48,10 @@ def test_what_was_not_handed_over_is_refused(tmp_path: Path) -> None:
     assert file.exists()
 
 
-async def test_where_it_cannot_be_done_it_is_told_and_nothing_lies_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failure_is_reported_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
-    def refuse(words: list[str], *, ask: bool) -> None:
+    def refuse(words: list[str]) -> int:
         (file,) = tmp_path.iterdir()
         assert file.stat().st_mode & 0o077 == 0
         assert json.loads(file.read_text())["tables"]["node"]["backend_ai"] == "26.4"
@@ -60,11 +59,66 @@ async def test_where_it_cannot_be_done_it_is_told_and_nothing_lies_around(
         raise PreflightError("sudo is not installed")
 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("bai_wizard.engine.launch.elevate.elevate", refuse)
-    async with sitting(machine=FakeMachine(root=False)) as seat:
-        seat.app.words = ("--answers", "a.toml", "--ascii")
-        monkeypatch.setattr(seat.app, "suspend", nullcontext)
-        elevation.restart(seat.app)
-        await seat.until(lambda: any("not installed" in notice.message for notice in seat.app._notifications))
+    monkeypatch.setattr("bai_wizard.engine.launch.run_elevated", refuse)
+    async with running_app(machine=FakeMachine(root=False)) as driver:
+        driver.app.words = ("--answers", "a.toml", "--ascii")
+        monkeypatch.setattr(driver.app, "suspend", nullcontext)
+        keeper.restart_as_root(driver.app)
+        await driver.until(lambda: any("not installed" in notice.message for notice in driver.app._notifications))
     assert seen == [["--ascii", "--handed-over"]]
     assert not list(tmp_path.iterdir())
+
+
+# Stands for sudo: does what the test says, with the last word of its command line as $file.
+SUDO = """#!/bin/sh
+for file; do :; done
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        ("exit 1", None),
+        ("kill -INT $$", None),
+        ("exit 3", None),
+        ('rm "$file"; exit 5', 5),
+        ('rm "$file"; kill -9 $$', 137),
+    ],
+)
+async def test_input_survives_a_sudo_that_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, code: int | None
+) -> None:
+    """A wrong password, Ctrl-C at its prompt, a refusal: back in the wizard, and no file lies around."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "bin/sudo").write_text(SUDO.format(then=then))
+    (tmp_path / "bin/sudo").chmod(0o755)
+    find_programs_in(tmp_path / "bin", monkeypatch)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr("bai_wizard.engine.launch.refuse_foreign_code", lambda *_paths: None)
+    ended: list[int] = []
+    async with running_app(machine=FakeMachine(root=False)) as driver:
+        with monkeypatch.context() as patched:
+            patched.setattr(driver.app, "suspend", nullcontext)
+            patched.setattr(driver.app, "exit", ended.append)
+            keeper.restart_as_root(driver.app)
+        if code is None:
+            await driver.until(
+                lambda: any("could not be restarted" in notice.message for notice in driver.app._notifications)
+            )
+        assert ended == ([] if code is None else [code])
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.needs_root
+def test_root_takes_over_no_file_that_others_could_write(tmp_path: Path) -> None:
+    file = tmp_path / "handed.json"
+    file.write_text(Draft("gpu01").handed_over())
+    file.chmod(0o666)
+    with pytest.raises(PreflightError, match="can be changed by everyone"):
+        _draft(Namespace(answers="", handed_over=str(file), demo=None), "gpu01")
+    assert file.exists()
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(PreflightError):
+        _draft(Namespace(answers="", handed_over=str(tmp_path / "pipe"), demo=None), "gpu01")

@@ -1,90 +1,165 @@
-"""The screen stays alive: whatever the probes do, and however fast a log arrives.
+"""The screen stays responsive, whatever the probes do and however fast a log grows.
 
-Measured is the processor time that the screen's own thread spends without a break: on a busy machine the clock on
-the wall says nothing about the wizard.
+Measured are the processor time that the screen's own thread spends without a break, and the time for which it waits
+for something: on a busy machine the clock on the wall alone says nothing about the wizard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bai_wizard.core.errors import CannotTell
+import pytest
+
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed
-from bai_wizard.core.primitives import Primitive
-from bai_wizard.machine.demo import demo_machine
-from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.core.operation import Operation
+from bai_wizard.node.demo import demo_machine
+from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages import ORDER, load
-from bai_wizard.tui.screens.end import EndScreen
-from bai_wizard.tui.screens.run import RunScreen
-from bai_wizard.tui.watcher import KEPT
-from bai_wizard.tui.widgets.log import RunLog
-from bai_wizard.wizard.desk import demo_desk
+from bai_wizard.session import demo_session
+from bai_wizard.ui.progress import MAX_LINES
+from bai_wizard.ui.tui.screens.result import ResultScreen
+from bai_wizard.ui.tui.screens.runs import RunScreen
+from bai_wizard.ui.tui.widgets.log import RunLog
+from tests.tui.app_driver import good_draft, running_app
 from tests.tui.fakes import FakeMachine, FakePages
-from tests.tui.sitting import good_draft, sitting
 from tests.tui.test_run import apply, review
 
-# Seconds that the screen may be busy without looking at the keyboard.
+# Seconds of processor time that the screen may need without looking at the keyboard, once and usually.
 LIMIT = 0.1
 TYPICAL = 0.05
+# Seconds that its thread may wait for something other than keys and a free processor: no probe answers so soon.
+WAITING = 1.0
+# A machine that is busy takes more processor time for the same work, but not in the same place each time.
+ATTEMPTS = 3
+PAUSE = 0.002
+
+
+@dataclass
+class Watched:
+    """What the screen's thread did between two looks at it, in seconds: was busy, or waited without hearing keys."""
+
+    busy: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+
+    def clear(self) -> None:
+        self.busy.clear()
+        self.waited.clear()
+
+    def is_alive(self, limit: float) -> bool:
+        """Whether the screen stayed alive, by the processor time it needed."""
+        return max(self.busy) < limit and statistics.quantiles(self.busy, n=20)[-1] < TYPICAL
+
+
+def _in_queue() -> float:
+    """Seconds that this thread was ready to run but had no processor: other work of the machine, not ours."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 @asynccontextmanager
-async def watched() -> AsyncIterator[list[float]]:
-    """Measures for how long the loop was busy between two looks of this task at it."""
-    busy: list[float] = []
+async def watched() -> AsyncIterator[Watched]:
+    """Watches the loop from a task of its own."""
+    watch = Watched()
 
     async def look() -> None:
         before = time.thread_time()
         while True:
+            begun, used, queued = time.monotonic(), time.thread_time(), _in_queue()
             await asyncio.sleep(0)
             now = time.thread_time()
-            busy.append(now - before)
-            before = now
+            watch.busy.append(now - before)
             # Leaves the processor to the others, and does not count as busy.
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(PAUSE)
             before = min(time.thread_time(), now + 0.0005)
+            watch.waited.append(
+                time.monotonic() - begun - PAUSE - (time.thread_time() - used) - (_in_queue() - queued)
+            )
 
+    # What earlier tests left in memory is not the wizard's to collect.
+    gc.collect()
+    gc.freeze()
     task = asyncio.create_task(look())
     try:
-        yield busy
+        yield watch
     finally:
         task.cancel()
+        gc.unfreeze()
+
+
+async def stays_alive(scene: Callable[[], Awaitable[Watched]], limit: float = LIMIT) -> None:
+    """Plays a scene, and again where it was too slow: what the screen itself causes is slow each time."""
+    for _ in range(ATTEMPTS):
+        watch = await scene()
+        assert max(watch.waited) < WAITING, sorted(watch.waited)[-5:]
+        if watch.is_alive(limit):
+            return
+    raise AssertionError(f"the screen was busy: {sorted(watch.busy)[-5:]}")
 
 
 async def test_probes_that_take_all_their_time_block_nothing() -> None:
-    async with watched() as busy, sitting(loader=FakePages(delay=30.0).load) as seat:
-        busy.clear()
-        await seat.until("looking…")
-        for name in ("docker", "tuning", "account", "storage"):
-            await seat.to_page(name)
-            await seat.press("down", "down", "escape")
-        assert seat.app.surveyor.is_busy
-        assert "looking…" in seat.text()
-        assert max(busy) < LIMIT, sorted(busy)[-5:]
+    async def scene() -> Watched:
+        pages = FakePages(delay=600.0)
+        try:
+            async with watched() as watch, running_app(loader=pages.load) as driver:
+                watch.clear()
+                await driver.until("checking…")
+                for name in ("docker", "tuning", "account", "storage"):
+                    await driver.to_page(name)
+                    await driver.press("down", "down", "escape")
+                assert driver.app.plan_model.is_busy
+                assert "checking…" in driver.text()
+                return watch
+        finally:
+            pages.released.set()
+
+    await stays_alive(scene)
+
+
+@pytest.mark.parametrize("work", ["computes", "waits"])
+async def test_a_handler_that_takes_long_is_noticed(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(*_: object) -> None:
+        end = time.thread_time() + 2 * LIMIT
+        while work == "computes" and time.thread_time() < end:
+            pass
+        if work == "waits":
+            time.sleep(1.5 * WAITING)
+
+    async def scene() -> Watched:
+        async with watched() as watch, running_app() as driver:
+            await driver.settled()
+            watch.clear()
+            driver.app.call_later(handler)
+            await driver.press("down", "up")
+            return watch
+
+    with pytest.raises(AssertionError):
+        await stays_alive(scene)
 
 
 class Silent(SimulatedMachine):
     """Every question takes all the time that it may, and then has no answer."""
 
-    def look(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
+    def query(self, argv: Sequence[str], *, deadline: float = 5.0) -> Completed:
         self._wait(deadline)
-        raise CannotTell(f"{argv[0]}: no answer within {deadline:g} s")
+        raise StateUnknown(f"{argv[0]}: no answer within {deadline:g} s")
 
     def kernel_text(self, path: str, *, deadline: float = 2.0) -> str | None:
         self._wait(deadline)
-        raise CannotTell(f"{path}: no answer within {deadline:g} s")
+        raise StateUnknown(f"{path}: no answer within {deadline:g} s")
 
     def engine(self, path: str, *, deadline: float = 3.0) -> Any:
         self._wait(deadline)
-        raise CannotTell(f"the engine: no answer within {deadline:g} s")
+        raise StateUnknown(f"the engine: no answer within {deadline:g} s")
 
     def _wait(self, deadline: float) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -94,57 +169,63 @@ class Silent(SimulatedMachine):
 
 async def test_real_pages_on_a_node_that_answers_nothing(tmp_path: Path) -> None:
     machine = demo_machine("half", delay=0)
-    desk = demo_desk("half", Silent(machine.snapshot(), machine.surroundings), tmp_path)
-    async with watched() as busy, sitting(desk=desk, loader=load, draft=good_draft()) as seat:
-        # From the moment when keys are heard: what the pages import comes while they are walked through.
-        busy.clear()
-        for name in ORDER:
-            await seat.to_page(name)
-            await seat.press("down", "down", "escape")
-        await seat.settled()
-        assert max(busy) < LIMIT, sorted(busy)[-5:]
-        assert statistics.quantiles(busy, n=20)[-1] < TYPICAL
+    session = demo_session("half", Silent(machine.snapshot(), machine.environment), tmp_path)
+
+    async def scene() -> Watched:
+        app = running_app(session=session, loader=load, draft=good_draft(demo=True))
+        async with watched() as watch, app as driver:
+            # From the moment when keys are heard: what the pages import comes while they are walked through.
+            watch.clear()
+            for name in ORDER:
+                await driver.to_page(name)
+                await driver.press("down", "down", "escape")
+            await driver.settled()
+            return watch
+
+    await stays_alive(scene)
 
 
 class Chatty(FakeMachine):
     """Says a hundred thousand lines as fast as it can."""
 
-    def perform(self, primitive: Primitive, log: Log = silent) -> None:
-        if any("docker" in key.name for key in primitive.keys()):
+    def apply(self, operation: Operation, log: Log = silent) -> None:
+        if any("docker" in key.name for key in operation.keys()):
             for number in range(100_000):
                 log(
                     f"Get:{number} a line as apt prints it, of a length that is usual for such lines", stream="stdout"
                 )
-        super().perform(primitive, log)
+        super().apply(operation, log)
 
 
 async def test_a_hundred_thousand_lines() -> None:
-    async with watched() as busy, sitting(machine=Chatty(), loader=FakePages().load) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, RunScreen))
-        log = seat.app.screen.query_one(RunLog)
-        await seat.until(lambda: log.line_count > 100)
-        busy.clear()
-        while seat.app.watcher.is_running:
-            await seat.press("left", "right")
-            assert len(log.lines) <= KEPT
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        assert max(busy) < 2 * LIMIT, sorted(busy)[-5:]
-        assert statistics.quantiles(busy, n=20)[-1] < TYPICAL
-        assert len(seat.app.watcher.lines) <= KEPT
-        assert seat.app.watcher.run is not None
-        assert seat.app.watcher.run.events.read_bytes().count(b"\n") > 100_000
+    async def scene() -> Watched:
+        async with watched() as watch, running_app(machine=Chatty(), loader=FakePages().load) as driver:
+            await review(driver)
+            await apply(driver)
+            await driver.until(lambda: isinstance(driver.app.screen, RunScreen))
+            log = driver.app.screen.query_one(RunLog)
+            await driver.until(lambda: log.line_count > 100)
+            watch.clear()
+            while driver.app.watcher.is_running:
+                await driver.press("left", "right")
+                assert len(log.lines) <= MAX_LINES
+            await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+            assert len(driver.app.watcher.lines) <= MAX_LINES
+            assert driver.app.watcher.run is not None
+            assert driver.app.watcher.run.events.read_bytes().count(b"\n") > 100_000
+            return watch
+
+    await stays_alive(scene, 2 * LIMIT)
 
 
-async def test_who_reads_the_log_is_not_carried_away() -> None:
-    async with sitting(machine=FakeMachine(delay=0.5, lines=40)) as seat:
-        await review(seat)
-        await apply(seat)
-        log = seat.app.screen.query_one(RunLog)
-        await seat.until(lambda: log.line_count > log.size.height + 5)
+async def test_the_log_does_not_scroll_while_it_is_read() -> None:
+    async with running_app(machine=FakeMachine(delay=0.5, lines=40)) as driver:
+        await review(driver)
+        await apply(driver)
+        log = driver.app.screen.query_one(RunLog)
+        await driver.until(lambda: log.line_count > log.size.height + 5)
         log.scroll_to(y=2, animate=False, immediate=True)
-        await seat.pilot.pause()
+        await driver.pilot.pause()
         shown = log.lines[2]
-        await seat.until(lambda: log.line_count > 60)
+        await driver.until(lambda: log.line_count > 60)
         assert log.lines[int(log.scroll_y)] == shown

@@ -1,21 +1,20 @@
-"""The report that the end of a run saves: Markdown, with the next command of Backend.AI's own installation."""
+"""The report saved at the end of a run: Markdown, including open items."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bai_wizard.commands.wizard import _report
-from bai_wizard.machine.demo import demo_machine
+from bai_wizard.node.demo import demo_machine
 from bai_wizard.pages import load
-from bai_wizard.tui.screens.end import EndScreen
-from bai_wizard.wizard.desk import demo_desk
-from bai_wizard.wizard.draft import Draft
-from tests.tui.sitting import sitting
-from tests.tui.test_run import apply
+from bai_wizard.session import demo_session
+from bai_wizard.ui.draft import Draft
+from tests.tui.app_driver import running_app
+from tests.tui.test_run import apply_page
 
 ANSWERS: dict[str, dict[str, Any]] = {
     "node": {"roles": ["compute", "storage"], "backend_ai": "26.4"},
@@ -23,30 +22,29 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_saved_from_the_end_it_names_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_report_from_the_result_names_pending_pages_and_only_valid_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
     runs.mkdir()
-    desk = replace(demo_desk("bare", demo_machine("bare", delay=0), runs), reporter=_report)
-    async with sitting(desk=desk, loader=load, draft=Draft("gpu01", ANSWERS, demo=True)) as seat:
-        await seat.settled()
-        await seat.to_page("account")
-        await seat.press("escape", "a")
-        await seat.until("Steps on gpu01")
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        await seat.press("home")
-        while "Save a report" not in seat.text().splitlines()[seat.app.cursor_position.y]:
-            await seat.press("down")
-        await seat.press("enter")
-        await seat.until("As which file?")
-        await seat.press("enter")
-        await seat.until(lambda: any(tmp_path.glob("*.md")))
+    session = replace(demo_session("bare", demo_machine("bare", delay=0), runs), reporter=_report)
+    async with running_app(session=session, loader=load, draft=Draft("gpu01", ANSWERS, demo=True)) as driver:
+        await driver.settled()
+        await driver.to_page("account")
+        await driver.press("escape", "a")
+        await driver.until(" on gpu01")
+        await apply_page(driver)
+        await driver.press("home")
+        while "Save report" not in driver.text().splitlines()[driver.app.cursor_position.y]:
+            await driver.press("down")
+        await driver.press("enter")
+        await driver.until("File name:")
+        await driver.press("enter")
+        await driver.until(lambda: any(tmp_path.glob("*.md")))
         (file,) = tmp_path.glob("*.md")
-        await seat.until(lambda: "## Next" in file.read_text())
-        told = file.read_text()
-        assert "`account.user`" in told.partition("## Changed")[2]
-        following = told.partition("## Next")[2]
-        assert "~/agent/.venv/bin/python -m pip install backend.ai-agent==26.4" in following
-        assert "backend.ai-storage-proxy==26.4" in following
-        assert "backend.ai-manager" not in following
+        await driver.until(lambda: "## Still open" in file.read_text())
+        message = file.read_text()
+        assert "`account.user`" in message.partition("## Changed")[2]
+        assert "* Python: not part of this run" in message.partition("## Still open")[2]
+        assert "pip install" not in message, "there is no environment yet"

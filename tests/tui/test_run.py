@@ -2,248 +2,343 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from bai_wizard.core.consent import Affected
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.primitives import Primitive
-from bai_wizard.core.state import Key
-from bai_wizard.engine.run.undo import UndoPlan
-from bai_wizard.tui.screens.end import EndScreen
-from bai_wizard.tui.screens.main import MainScreen
-from bai_wizard.tui.screens.review import ReviewScreen
-from bai_wizard.tui.screens.run import RunScreen
-from bai_wizard.tui.screens.undo import UndoScreen, lines_of
-from bai_wizard.tui.widgets.chosen import Chosen
-from bai_wizard.wizard.draft import Draft
-from tests.tui.fakes import FakeMachine, FakePages, fake_desk
-from tests.tui.sitting import Sitting, sitting
+from bai_wizard.core.operation import Operation
+from bai_wizard.core.state import Key, Venv, venv_key
+from bai_wizard.engine.directory import RunDirectory, all_runs
+from bai_wizard.engine.undo import UndoPlan
+from bai_wizard.session import Starter
+from bai_wizard.ui.draft import Draft
+from bai_wizard.ui.tui.screens.main import MainScreen
+from bai_wizard.ui.tui.screens.result import ResultScreen
+from bai_wizard.ui.tui.screens.resume_undo import UndoScreen, lines_of
+from bai_wizard.ui.tui.screens.review import ReviewScreen
+from bai_wizard.ui.tui.screens.runs import RunScreen
+from bai_wizard.ui.tui.widgets.actions import Actions
+from bai_wizard.ui.tui.widgets.review_list import ReviewList
+from tests.tui.app_driver import AppDriver, running_app
+from tests.tui.fakes import FakeMachine, FakePages, fake_session
 
 
 class Failing(FakeMachine):
-    """Fails to write one page's file until somebody mends it."""
+    """Fails to write the file of one page until it is fixed."""
 
     broken = "docker"
 
-    def perform(self, primitive: Primitive, log: Log = silent) -> None:
-        if self.broken and any(self.broken in key.name for key in primitive.keys()):
+    def apply(self, operation: Operation, log: Log = silent) -> None:
+        if self.broken and any(self.broken in key.name for key in operation.keys()):
             raise StepFailed("No space left on device: /etc is full; free some room and try again")
-        super().perform(primitive, log)
+        super().apply(operation, log)
 
 
-async def review(seat: Sitting) -> None:
+async def review(driver: AppDriver) -> None:
     """From the pages to the review of everything."""
-    await seat.settled()
-    await seat.press("A")
-    await seat.until(lambda: isinstance(seat.app.screen, ReviewScreen) and bool(seat.app.screen.query("Chosen")))
-    await seat.until("Steps on gpu01")
+    await driver.settled()
+    await driver.press("A")
+    await driver.until(
+        lambda: isinstance(driver.app.screen, ReviewScreen) and bool(driver.app.screen.query("ReviewList"))
+    )
+    await driver.until(" on gpu01")
 
 
-async def apply(seat: Sitting) -> None:
+async def apply(driver: AppDriver) -> None:
     """From the review to the run, by arrows and Enter."""
-    await seat.press("end", "down", "enter")
-    await seat.until(lambda: isinstance(seat.app.screen, RunScreen | EndScreen))
+    await driver.press("end", "down", "enter")
+    await driver.until(lambda: isinstance(driver.app.screen, RunScreen | ResultScreen))
 
 
-async def test_apply_all_then_everything_is_ready_then_take_it_back() -> None:
+async def apply_page(driver: AppDriver) -> None:
+    """From the review of one page to its run, which is docked in the page, and from there to its result."""
+    await driver.press("end", "down", "enter")
+    await driver.until(lambda: any("Press o" in notice.message for notice in driver.app._notifications))
+    assert isinstance(driver.app.screen, MainScreen)
+    await driver.press("escape", "o")
+    await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+
+
+async def test_apply_all_then_undo() -> None:
     machine = FakeMachine()
-    async with sitting(machine=machine) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        assert "7 changed" in seat.text()
+    async with running_app(machine=machine) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        await driver.until("7 changed")
         assert machine.state(Key("file", "/etc/demo/tuning.conf")) is not None
-        await seat.press("escape")
-        await seat.until("9 of 9 ready")
-        await seat.app.run_action("runs")
-        await seat.until("done")
-        await seat.press("enter")
-        await seat.until("Take it back")
-        await seat.press("end", "enter")
-        await seat.until(lambda: isinstance(seat.app.screen, UndoScreen))
-        await seat.until("7 changes would be taken back")
-        await seat.press("left", "enter")
-        await seat.until("Taken back.")
+        await driver.press("escape")
+        await driver.until("9 of 9 up to date")
+        await driver.app.run_action("runs")
+        await driver.until("done")
+        await driver.press("enter")
+        await driver.until("Undo")
+        await driver.press("end", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, UndoScreen))
+        await driver.until("7 changes will be undone")
+        await driver.press("left", "enter")
+        await driver.until("Undone.")
         assert machine.state(Key("file", "/etc/demo/tuning.conf")) is None
 
 
 async def test_one_page_alone() -> None:
     machine = FakeMachine()
-    async with sitting(machine=machine) as seat:
-        await seat.settled()
-        await seat.to_page("tuning")
-        await seat.press("a")
-        await seat.until("Steps on gpu01, page by page: 1")
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+    async with running_app(machine=machine) as driver:
+        await driver.settled()
+        await driver.to_page("tuning")
+        await driver.press("a")
+        await driver.until("1 step · ")
+        await apply_page(driver)
         assert [str(key) for key in machine.states_by_key] == ["file:/etc/demo/tuning.conf"]
 
 
-async def test_unticked_steps_are_left_out() -> None:
+async def test_cleared_steps_are_excluded() -> None:
     machine = FakeMachine()
-    async with sitting(machine=machine) as seat:
-        await review(seat)
-        chosen = seat.app.screen.query_one(Chosen)
-        await seat.press("home", "space")
-        await seat.until("Steps on gpu01, page by page: 6")
+    async with running_app(machine=machine) as driver:
+        await review(driver)
+        chosen = driver.app.screen.query_one(ReviewList)
+        await driver.press("home", "space")
+        await driver.until("6 steps · ")
         assert chosen.left_out == {"node.file"}
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
         assert Key("file", "/etc/demo/node.conf") not in machine.states_by_key
         assert Key("file", "/etc/demo/docker.conf") in machine.states_by_key
 
 
-async def test_a_failure_is_told_and_the_run_goes_on_after_it_was_mended() -> None:
+async def test_a_failure_is_reported_and_the_run_continues_after_it_was_fixed() -> None:
     machine = Failing()
-    async with sitting(machine=machine) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        assert "No space left on device" in seat.text()
-        assert "A step failed" in seat.text()
-        run = seat.app.watcher.run
+    async with running_app(machine=machine) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert "No space left on device" in driver.text()
+        assert "A step failed" in driver.text()
+        run = driver.app.watcher.run
         machine.broken = ""
-        await seat.press("home", "enter")
-        await seat.until("[ Go on ]")
-        await seat.press("left", "enter")
-        await seat.until("Done: everything")
-        assert seat.app.watcher.run is not None
+        await driver.press("home", "enter")
+        await driver.until("[ Resume ]")
+        await driver.press("left", "enter")
+        await driver.until("Done. All changes")
+        assert driver.app.watcher.run is not None
         assert run is not None
-        assert seat.app.watcher.run.id == run.id
+        assert driver.app.watcher.run.id == run.id
 
 
-async def test_an_optional_step_that_failed_can_be_left_out() -> None:
-    async with sitting(machine=Failing(), loader=FakePages(optional=("docker",)).load) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until("Done, but optional steps failed")
-        await seat.until("Leave it out: docker.file")
-        await seat.press("home", "down", "enter")
-        await seat.until("[ Go on ]")
-        await seat.press("left", "enter")
-        await seat.until("Done: everything")
+async def test_a_failed_optional_step_can_be_excluded() -> None:
+    async with running_app(machine=Failing(), loader=FakePages(optional=("docker",)).load) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until("Done, but optional steps failed")
+        await driver.until("Resume without: /etc/demo/docker.conf: what docker wants")
+        await driver.press("home", "down", "enter")
+        await driver.until("[ Resume ]")
+        await driver.press("left", "enter")
+        await driver.until("Done. All changes")
 
 
-async def test_what_is_not_optional_cannot_be_left_out_behind_the_back_of_the_answers() -> None:
-    async with sitting(machine=Failing()) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until("A step failed")
-        assert "Leave it out" not in seat.text()
-        for choice in ("Go on: try again", "Find out why", "Take this run back", "Quit"):
-            assert choice in seat.text()
+async def test_with_every_step_cleared_nothing_is_reported_as_applied() -> None:
+    async with running_app() as driver:
+        await review(driver)
+        chosen = driver.app.screen.query_one(ReviewList)
+        await driver.press("home")
+        while len(chosen.left_out) < len(chosen.steps):
+            await driver.press("space", "down")
+        await driver.until("No steps are selected.")
+        assert "No changes needed" not in driver.text()
+        assert not driver.app.screen.query_one(Actions).is_enabled("apply")
+        await driver.press("up", "home", "space")
+        await driver.until("1 step · ")
 
 
-async def test_a_failure_says_its_likely_cause() -> None:
-    async with sitting(machine=Failing(), size=(120, 40)) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until("Likely cause")
+async def test_when_all_is_in_effect_it_is_reported() -> None:
+    machine = FakeMachine()
+    async with running_app(machine=machine) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        await driver.press("escape")
+        await driver.until("9 of 9 up to date")
+        await driver.press("A")
+        await driver.until("No changes needed.")
+        assert "selected" not in driver.text()
 
 
-async def test_a_bundle_that_is_not_there_is_told_before_anything_is_planned() -> None:
+async def test_required_steps_cannot_be_excluded() -> None:
+    async with running_app(machine=Failing()) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until("A step failed")
+        assert "Resume without" not in driver.text()
+        for choice in ("Resume", "Troubleshoot", "Undo this run", "Quit"):
+            assert choice in driver.text()
+
+
+async def test_a_failure_shows_its_likely_cause() -> None:
+    async with running_app(machine=Failing(), size=(120, 40)) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until("Likely cause")
+
+
+async def test_a_missing_bundle_is_reported_before_planning() -> None:
     answers = {"account": {"sudo": "nopasswd"}, "sources": {"bundle": "/nowhere/bundle"}}
-    async with sitting(draft=Draft("gpu01", answers)) as seat:
-        await seat.until("no answer")
-        await seat.press("A")
-        await seat.until("/nowhere/bundle")
-        await seat.until("( Apply )")
+    async with running_app(draft=Draft("gpu01", answers)) as driver:
+        await driver.until("unknown")
+        await driver.press("A")
+        await driver.until("/nowhere/bundle")
+        await driver.until("( Apply )")
 
 
-async def test_quitting_says_that_the_run_goes_on() -> None:
-    async with sitting(machine=FakeMachine(delay=0.6)) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.press("q")
-        await seat.until("its run ends with this screen")
-        await seat.press("escape")
-        await seat.until(lambda: isinstance(seat.app.screen, RunScreen))
-        await seat.press("escape")
-        await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
-        await seat.until("running")
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
+async def test_quitting_reports_that_the_run_continues() -> None:
+    async with running_app(machine=FakeMachine(delay=0.6)) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.press("q")
+        await driver.until("its run ends when you quit")
+        await driver.press("escape")
+        await driver.until(lambda: isinstance(driver.app.screen, RunScreen))
+        await driver.press("escape")
+        await driver.until(lambda: isinstance(driver.app.screen, MainScreen))
+        await driver.until("running")
+        await driver.until(lambda: any("Press o" in notice.message for notice in driver.app._notifications))
+        assert isinstance(driver.app.screen, MainScreen), "the keyboard stays where it is"
+        await driver.press("o")
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
 
 
 async def test_a_run_in_progress_is_attached_to() -> None:
-    async with sitting(machine=FakeMachine(delay=1.0)) as seat:
-        await review(seat)
-        await apply(seat)
-        desk = seat.app.desk
-        assert seat.app.watcher.is_running
-        async with sitting(desk=desk) as other:
+    async with running_app(machine=FakeMachine(delay=1.0)) as driver:
+        await review(driver)
+        await apply(driver)
+        session = driver.app.session
+        assert driver.app.watcher.is_running
+        async with running_app(session=session) as other:
             await other.until(lambda: isinstance(other.app.screen, RunScreen))
             assert other.app.watcher.run is not None
-            assert seat.app.watcher.run is not None
-            assert other.app.watcher.run.id == seat.app.watcher.run.id
+            assert driver.app.watcher.run is not None
+            assert other.app.watcher.run.id == driver.app.watcher.run.id
             await other.press("x")
-            await other.until("Stopped, as was asked")
+            await other.until("Stopped as requested")
 
 
 async def test_an_interruption_has_to_be_allowed() -> None:
     machine = FakeMachine()
-    machine.hit = {"docker.restart": ("web", "db")}
-    async with sitting(machine=machine, loader=FakePages(interrupting=("docker",)).load) as seat:
-        await review(seat)
-        await seat.until("web, db")
-        assert "( Apply )" in seat.text()
-        await seat.press("end", "down", "space")
-        await seat.until("[ Apply ]")
-        await seat.press("down", "enter")
-        await seat.until("Done: everything")
+    machine.affected = {"docker.restart": ("web", "db")}
+    async with running_app(machine=machine, loader=FakePages(interrupting=("docker",)).load) as driver:
+        await review(driver)
+        await driver.until("restarts Docker: 2 containers")
+        await driver.until("web, db")
+        assert "( Apply )" in driver.text()
+        # The cursor is on the disruption: one key allows it.
+        await driver.press("space")
+        await driver.until("[ Apply ]")
+        await driver.press("end", "down", "enter")
+        await driver.until("Done. All changes")
 
 
-async def test_without_root_the_review_is_there_and_apply_offers_sudo() -> None:
-    async with sitting(machine=FakeMachine(root=False)) as seat:
-        await review(seat)
-        await seat.press("end", "down", "enter")
-        await seat.until("This needs root")
+async def test_containers_started_during_the_review_are_not_interrupted() -> None:
+    """Before the run begins, and once it has begun; going on shows the larger set and agrees to it."""
+    machine = FakeMachine()
+    machine.affected = {"docker.restart": ("web",)}
+    async with running_app(machine=machine, loader=FakePages(interrupting=("docker",)).load) as driver:
+        await review(driver)
+        await driver.until("stops web")
+        await driver.press("space")
+        await driver.until("[ Apply ]")
+        machine.affected = {"docker.restart": ("web", "session-1")}
+        await driver.press("end", "down", "enter")
+        await driver.until("[ ] Allow: Restarting Docker stops web, session-1")
+        assert "( Apply )" in driver.text()
+        assert not all_runs(driver.app.session.paths)
+        driver.app.session = replace(driver.app.session, start=started_late(machine, driver.app.session.start))
+        await driver.press("shift+tab", "home", "down", "space")
+        await driver.until("[ Apply ]")
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert agreed_to(driver) == ["web", "session-1"]
+        await driver.press("home", "enter")
+        await driver.until("! Restarting Docker stops web, session-1, session-2")
+        await driver.press("left", "enter")
+        await driver.until("Done")
+        assert agreed_to(driver) == ["web", "session-1", "session-2"]
 
 
-async def test_the_end_says_what_is_ready_and_what_comes_next() -> None:
-    async with sitting(machine=Failing()) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        assert "Ready: Node, Account\n" in seat.text()
-        assert "Not ready: Docker, Tuning, Python" in seat.text()
-        assert "Next," not in seat.text()
-        seat.app.desk.machine.broken = ""  # type: ignore[attr-defined]
-        await seat.press("home", "enter")
-        await seat.until("[ Go on ]")
-        await seat.press("left", "enter")
-        await seat.until("Done: everything")
-        assert "Not ready" not in seat.text()
-        assert "backend.ai-agent==26.4" in seat.text()
+def agreed_to(driver: AppDriver) -> list[str]:
+    (run,) = all_runs(driver.app.session.paths)
+    (consent,) = run.consents()
+    return [item.name for item in consent.affected]
+
+
+def started_late(machine: FakeMachine, start: Starter) -> Starter:
+    """Starts a run after one more session has begun."""
+
+    def started(run: RunDirectory, digest: str) -> None:
+        machine.affected = {"docker.restart": ("web", "session-1", "session-2")}
+        start(run, digest)
+
+    return started
+
+
+async def test_without_root_the_review_is_shown_and_apply_offers_sudo() -> None:
+    async with running_app(machine=FakeMachine(root=False)) as driver:
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until("Root required")
+
+
+async def test_the_result_shows_applied_pending_and_next_steps() -> None:
+    machine = Failing()
+    machine.states_by_key[venv_key("/home/bai/agent/.venv")] = Venv("3.13.7", "/usr/bin")
+    async with running_app(machine=machine) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert "Applied: Node, Account\n" in driver.text()
+        assert "Not applied: Docker, Tuning, Python" in driver.text()
+        await driver.until("Still pending: Docker (1 change), Tuning (1 change)")
+        assert "Next," not in driver.text()
+        driver.app.session.machine.broken = ""  # type: ignore[attr-defined]
+        await driver.press("home", "enter")
+        await driver.until("[ Resume ]")
+        await driver.press("left", "enter")
+        await driver.until("Done. All changes")
+        assert "Not applied" not in driver.text()
+        await driver.until("backend.ai-agent~=26.4.0")
+        await driver.until("All pages are up to date.")
 
 
 @pytest.mark.parametrize("wanted", ["ask", "never"])
 async def test_a_reboot_is_offered_where_it_is_to_be_asked_for(wanted: str, tmp_path: Path) -> None:
     ordered: list[str] = []
-    desk = replace(fake_desk(tmp_path, FakeMachine()), reboot=lambda: ordered.append("now"))
+    session = replace(fake_session(tmp_path, FakeMachine()), reboot=lambda: ordered.append("now"))
     draft = Draft("gpu01", {"account": {"sudo": "nopasswd"}, "node": {"backend_ai": "26.4", "reboot": wanted}})
-    async with sitting(desk=desk, draft=draft, loader=FakePages(rebooting=("tuning",)).load) as seat:
-        await review(seat)
-        await apply(seat)
-        await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-        assert "In effect after a reboot: tuning.file" in seat.text()
-        assert ("> Reboot this node" in seat.text()) is (wanted == "ask")
+    async with running_app(session=session, draft=draft, loader=FakePages(rebooting=("tuning",)).load) as driver:
+        await review(driver)
+        await apply(driver)
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert "Takes effect after a reboot: /etc/demo/tuning.conf: what tuning wants" in driver.text()
+        assert ("> Reboot this node" in driver.text()) is (wanted == "ask")
         if wanted == "ask":
-            await seat.press("home", "enter")
-            await seat.until("Everything that runs on this node ends.")
-            await seat.press("enter")
-            await seat.until(lambda: isinstance(seat.app.screen, MainScreen))
+            await driver.press("home", "enter")
+            await driver.until("This stops everything that runs on this node.")
+            await driver.press("enter")
+            await driver.until(lambda: isinstance(driver.app.screen, MainScreen))
             assert not ordered
-            seat.app.runs.show_end()
-            await seat.until(lambda: isinstance(seat.app.screen, EndScreen))
-            await seat.press("home", "enter")
-            await seat.until("Everything that runs on this node ends.")
-            await seat.press("down", "enter")
-            await seat.until(lambda: ordered == ["now"])
+            driver.app.runs.show_end()
+            await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+            await driver.press("home", "enter")
+            await driver.until("This stops everything that runs on this node.")
+            await driver.press("down", "enter")
+            await driver.until(lambda: ordered == ["now"])
 
 
-def test_taking_back_tells_first_what_it_would_hit() -> None:
-    told = lines_of(UndoPlan((), (), (), {"docker.restart": ("sleeper", "db")})).plain
-    assert told.startswith("! Docker is restarted, which stops sleeper, db")
+def test_undo_first_reports_what_it_interrupts() -> None:
+    message = lines_of(
+        UndoPlan((), (), (), {"docker.restart": (Affected("1", "sleeper"), Affected("2", "db"))})
+    ).plain
+    assert message.startswith("! Restarting Docker stops sleeper, db")

@@ -1,4 +1,4 @@
-"""Our colours can be read: the contrast of every text on every ground that it stands on."""
+"""Our themes are readable: contrast of every text color on every background it is used on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from textual.color import Color
 from textual.theme import Theme
 
-from bai_wizard.tui.themes import THEMES
+from bai_wizard.ui.tui.terminal import THEMES
 
 # What the styles and the widgets write with, and what they write on.
 TEXTS = ("foreground", "text-primary", "text-success", "text-warning", "text-error", "text-accent")
@@ -33,9 +33,9 @@ def test_contrast(theme: Theme) -> None:
     colors = theme.to_color_system().generate()
     wanted = 7.0 if theme.name == "wizard-contrast" else 4.5
     weak = {
-        (text, ground): round(found, 2)
+        (text, ground): round(result, 2)
         for text, ground in product(TEXTS, GROUNDS)
-        if (found := contrast(Color.parse(colors[text]), Color.parse(colors[ground]))) < wanted
+        if (result := contrast(Color.parse(colors[text]), Color.parse(colors[ground]))) < wanted
     }
     assert not weak
 

@@ -1,4 +1,4 @@
-"""A real tmux for tests: a session of a server of its own, driven and read as a person beside it would."""
+"""A real tmux for tests: a session on its own server, driven and read like by a user."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ KEYS = {
     "enter": "Enter",
     "escape": "Escape",
 }
-# Seconds between two looks at a pane.
+# Seconds between two checks of a pane.
 LOOK = 0.05
 
 
 class Tmux:
-    """A command in a pane; the words that tests use are those of `terminal.Terminal`."""
+    """A command in a pane, with the interface of `terminal.Terminal`."""
 
     def __init__(
         self,
         argv: Sequence[str],
-        place: Path,
+        directory: Path,
         *,
         size: tuple[int, int] = (80, 24),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._tmux = ["tmux", "-S", str(place / "tmux"), "-f", "/dev/null"]
+        self._tmux = ["tmux", "-S", str(directory / "tmux"), "-f", "/dev/null"]
         self._environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
         width, height = size
         self._run("new-session", "-d", "-x", str(width), "-y", str(height), shlex.join(argv))
@@ -48,15 +48,15 @@ class Tmux:
         ).stdout
 
     def text(self) -> str:
-        """What stands in the pane."""
+        """Return the content of the pane."""
         return "\n".join(line.rstrip() for line in self._run("capture-pane", "-p").split("\n"))
 
     def row(self) -> str:
-        """The line that the cursor stands on."""
+        """Return the line of the cursor."""
         return self.text().split("\n")[int(self._run("display-message", "-p", "#{cursor_y}"))]
 
     def until(self, seen: str | Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Waits for a text in the pane, or for a condition."""
+        """Wait for a text in the pane, or for a condition."""
         deadline = time.monotonic() + patience
         while not (seen in self.text() if isinstance(seen, str) else seen()):
             if time.monotonic() > deadline:
@@ -64,14 +64,14 @@ class Tmux:
             select.select([], [], [], LOOK)
 
     def press(self, *keys: str) -> None:
-        """Sends keys, or plain text."""
+        """Send keys, or plain text."""
         for key in keys:
             self._run("send-keys", *([KEYS[key]] if key in KEYS else ["-l", key]))
             # A lone Esc is told from a sequence by what follows within a moment.
             select.select([], [], [], 0.2 if key == "escape" else 0.03)
 
     def step(self, key: str) -> None:
-        """Presses a key and waits until it has moved the cursor or changed the pane, a moment at most."""
+        """Press a key and wait briefly until it has moved the cursor or changed the pane."""
         before, deadline = self._state(), time.monotonic() + MOMENT
         self.press(key)
         while self._state() == before and time.monotonic() < deadline:
@@ -79,7 +79,7 @@ class Tmux:
         self.settle()
 
     def settle(self) -> None:
-        """Waits until nothing has moved for a moment."""
+        """Wait until nothing has changed for a moment."""
         before = ""
         while before != (before := self._state()):
             select.select([], [], [], SILENCE)
@@ -88,5 +88,19 @@ class Tmux:
         return self._run("display-message", "-p", "#{cursor_x},#{cursor_y}") + self.text()
 
     def kill(self) -> None:
-        """`tmux kill-session`: the pane's terminal is gone at once, and the server with its last session."""
-        subprocess.run([*self._tmux, "kill-session"], env=self._environment, capture_output=True, check=False)
+        """`tmux kill-session`: the pane's terminal disappears immediately, and the server with its last session.
+
+        Returns when the server has ended: one that is about to end still accepts the next session, and drops it.
+        """
+        asked = self._attempt("display-message", "-p", "#{pid}")
+        if asked.returncode == 0:
+            server = os.pidfd_open(int(asked.stdout))
+            self._attempt("kill-session")
+            ended, _, _ = select.select([server], [], [], PATIENCE)
+            os.close(server)
+            assert ended, "the server of tmux did not end"
+
+    def _attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._tmux, *words], env=self._environment, capture_output=True, text=True, check=False, timeout=60
+        )

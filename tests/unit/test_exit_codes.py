@@ -1,10 +1,9 @@
-"""Each exit code by a command line that ends with it (DESIGN, «Exit codes»), over a simulated node."""
+"""Each exit code with a command line that returns it (README, "Exit codes"), on a simulated node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,27 +12,24 @@ import pytest
 from bai_wizard import compose
 from bai_wizard.cli import main
 from bai_wizard.core.errors import RebootNeeded
-from bai_wizard.core.primitives import Primitive
+from bai_wizard.core.machine import NodeView
+from bai_wizard.core.operation import Operation
 from bai_wizard.core.secret import Secret
-from bai_wizard.core.step import Step, register
-from bai_wizard.core.view import NodeView
-from bai_wizard.engine.run.directory import RunDirectory, all_runs, create_run
-from bai_wizard.engine.run.execute import execute
-from bai_wizard.engine.run.lock import hold_lock
-from bai_wizard.engine.run.places import Places
-from bai_wizard.exits import ExitCode, worst
-from bai_wizard.machine.faults import fail_on
-from bai_wizard.machine.simulated import Fault, SimulatedMachine, Surroundings
-from bai_wizard.steps.write_file import DropIn
+from bai_wizard.core.step import Step
+from bai_wizard.engine.directory import RunDirectory, all_runs, create_run
+from bai_wizard.engine.executor import execute
+from bai_wizard.engine.lock import StatePaths, hold_lock
+from bai_wizard.exit_codes import ExitCode, worst
+from bai_wizard.node.simulated import Environment, Fault, SimulatedMachine
+from bai_wizard.steps.files import DropIn
+from tests.faults import fail_on
 from tests.unit.engine.plans import STATES, plan_of
 from tests.unit.engine.test_run import PowerCut, cut_at
 
 Headless = Callable[..., int]
 
 
-@register
-@dataclass(frozen=True, kw_only=True)
-class AfterReboot(Step):
+class AfterReboot(Step, frozen=True, kw_only=True):
     """A step of which nothing can be done before the next boot."""
 
     kind: ClassVar[str] = "test-after-reboot"
@@ -41,7 +37,7 @@ class AfterReboot(Step):
     def describe(self) -> str:
         return "something after a reboot"
 
-    def primitives(self, view: NodeView) -> Iterator[Primitive]:
+    def operations(self, view: NodeView) -> Iterator[Operation]:
         raise RebootNeeded("the new kernel has to run first")
         yield
 
@@ -60,12 +56,12 @@ def headless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headless:
     def run(*steps: Step, words: tuple[str, ...] = (), fault: Fault | None = None, stop: bool = False) -> int:
         machine = SimulatedMachine(STATES, fault=fault)
 
-        def start(run: RunDirectory, digest: str, places: Places) -> None:
-            execute(places, run, digest, machine, should_stop=lambda: stop)
+        def start(run: RunDirectory, digest: str, paths: StatePaths) -> None:
+            execute(paths, run, digest, machine, should_stop=lambda: stop)
 
         monkeypatch.setattr(compose, "local_machine", lambda _root: machine)
-        monkeypatch.setattr(compose, "plan", lambda view, _wish: plan_of(view, steps))
-        monkeypatch.setattr("bai_wizard.engine.launch.unit.start_executor", start)
+        monkeypatch.setattr(compose, "plan", lambda view, _desired: plan_of(view, steps))
+        monkeypatch.setattr("bai_wizard.engine.launch.start_executor", start)
         return main(["--headless", str(answers), "--root", str(tmp_path), *words])
 
     return run
@@ -76,33 +72,33 @@ def test_0_all_is_in_effect(headless: Headless, capsys: pytest.CaptureFixture[st
     assert "2 changed" in capsys.readouterr().out
 
 
-def test_0_after_a_run_that_was_cut(headless: Headless, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_0_after_an_interrupted_run(headless: Headless, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What it left open is told by `--plan`, and settled before the next run plans."""
     machine = SimulatedMachine(STATES)
     plan = plan_of(machine, (FIRST,))
-    cut = create_run(Places(tmp_path), plan, {})
+    cut = create_run(StatePaths(tmp_path), plan, {})
     with suppress(PowerCut):
-        execute(Places(tmp_path), cut, plan.digest(), machine, instant=cut_at(1))
+        execute(StatePaths(tmp_path), cut, plan.digest(), machine, checkpoint=cut_at(1))
     assert headless(FIRST, words=("--plan",)) == ExitCode.OK
-    assert f"run {cut.id} was cut in the middle" in capsys.readouterr().err
+    assert f"run {cut.id} was interrupted; resume it with: " in capsys.readouterr().err
     assert headless(FIRST) == ExitCode.OK
-    assert "/etc/first.conf had not been done" in capsys.readouterr().err
+    assert "/etc/first.conf had not been changed" in capsys.readouterr().err
     assert headless(FIRST) == ExitCode.OK
-    assert "was cut" not in capsys.readouterr().err
+    assert "was interrupted" not in capsys.readouterr().err
 
 
-def test_1_a_bug_is_told_without_secrets(
+def test_1_a_bug_is_reported_without_secrets(
     headless: Headless, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def plan(_wish: object) -> None:
+    def plan(_desired: object) -> None:
         raise RuntimeError("found correct-horse in a place where nothing should be")
 
     Secret("correct-horse")
     monkeypatch.setattr(compose, "refuse_blocked", plan)
     assert headless(FIRST) == ExitCode.BUG
-    told = capsys.readouterr().err
-    assert "this is a bug in the wizard" in told
-    assert "correct-horse" not in told
+    message = capsys.readouterr().err
+    assert "This is a bug. Please report it" in message
+    assert "correct-horse" not in message
 
 
 @pytest.mark.parametrize("words", [["--nonsense"], ["doctor", "--nonsense"], ["nonsense"], ["check"]])
@@ -112,36 +108,36 @@ def test_2_usage(words: list[str]) -> None:
     assert ended.value.code == ExitCode.ANSWERS
 
 
-def test_2_a_page_that_is_none(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+def test_2_unknown_page(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, words=("--only", "tunning")) == ExitCode.ANSWERS
-    assert "no page of that name" in capsys.readouterr().err
+    assert "unknown page" in capsys.readouterr().err
 
 
 def test_3_another_run_holds_the_lock(headless: Headless, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with hold_lock(Places(tmp_path), {"run": "20260101T000000Z-abcd"}):
+    with hold_lock(StatePaths(tmp_path), "20260101T000000Z-abcd"):
         assert headless(FIRST) == ExitCode.PREFLIGHT
     assert "20260101T000000Z-abcd" in capsys.readouterr().err
-    assert all_runs(Places(tmp_path)) == []
+    assert all_runs(StatePaths(tmp_path)) == []
 
 
 def test_3_not_root_and_no_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    somebody = SimulatedMachine(STATES, Surroundings(is_root=False))
+    somebody = SimulatedMachine(STATES, Environment(is_root=False))
     monkeypatch.setattr(compose, "local_machine", lambda _root: somebody)
     answers = tmp_path / "answers.toml"
     answers.write_text("version = 1\n[tuning]\n")
     assert main(["--headless", str(answers), "--root", str(tmp_path)]) == ExitCode.PREFLIGHT
 
 
-def test_4_a_step_failed_and_the_rest_was_not_begun(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
+def test_4_a_step_failed_and_the_rest_was_not_started(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, LAST, fault=fail_on("file:/etc/first", "the disk is on fire")) == ExitCode.FAILED
-    told = capsys.readouterr().out
-    assert "failed: tuning.first: the disk is on fire" in told
-    assert "skipped: tuning.last: not begun" in told
+    message = capsys.readouterr().out
+    assert "failed: tuning.first: the disk is on fire" in message
+    assert "skipped: tuning.last: not started" in message
 
 
 def test_5_the_rest_waits_for_a_reboot(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, AfterReboot(id="tuning.reboot"), LAST) == ExitCode.REBOOT
-    assert "a reboot is needed" in capsys.readouterr().out
+    assert "A reboot is needed before the rest can be applied." in capsys.readouterr().out
 
 
 def test_6_only_an_optional_step_failed(headless: Headless) -> None:
@@ -158,7 +154,7 @@ def test_7_there_are_changes_to_make(headless: Headless) -> None:
 
 def test_130_stopped_before_its_end(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, LAST, stop=True) == ExitCode.INTERRUPTED
-    assert "not begun: the run was asked to stop" in capsys.readouterr().out
+    assert "not started: the run was cancelled" in capsys.readouterr().out
 
 
 def test_130_interrupted_before_a_run(headless: Headless, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A machine that has booted already: saved once with its memory, so that a test gets a fresh one in seconds."""
+"""A booted machine, saved once with its memory, so that tests get a fresh one in seconds."""
 
 import subprocess
 from pathlib import Path
@@ -10,9 +10,9 @@ from tests.vm.disk import WIZARD_SIZE, RootDisk, root_disk, wizard_disk
 from tests.vm.machine import VirtualMachine
 
 
-def fresh_machine(docker: Docker) -> VirtualMachine:
-    """A machine just after its first boot, on a disk of its own."""
-    root = root_disk(docker)
+def fresh_machine(docker: Docker, shape: str = "") -> VirtualMachine:
+    """A machine just after its first boot, on its own disk; `shape`: like an Ubuntu (tests.node.ubuntu)."""
+    root = root_disk(docker, shape)
     return VirtualMachine(root, wizard_disk(docker), booted_disk(root))
 
 

@@ -12,7 +12,7 @@ OPTIONS = ("UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no", "LogLevel
 
 
 class Connection:
-    """Root's connection to the ssh server behind a port of this machine."""
+    """Connection as root to the ssh server behind a port of this machine."""
 
     def __init__(self, port: int, directory: Path) -> None:
         self._control = directory / "ssh"
@@ -21,7 +21,7 @@ class Connection:
         self._master: subprocess.Popen[bytes] | None = None
 
     def open(self, timeout: float) -> None:
-        """Connect, trying again until the server is there; ``timeout`` in seconds."""
+        """Connect, retrying until the server responds; ``timeout`` in seconds."""
         deadline = time.monotonic() + timeout
         while not self._try_to_open(deadline):
             if time.monotonic() > deadline:

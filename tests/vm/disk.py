@@ -1,4 +1,4 @@
-"""The disks of a virtual machine: Debian with a kernel of its own, and the wizard on a second, read-only one."""
+"""The disks of a virtual machine: Debian with its own kernel, and the wizard on a second, read-only disk."""
 
 import shutil
 import subprocess
@@ -10,18 +10,20 @@ from pathlib import Path
 from tests.cache import cache_directory, digest, locked
 from tests.node import payload
 from tests.node.docker import Docker
-from tests.node.images import node_image, with_packages
+from tests.node.images import node_image, shaped, with_packages
 from tests.node.suites import SUITES
+from tests.node.ubuntu import SHAPES
 from tests.vm.keys import public_key
 
 SUITE = SUITES["trixie"]
-PACKAGES = ("linux-image-cloud-amd64", "initramfs-tools", "nfs-kernel-server", "nfs-common", "xfsprogs", "e2fsprogs")
+KERNEL = "linux-image-cloud-amd64"
+PACKAGES = (KERNEL, "initramfs-tools", "nfs-kernel-server", "nfs-common", "xfsprogs", "e2fsprogs")
 ROOT_SIZE = "6G"
 WIZARD_SERIAL = "bai-wizard"
 WIZARD_SIZE = "768M"
 HOSTNAME = "machine"
 
-# Files of the machine that a container does not have: how it finds its disks, its network and its master.
+# Files that a container does not have: configuration of disks, network and ssh access.
 FILES = {
     "etc/hostname": f"{HOSTNAME}\n",
     "etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n",
@@ -32,7 +34,7 @@ FILES = {
     "etc/ssh/sshd_config.d/10-tests.conf": "PermitRootLogin prohibit-password\nUseDNS no\n",
 }
 ENABLED = ("systemd-networkd.service",)
-# The server is there for the tests that start it; every other boot is faster without it.
+# The server is installed for tests that start it; other boots are faster without it.
 DISABLED = (
     "nfs-server.service",
     "apt-daily.timer",
@@ -51,14 +53,15 @@ class RootDisk:
     initrd: Path
 
 
-def root_disk(docker: Docker) -> RootDisk:
-    """The machine's Debian; made once per recipe (about a minute and a half)."""
-    tag = with_packages(docker, SUITE, "vm", PACKAGES)
+def root_disk(docker: Docker, shape: str = "") -> RootDisk:
+    """The machine's Debian, or one shaped like Ubuntu; made once per recipe (about a minute and a half)."""
+    tag = shaped(docker, SHAPES[shape], (KERNEL,)) if shape else with_packages(docker, SUITE, "vm", PACKAGES)
     recipe = digest(tag, Path(__file__).read_text(), public_key(), payload.LAUNCHER)
-    directory = cache_directory() / f"machine-{recipe}"
+    name = f"machine.{shape}" if shape else "machine"
+    directory = cache_directory() / f"{name}-{recipe}"
     with locked("machine"):
         if not directory.exists():
-            for old in cache_directory().glob("machine-*/"):
+            for old in cache_directory().glob(f"{name}-*/"):
                 shutil.rmtree(old)
             with _unpacked(docker, tag, "/") as root:
                 _customise(root)
@@ -116,11 +119,12 @@ def _customise(root: Path) -> None:
     (root / payload.HOME[1:]).mkdir(exist_ok=True)
     _run("systemctl", f"--root={root}", "enable", *ENABLED)
     _run("systemctl", f"--root={root}", "mask", *DISABLED[1:])
-    _run("systemctl", f"--root={root}", "disable", DISABLED[0])
+    if (root / "usr/lib/systemd/system" / DISABLED[0]).exists():
+        _run("systemctl", f"--root={root}", "disable", DISABLED[0])
 
 
 def _make_root(root: Path, directory: Path) -> None:
-    """Kernel, initial file system and image appear together or not at all."""
+    """Create kernel, initial file system and image together or not at all."""
     partial = cache_directory() / "work-machine"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

@@ -1,4 +1,4 @@
-"""The ssh key by which the tests command their machines; made once, kept in the cache."""
+"""The ssh key with which tests control their machines; generated once and cached."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A node with a kernel of its own: emulated by qemu, commanded over ssh, rebooted and cut off at will."""
+"""A node with its own kernel: emulated by qemu, controlled over ssh, rebooted and powered off at will."""
 
 import secrets
 import shlex
@@ -25,7 +25,7 @@ class VirtualMachine(Node):
     """A machine on its own copy of a disk. Everything takes about ten times as long as on the test machine."""
 
     def __init__(self, root: RootDisk, wizard: Path, booted: Path | None = None) -> None:
-        """Boot it, or go on from ``booted``, a disk that `save` was called on. ``wizard`` is never written to."""
+        """Boot it, or continue from ``booted``, a saved disk (see `save`). ``wizard`` is never written to."""
         self.hostname = HOSTNAME
         self._root = root
         self._files = cache_directory() / f"vm-{secrets.token_hex(4)}"
@@ -64,7 +64,7 @@ class VirtualMachine(Node):
         return "127.0.0.1", self._port
 
     def reboot(self) -> None:
-        """Reboot in order, as ``systemctl reboot`` does, and wait until the machine is up again."""
+        """Reboot cleanly, as ``systemctl reboot`` does, and wait until the machine is up again."""
         before = self._boot()
         self.run(["systemctl", "reboot"])
         self._connection.close()
@@ -72,13 +72,13 @@ class VirtualMachine(Node):
         self.wait_until_up(BOOT_SECONDS)
 
     def power_cut(self) -> None:
-        """Qemu is killed; what the machine had not written to its disk is lost. It boots again from that disk."""
+        """Kill qemu: data not yet written to the disk is lost. Boot again from that disk."""
         self._connection.close()
         self._qemu.kill()
         self._start()
 
     def add_disk(self, size: str) -> str:
-        """Plug in an empty disk (``size`` as in ``2G``), now and at every later boot; its device file is returned."""
+        """Attach an empty disk (``size`` as in ``2G``), now and at every later boot; return its device file."""
         serial = f"extra{len(self._extra)}"
         image = self._files / f"{serial}.qcow2"
         _qemu_img("create", "-q", "-f", "qcow2", str(image), size)
@@ -100,7 +100,7 @@ class VirtualMachine(Node):
         self._qemu.process.wait()
 
     def console(self) -> str:
-        """What the machine has printed on its serial console since its creation."""
+        """Return the output on the serial console since the machine was created."""
         return (self._files / "console.log").read_text(errors="replace")
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class VirtualMachine(Node):
         self.wait_until_up(BOOT_SECONDS)
 
     def _go_on(self) -> None:
-        """Continue a saved machine: its clock stood still and it has not seen this wizard's disk yet."""
+        """Continue a saved machine: its clock had stopped, and it does not have this wizard's disk yet."""
         self._qemu = Qemu([*self._argv(), "-loadvm", SNAPSHOT], self._sockets)
         self._connection.open(BOOT_SECONDS)
         self.run(["date", "--set", f"@{time.time():.3f}"], check=True)
@@ -153,8 +153,8 @@ def _drive(serial: str, image: Path, kind: str, *more: str) -> list[str]:
     return ["-drive", options, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
 
 
-def _make_overlay(base: Path, overlay: Path) -> None:
-    _qemu_img("create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(overlay))
+def _make_overlay(base: Path, predicted: Path) -> None:
+    _qemu_img("create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(predicted))
 
 
 def _qemu_img(*words: str) -> None:

@@ -14,14 +14,14 @@ START_SECONDS = 30
 
 
 class QemuError(RuntimeError):
-    """Qemu ended, or refused a command; its own words are in the text."""
+    """Qemu ended or refused a command; the message contains its output."""
 
 
 class Qemu:
-    """A running qemu. It dies with `kill` as a machine dies in a power cut."""
+    """A running qemu. `kill` acts like a power cut."""
 
     def __init__(self, argv: Sequence[str], directory: Path) -> None:
-        """Start it; ``directory`` takes the control socket, the serial console's log and qemu's own messages."""
+        """Start it; ``directory`` contains the control socket, the serial console's log and qemu's messages."""
         control = directory / "qmp"
         control.unlink(missing_ok=True)
         self.messages = directory / "qemu.log"
@@ -36,7 +36,7 @@ class Qemu:
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Run a QMP command and return its answer."""
+        """Run a QMP command and return its response."""
         self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         while "event" in (message := self._next_message()):
             continue
@@ -45,11 +45,11 @@ class Qemu:
         return message["return"]
 
     def monitor(self, line: str) -> str:
-        """Run a line of qemu's human monitor; most of them answer nothing unless something is wrong."""
+        """Run a line of qemu's human monitor; most print nothing unless something is wrong."""
         return str(self.execute("human-monitor-command", **{"command-line": line})).strip()
 
     def kill(self) -> None:
-        """End it at once, whatever it is doing."""
+        """End it immediately."""
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -55,21 +55,21 @@ def moment(vm: VirtualMachine, unit: str, change: str) -> int:
     return int(vm.run(["systemctl", "show", "--value", f"--property={name}", unit], check=True).out)
 
 
-def test_what_cannot_work_is_told_before_fstab_changes(vm: VirtualMachine) -> None:
+def test_invalid_mounts_are_reported_before_fstab_changes(vm: VirtualMachine) -> None:
     serve(vm)
     fstab = vm.read("/etc/fstab")
     # An address that drops everything, as a firewall does.
     vm.run(["ip", "route", "add", "blackhole", "192.0.2.0/24"], check=True)
-    for source, told in (
-        (f"{SERVER}:/export/closed", f"«/export/closed {SERVER}(rw,sync,no_subtree_check)»"),
-        (f"{SERVER}:/export/nowhere", "exports no /export/nowhere"),
+    for source, message in (
+        (f"{SERVER}:/export/closed", f"`/export/closed {SERVER}(rw,sync,no_subtree_check)`"),
+        (f"{SERVER}:/export/nowhere", "does not export /export/nowhere"),
         ("192.0.2.10:/export/vol1", "TCP port 2049"),
-        ("nobody.invalid:/export/vol1", "nobody knows the address of nobody.invalid"),
+        ("nobody.invalid:/export/vol1", "cannot resolve nobody.invalid"),
     ):
         answer(vm, source)
         refused = vm.wizard(*HEADLESS, timeout=300)
         assert refused.rc == 3, refused.out + refused.err
-        assert told in refused.out + refused.err
+        assert message in refused.out + refused.err
         assert vm.read("/etc/fstab") == fstab
         assert not vm.exists("/vfroot")
     # What only shows once it is mounted: root's directory, and the server squashes root.
@@ -144,14 +144,14 @@ def test_volumes_outlive_a_reboot_and_their_server(vm: VirtualMachine) -> None:
     # One read with its deadline (5 s) for each is what silent shares may cost.
     assert time.monotonic() - began < usual + 20
     assert silent.rc == 3, silent.out
-    assert "does not answer" in silent.out + silent.err
-    doctor = vm.wizard("doctor", "--only", "nfs-hung", timeout=120)
+    assert "does not respond" in silent.out + silent.err
+    doctor = vm.wizard("doctor", "--only", "storage.nfs-hung", timeout=120)
     assert doctor.rc == 4
-    assert "[nfs-hung]" in doctor.out
+    assert "[storage.nfs-hung]" in doctor.out
     vm.run(["systemctl", "start", "nfs-server"], check=True, timeout=120)
     assert vm.run(["cat", "/vfroot/vol1/data"], timeout=120).out == "kept\n"
 
-    # The machine boots without its server: the boot goes on, and nobody writes to the root disk.
+    # The machine boots without its server: the boot continues, and nothing is written to the root disk.
     vm.reboot()
     assert vm.run(["systemctl", "is-active", "multi-user.target"]).out == "active\n"
     vm.wait_for(
@@ -173,7 +173,7 @@ def test_volumes_outlive_a_reboot_and_their_server(vm: VirtualMachine) -> None:
 
 
 @pytest.mark.soak
-def test_a_boot_with_the_server_there_brings_the_volume_by_itself(vm: VirtualMachine) -> None:
+def test_a_boot_with_the_server_mounts_the_volume(vm: VirtualMachine) -> None:
     serve(vm)
     vm.run(["systemctl", "enable", "nfs-server"], check=True, timeout=120)
     answer(vm)
@@ -185,11 +185,11 @@ def test_a_boot_with_the_server_there_brings_the_volume_by_itself(vm: VirtualMac
     assert vm.read("/vfroot/vol1/data") == b"kept\n"
     assert vm.wizard(*PLAN, timeout=120).rc == 0
 
-    # The export is made anew on its server: what is mounted is the handle of a directory that is gone.
+    # The export is re-created on its server: the mount has the handle of a removed directory.
     vm.run(["sh", "-c", MADE_ANEW], check=True)
-    doctor = vm.wizard("doctor", "--only", "nfs-hung,nfs-stale-handle", timeout=120)
+    doctor = vm.wizard("doctor", "--only", "storage.nfs-hung,storage.nfs-stale-handle", timeout=120)
     assert doctor.rc == 4, doctor.out
-    assert "[nfs-stale-handle]" in doctor.out
+    assert "[storage.nfs-stale-handle]" in doctor.out
     stale = vm.wizard(*PLAN, timeout=120)
     assert stale.rc == 3, stale.out
     assert "stale file handle" in (stale.out + stale.err).lower()

@@ -1,4 +1,4 @@
-"""The virtual machine is what the other tests take it for."""
+"""The virtual machine has the properties that the other tests rely on."""
 
 import pytest
 
@@ -9,14 +9,14 @@ from tests.vm.machine import VirtualMachine
 pytestmark = pytest.mark.soak
 
 
-def test_it_is_a_machine_of_its_own(vm: VirtualMachine) -> None:
+def test_the_virtual_machine_has_its_own_kernel(vm: VirtualMachine) -> None:
     assert vm.run(["systemd-detect-virt", "--container"]).out == "none\n"
     assert vm.run(["sysctl", "-w", "vm.max_map_count=1048576"]).rc == 0
     assert vm.run(["journalctl", "--boot", "--lines", "1", "--quiet"]).out
     for module in ("nfs", "nfsd", "xfs", "overlay"):
         assert vm.run(["modprobe", module]).rc == 0, module
-    found = vm.run(["python3", "-I", "-c", "import bai_wizard; print(bai_wizard.__file__)"], check=True)
-    assert found.out == "/opt/bai-wizard/bai_wizard/__init__.py\n"
+    completed = vm.run(["python3", "-I", "-c", "import bai_wizard; print(bai_wizard.__file__)"], check=True)
+    assert completed.out == "/opt/bai-wizard/bai_wizard/__init__.py\n"
 
 
 def test_commands_and_files(vm: VirtualMachine) -> None:

@@ -1,1 +1,1 @@
-"""The accelerators page: GPUs and NPUs, their drivers, and containers that see them."""
+"""The Accelerators page: GPUs and NPUs, their drivers, and container support."""

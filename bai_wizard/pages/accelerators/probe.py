@@ -1,55 +1,179 @@
-"""Looks for accelerators on the PCI bus, without any vendor's tool; then asks about those that are there."""
+"""Find accelerators on the PCI bus without any vendor's tool, then what each vendor's cards need and lack."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import re
+from collections import Counter
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from math import inf
+from posixpath import basename, dirname
+from typing import Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Known, Unknown
+from msgspec.structs import replace
+
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
-from bai_wizard.machine.pci import PciDevice, scan
-from bai_wizard.pages.accelerators import catalogue
-from bai_wizard.pages.accelerators.facts import AcceleratorsFacts, Card, Lacking, VendorFacts
-from bai_wizard.pages.accelerators.vendors import common
-from bai_wizard.pages.accelerators.vendors.nvidia import probe as nvidia
-from bai_wizard.steps.docker_config import DAEMON_JSON
+from bai_wizard.core.page import Context, Known, Unknown, read_fact, value_or
+from bai_wizard.core.parse import json_value, whole
+from bai_wizard.node.hardware import PciDevice, scan_pci
+from bai_wizard.pages.accelerators.facts import (
+    AcceleratorsFacts,
+    Card,
+    MissingComponent,
+    Vendor,
+    VendorFacts,
+    maker,
+    vendor_of,
+)
+from bai_wizard.pages.accelerators.nvidia import probe as nvidia
+from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
+from bai_wizard.pages.accelerators.steps import RESERVED
+from bai_wizard.steps.docker import DAEMON_JSON
+from bai_wizard.steps.services import DEFAULTS, SECTION, parse_limit, unit_file, unit_settings
 
-if TYPE_CHECKING:
-    from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
+LOADED_MODULES = "/sys/module"
+# The agent passes its own limit on to the containers (lablup/backend.ai, get_safe_ulimit).
+AGENT, MEMLOCK = "backendai-agent.service", "LimitMEMLOCK"
+CDI = ("/etc/cdi", "/run/cdi")
+# The directories of systemd's links for enabled units.
+WANTED_BY = ("/etc/systemd/system/multi-user.target.wants", "/etc/systemd/system/sysinit.target.wants")
 
-NAMES = "/usr/share/misc/pci.ids"
-# Lablup's monitor; asked where it is installed, for vendors that this wizard has no library for.
+
+def vendor_facts(
+    machine: Machine, vendor: Vendor, cards: tuple[Card, ...], daemon_json: str, context: Context
+) -> VendorFacts:
+    """Return the facts of a vendor with cards on this node. Raises StateUnknown."""
+    loaded = machine.names(LOADED_MODULES)
+    return VendorFacts(
+        key=vendor.key,
+        models=tuple(Counter(card.device for card in cards).items()),
+        missing=tuple(_lacking(machine, vendor, cards, daemon_json, context)),
+        groups=tuple(name for name in vendor.groups if machine.group(name) is not None),
+        has_runtime=bool(vendor.runtime_path) and machine.entry(vendor.runtime_path) is not None,
+        has_module=all(module in loaded for module in vendor.modules[:1]),
+        has_own_setup=any(
+            machine.entry(f"{directory}/{unit}") is not None for unit in vendor.setup for directory in WANTED_BY
+        ),
+        has_agent=unit_file(machine, AGENT) is not None,
+        has_cdi=any(name.startswith(vendor.key) for directory in CDI for name in machine.names(directory)),
+    )
+
+
+def _lacking(
+    machine: Machine, vendor: Vendor, cards: tuple[Card, ...], daemon_json: str, context: Context
+) -> Iterator[MissingComponent]:
+    yield from _missing_driver(machine, vendor, cards)
+    yield from _unsupported(machine, vendor, cards)
+    for choice in vendor.files:
+        if all(machine.entry(path) is None for path in choice):
+            yield MissingComponent(f"{' or '.join(choice)} is missing")
+    account = machine.account(context.account)
+    for name in vendor.groups:
+        group = machine.group(name)
+        if group is None:
+            yield MissingComponent(f"the group {name} does not exist")
+        elif account is not None and account.gid != group.gid and not machine.is_member(account.name, name):
+            yield MissingComponent(f"{account.name} is not a member of the group {name}")
+    if vendor.runtime and f'"{vendor.runtime}"' not in daemon_json:
+        yield MissingComponent(f"the container runtime {vendor.runtime} is not registered with Docker")
+    if vendor.memlock and (limit := locked_memory(machine)) not in (None, inf):
+        yield MissingComponent(
+            f"{AGENT} can lock only {limit / 2**20:.0f} MiB of memory, but sessions with these cards need no limit"
+            ' (memlock = "unlimited" in services of [tuning])'
+        )
+    pages = vendor.pages_for(tuple(card.device for card in cards))
+    existing = machine.kernel_text(RESERVED) if pages else None
+    if pages and whole(existing or 0) < pages:
+        yield MissingComponent(f"{pages} huge pages of 1 GiB are needed, but only {existing or 0} reserved")
+
+
+def _unsupported(machine: Machine, vendor: Vendor, cards: tuple[Card, ...]) -> Iterator[MissingComponent]:
+    """Models that the driver does not support on this kernel, or that the plug-in does not support at all."""
+    release = machine.kernel_text(nvidia.RELEASE) or ""
+    models = {f"{card.device:04x}": card.model for card in cards}
+    for device, model in models.items():
+        least = vendor.kernel.get(device, "")
+        if least and release and version_of(release) < version_of(least):
+            what = f"{model} needs Linux {least} or later, and this node runs {release}"
+            yield MissingComponent(what, is_driver=True, variant="kernel")
+        if vendor.supported and device not in vendor.supported:
+            what = f"Backend.AI's plug-in has no resource slot for {model}"
+            yield MissingComponent(f"{what} ({vendor.only})" if vendor.only else what, variant="no-slot")
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the first two numbers of a kernel release or version."""
+    return tuple(whole(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def locked_memory(machine: Machine) -> float | None:
+    """Return how many bytes the agent's service, and thus its sessions, can lock; None without such a service."""
+    if unit_file(machine, AGENT) is None:
+        return None
+    given = [parse_limit(one.value) for one in unit_settings(machine, AGENT, SECTION, MEMLOCK)]
+    return next((pair[1] for pair in reversed(given) if pair is not None), DEFAULTS[MEMLOCK][1])
+
+
+def _missing_driver(machine: Machine, vendor: Vendor, cards: tuple[Card, ...]) -> Iterator[MissingComponent]:
+    loaded = machine.names(LOADED_MODULES)
+    for module in vendor.modules:
+        if module not in loaded:
+            yield MissingComponent(f"the kernel module {module} is not loaded", is_driver=module == vendor.modules[0])
+    unbound = [card.address for card in cards if vendor.drivers and card.driver not in vendor.drivers]
+    if unbound:
+        yield MissingComponent(f"the vendor's driver does not control {', '.join(unbound)}", is_driver=True)
+    missing = [choice for choice in vendor.nodes if not any(matching(machine, pattern) for pattern in choice)]
+    for choice in missing:
+        yield MissingComponent(f"the device node {' or '.join(choice)} is missing", is_driver=True)
+
+
+def matching(machine: Machine, pattern: str) -> tuple[str, ...]:
+    """Return the names in a directory that match a shell pattern with * and []."""
+    names = machine.names(dirname(pattern))
+    return tuple(name for name in names if fnmatchcase(name, basename(pattern)))
+
+
+COMPATIBLE, MODEL = "/proc/device-tree/compatible", "/proc/device-tree/model"
+TEGRA_RELEASE = "/etc/nv_tegra_release"
+
+
+def tegra(machine: Machine) -> str:
+    """Return the name of a system whose NVIDIA GPU is part of the processor; empty for any other."""
+    compatible = value_or(read_fact(lambda: machine.kernel_text(COMPATIBLE)), "")
+    if "nvidia,tegra" not in compatible and not text_of(machine, TEGRA_RELEASE):
+        return ""
+    return value_or(read_fact(lambda: machine.kernel_text(MODEL)), "").strip("\0 ") or "NVIDIA Tegra"
+
+
+PCI_IDS = "/usr/share/misc/pci.ids"
+# Lablup's monitor; queried if installed, for vendors for which the wizard has no library.
 ALL_SMI = ("all-smi", "snapshot", "--format", "json", "--include", "gpu", "--timeout-ms", "3000")
 ALL_SMI_DEADLINE = 6.0
 
 
 def probe(machine: Machine, settings: AcceleratorsSettings, context: Context) -> AcceleratorsFacts:
-    """The facts of the page; a node without accelerators is asked nothing more."""
+    """Return the facts of the page; a node without accelerators is not queried further."""
     try:
-        bus = scan(machine)
-    except CannotTell as error:
+        bus = scan_pci(machine)
+    except StateUnknown as error:
         return AcceleratorsFacts(Unknown(str(error)))
-    found = cards(machine, bus)
-    facts = AcceleratorsFacts(found, container=machine.in_container())
-    makers = dict.fromkeys(card.vendor for card in found.value)
+    result = cards(machine, bus)
+    facts = AcceleratorsFacts(result, container=machine.in_container(), tegra=tegra(machine))
+    makers = dict.fromkeys(card.vendor for card in result.value if not card.is_passed_through)
     if not makers:
         return facts
     daemon_json = text_of(machine, DAEMON_JSON)
-    others = tuple(_vendor(machine, facts, key, daemon_json, context) for key in makers if key != nvidia_key())
-    about = nvidia.probe(machine, settings.nvidia, context, bus) if nvidia_key() in makers else None
-    return AcceleratorsFacts(found, others, about, daemon_json, all_smi(machine) if others else (), facts.container)
-
-
-def nvidia_key() -> str:
-    """NVIDIA's name in the data file."""
-    return "nvidia"
+    others = tuple(_vendor(machine, facts, key, daemon_json, context) for key in makers if key != "nvidia")
+    with_driver = "nvidia" in makers and not facts.tegra
+    about = nvidia.probe(machine, settings.nvidia, context, bus) if with_driver else None
+    smi = all_smi(machine) if others else ()
+    return replace(facts, vendors=others, nvidia=about, daemon_json=daemon_json, smi=smi)
 
 
 def cards(machine: Machine, bus: tuple[PciDevice, ...]) -> Known[tuple[Card, ...]]:
-    """Every accelerator on the bus; a device that nobody here knows is no accelerator."""
-    made = [(device, catalogue.maker(device)) for device in bus]
+    """Return every accelerator on the bus; unknown devices do not count as accelerators."""
+    made = [(device, maker(device)) for device in bus]
     return Known(
         tuple(
             Card(
@@ -66,9 +190,9 @@ def cards(machine: Machine, bus: tuple[PciDevice, ...]) -> Known[tuple[Card, ...
 
 
 def listed_name(machine: Machine, device: PciDevice) -> str:
-    """The device's name in the node's own list of PCI ids; empty without the list, or without the device in it."""
+    """Return the device's name in the node's own list of PCI ids; empty without the list or the entry."""
     mine = False
-    for line in text_of(machine, NAMES).split("\n"):
+    for line in text_of(machine, PCI_IDS).split("\n"):
         if line[:1] not in ("\t", "#", ""):
             mine = line.startswith(f"{device.vendor:04x}  ")
         elif mine and line.startswith(f"\t{device.device:04x}  "):
@@ -77,26 +201,26 @@ def listed_name(machine: Machine, device: PciDevice) -> str:
 
 
 def _vendor(machine: Machine, facts: AcceleratorsFacts, key: str, daemon_json: str, context: Context) -> VendorFacts:
-    found = facts.of(key)
+    result = facts.of(key)
     try:
-        return common.look(machine, catalogue.vendor(key), found, daemon_json, context)
-    except CannotTell as error:
-        return VendorFacts(key, (), (Lacking(f"nobody can tell what is missing: {error}"),))
+        return vendor_facts(machine, vendor_of(key), result, daemon_json, context)
+    except StateUnknown as error:
+        return VendorFacts(key, (), (MissingComponent(f"the missing components cannot be determined: {error}"),))
 
 
 def all_smi(machine: Machine) -> tuple[tuple[str, str], ...]:
-    """What all-smi tells of each card, as (name, what else); nothing where it is not installed or has no answer."""
+    """Return the output of all-smi per card, as (name, rest); nothing if it is not installed or does not respond."""
     try:
-        answer = machine.look(ALL_SMI, deadline=ALL_SMI_DEADLINE)
-        found = json.loads(answer.out).get("gpus") or []
-    except (CannotTell, ValueError, AttributeError):
+        answer = machine.query(ALL_SMI, deadline=ALL_SMI_DEADLINE)
+        result = json_value(answer.out).get("gpus") or []
+    except (StateUnknown, ValueError, AttributeError):
         return ()
-    return tuple((str(gpu.get("name", "")), _told(gpu)) for gpu in found if isinstance(gpu, dict))
+    return tuple((str(gpu.get("name", "")), _gpu_summary(gpu)) for gpu in result if isinstance(gpu, dict))
 
 
-def _told(gpu: dict[str, Any]) -> str:
+def _gpu_summary(gpu: dict[str, Any]) -> str:
     memory = gpu.get("total_memory")
-    size = f"{int(memory) / 2**30:.0f} GiB" if isinstance(memory, int | float) and memory else ""
+    size = f"{whole(memory) / 2**30:.0f} GiB" if isinstance(memory, int | float) and memory else ""
     detail = gpu.get("detail")
     driver = detail.get("driver_version", "") if isinstance(detail, dict) else ""
     return ", ".join(
@@ -105,8 +229,5 @@ def _told(gpu: dict[str, Any]) -> str:
 
 
 def text_of(machine: Machine, path: str) -> str:
-    """A file's text; empty where it is not there or cannot be read."""
-    try:
-        return machine.text(path) or ""
-    except CannotTell:
-        return ""
+    """Return a file's text; empty if it is missing or cannot be read."""
+    return value_or(read_fact(lambda: machine.text(path)), "")

@@ -1,1 +1,1 @@
-"""The account page: the user and group that operate Backend.AI, with exact ids."""
+"""The Account page: the user and group that run Backend.AI, with exact UID and GID."""

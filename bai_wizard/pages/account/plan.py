@@ -1,22 +1,22 @@
-"""The steps that bring the operation account about."""
+"""The Account page: the service account with its home, groups, sudo access, password and SSH keys."""
 
 from __future__ import annotations
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
+from bai_wizard.core.page import Absent, Context, Known, Page, Unknown, Unsupported, refusals
 from bai_wizard.core.step import Step
-from bai_wizard.pages.account.facts import AccountFacts
+from bai_wizard.pages import TITLES, checks_of
+from bai_wizard.pages.account.probe import AccountFacts, probe
+from bai_wizard.pages.account.rows import ROWS, now
 from bai_wizard.pages.account.settings import AccountSettings
-from bai_wizard.steps.account import DirectoryAccount, LocalAccount
-from bai_wizard.steps.authorized_keys import AuthorizedKeys
-from bai_wizard.steps.home import Home
-from bai_wizard.steps.membership import Groups
-from bai_wizard.steps.password import SetAccountPassword
-from bai_wizard.steps.sudo import Sudo
+from bai_wizard.pages.account.steps import AuthorizedKeys, Home, Sudo
+from bai_wizard.steps.accounts import DirectoryAccount, Groups, LocalAccount, SetAccountPassword
+from bai_wizard.steps.packages import PackageLists, Packages
+
+SUDO_PACKAGE = "account.sudo-package"
 
 
 def steps(settings: AccountSettings, facts: AccountFacts, context: Context) -> tuple[Step, ...]:
-    """Ids first, then the home, groups, sudo, the password, keys. A directory's account keeps home and password."""
+    """UID and GID first, then home, groups, sudo, password, keys. A directory account keeps its home and password."""
     name = settings.username
     home = settings.home_directory
     planned: list[Step] = []
@@ -25,16 +25,24 @@ def steps(settings: AccountSettings, facts: AccountFacts, context: Context) -> t
         if isinstance(facts.account, Known):
             home = facts.account.value.home
     else:
+        if facts.home_fault:
+            planned.append(Unsupported(id="account.home-location", title=f"create {home}/", reason=facts.home_fault))
         planned += _local(settings, facts)
     if settings.groups:
         planned.append(Groups(id="account.groups", account=name, groups=settings.groups))
-    planned.append(Sudo(id="account.sudo", account=name, way=settings.sudo))
+    planned += _sudo(settings, facts)
+    if facts.sudo_conflict:
+        title = f"sudo access of {name}"
+        planned.append(Unsupported(id="account.sudo-rules", title=title, reason=facts.sudo_conflict, optional=True))
     if settings.source == "local":
         planned.append(_password(name, facts))
     if settings.authorized_keys:
         keys = AuthorizedKeys(id="account.authorized-keys", account=name, home=home, keys=settings.authorized_keys)
         planned.append(keys)
-    return tuple(planned)
+    if facts.sshd_conflict:
+        title = f"SSH login of {name} with its keys"
+        planned.append(Unsupported(id="account.sshd", title=title, reason=facts.sshd_conflict, optional=True))
+    return (*planned, *refusals(facts.unfixed))
 
 
 def _local(settings: AccountSettings, facts: AccountFacts) -> tuple[Step, ...]:
@@ -51,10 +59,36 @@ def _local(settings: AccountSettings, facts: AccountFacts) -> tuple[Step, ...]:
         gid_held_by=facts.gid_held_by,
         holders_unknown=facts.holders_unknown,
     )
-    return account, Home(id="account.home", account=settings.username, home=home)
+    fresh = isinstance(facts.account, Absent)
+    return account, Home(id="account.home", account=settings.username, home=home, fresh=fresh)
+
+
+def _sudo(settings: AccountSettings, facts: AccountFacts) -> tuple[Step, ...]:
+    """The sudo package first if the node lacks it: it provides /etc/sudoers and visudo."""
+    if settings.sudo == "no" or not facts.lacks_sudo:
+        return (Sudo(id="account.sudo", account=settings.username, way=settings.sudo),)
+    install = Packages(id=SUDO_PACKAGE, names=("sudo",), why="sudo")
+    return (
+        PackageLists(id="account.package-lists", packages=install.names),
+        install,
+        Sudo(id="account.sudo", account=settings.username, way=settings.sudo, installed_by=install.id),
+    )
 
 
 def _password(name: str, facts: AccountFacts) -> Step:
     wanted = facts.hash.value if isinstance(facts.hash, Known) else None
     unknown = facts.hash.reason if isinstance(facts.hash, Unknown) else ""
     return SetAccountPassword(id="account.password", account=name, hash=wanted, unknown=unknown)
+
+
+PAGE = Page(
+    name="account",
+    title=TITLES["account"],
+    summary="The account that installs and operates Backend.AI, with the same UID and GID on every node.",
+    settings=AccountSettings,
+    probe=probe,
+    steps=steps,
+    checks=checks_of("account"),
+    now=now,
+    rows=ROWS,
+)

@@ -1,1 +1,1 @@
-"""The aliases page: names of the other nodes in /etc/hosts."""
+"""The Aliases page: names of the other nodes in /etc/hosts."""

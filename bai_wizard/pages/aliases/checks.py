@@ -1,155 +1,216 @@
-"""What the doctor looks at in /etc/hosts. It needs no answers: our block on the node says what is meant."""
+"""Checks of /etc/hosts. They need no answers: the managed block contains what is desired."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
 
-from bai_wizard.core.blocks import BlockDamaged
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Absent, Unknown
-from bai_wizard.core.finding import Check, Evidence, Finding
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.aliases.clocks import CLOCKS, clocks
-from bai_wizard.pages.aliases.cloud_init import cloud_hosts
+from bai_wizard.core.page import Context, Evidence, read_fact
+from bai_wizard.pages import network_probes
+from bai_wizard.pages.aliases import probe
 from bai_wizard.pages.aliases.plan import keep_from_cloud_init, own_alias
-from bai_wizard.pages.aliases.present import Present, read_present
-from bai_wizard.pages.aliases.probe import HOSTS, own_addresses
-from bai_wizard.pages.aliases.reach import AGREE, ANSWER, KNOWN, dns_disagree, name_unknown, no_answer
-from bai_wizard.pages.subject import Subject
-from bai_wizard.steps.hosts import MARKERS, HostsBlock
-from bai_wizard.steps.hosts_comment import CommentHosts
-from bai_wizard.steps.hosts_lines import is_own, shadows
+from bai_wizard.pages.aliases.probe import HOSTS, CurrentAliases, cloud_hosts, own_addresses, read_current
+from bai_wizard.pages.aliases.steps import MARKERS, CommentHosts, HostsBlock
+from bai_wizard.pages.check import (
+    NotApplicable,
+    Outcome,
+    check,
+    checks_in,
+    not_applicable,
+    ok,
+    problem,
+    unknown,
+    warning,
+)
+from bai_wizard.pages.node_state import TCP_ANSWERS, probe_tcp
+from bai_wizard.steps.files import BlockDamaged
+from bai_wizard.steps.hosts_lines import Alias, folded, names_one_of, shadows
 
-PAGE = "aliases"
-NONE = "no aliases on this node"
-WHOLE = Subject("hosts-block-damaged", PAGE, "The block in /etc/hosts is whole")
-ONE = Subject("hosts-duplicate", PAGE, "Every alias has one address in /etc/hosts")
-LOOPBACK = Subject("hosts-loopback-alias", PAGE, "This node's name is reachable from other nodes")
-CLOUD = Subject("hosts-cloud-init", PAGE, "cloud-init leaves /etc/hosts alone")
-CLOUD_OF_SITE = Subject(CLOUD.id, PAGE, CLOUD.title, owner="site")
+NO_ALIASES = "this node has no aliases"
+# sshd listens on every managed node, and a refused connection is a response too.
+PORT = 22
+# The resolver is queried for one name after the other; more names would exceed the check's timeout.
+MAX_NAMES = 8
+# Seconds to wait for the responses of the other nodes.
+CLOCK_TIMEOUT = 1.5
+# Seconds. With time synchronization, nodes differ by milliseconds; etcd reports a difference of one second.
+CLOCK_TOLERANCE = 1.0
+# Seconds. Backend.AI rejects signed requests that are older or newer than this.
+REQUEST_WINDOW = 15 * 60
 
 
-def whole(machine: Machine, context: Context) -> Finding:
-    """The markers pair up, stand once, and the lines end as they should."""
+@check("aliases.block-damaged", root_cause=True)
+def block_damaged(machine: Machine, context: Context) -> Outcome:
+    """The markers form one pair, and the lines have Unix line endings."""
     try:
-        present = read_present(machine)
-    except CannotTell as error:
-        return WHOLE.cannot_tell(str(error))
+        present = read_current(machine)
     except BlockDamaged as error:
-        return WHOLE.problem(
-            "The block for Backend.AI in /etc/hosts is broken",
-            [Evidence("marker lines", HOSTS, str(error), f"{MARKERS.begin} … {MARKERS.end}, once each")],
-            cause="Somebody edited one of the marker lines, or another tool copied half of the block.",
-            guidance="Put the two marker lines around the lines that are ours, or delete the stray one by hand: the "
-            "wizard cannot know which lines belong to you.",
-        )
+        expected = f"{MARKERS.begin} … {MARKERS.end}, once each"
+        return problem(Evidence("marker lines", HOSTS, str(error), expected))
     blocks = present.text.count(MARKERS.begin)
-    strange_ends = "\r" in present.text
-    if blocks < 2 and not strange_ends:
-        return WHOLE.ok()
-    found = "line ends of another system (CR LF)" if strange_ends else f"{blocks} blocks"
-    once = HostsBlock(id="aliases.hosts", aliases=present.aliases, host=present.host)
-    return WHOLE.warning(
-        "The block for Backend.AI in /etc/hosts is not as the wizard writes it",
-        [Evidence("the block", HOSTS, found, "one block, plain line ends")],
-        cause="Another tool or an editor wrote the file too.",
-        guidance="Plan the aliases again: one block is kept in the first one's place.",
-        remedy=() if strange_ends else (once,),
+    has_crlf = "\r" in present.text
+    if blocks < 2 and not has_crlf:
+        return ok()
+    evidence = Evidence(
+        "managed block", HOSTS, "CRLF line endings" if has_crlf else f"{blocks} blocks", "one, with LF"
     )
+    once = HostsBlock(id="aliases.hosts", aliases=present.aliases, host=present.host)
+    return warning(evidence, variant="unusual", remedy=() if has_crlf else (once,))
 
 
-def one_address(machine: Machine, present: Present) -> Finding:
-    """No line outside our block gives one of its names to another address."""
+def hosts_file(machine: Machine) -> CurrentAliases:
+    """The current /etc/hosts. Raises StateUnknown if it cannot be read or its block is damaged."""
+    try:
+        return read_current(machine)
+    except (BlockDamaged, StateUnknown) as error:
+        raise StateUnknown(f"{HOSTS}: {error}") from error
+
+
+def hosts_with_aliases(machine: Machine) -> CurrentAliases:
+    """The current /etc/hosts. Raises NotApplicable if its block has no aliases."""
+    present = hosts_file(machine)
     if not present.aliases:
-        return ONE.not_applicable(NONE)
-    clashes = {
+        raise NotApplicable(NO_ALIASES)
+    return present
+
+
+NEEDS = ("aliases.block-damaged",)
+
+
+@check("aliases.duplicate", needs=NEEDS)
+def duplicate(machine: Machine, context: Context) -> Outcome:
+    present = hosts_with_aliases(machine)
+    own = present.own_names()
+    # Both can have thousands of lines.
+    with_name: dict[str, list[Alias]] = {}
+    for alias in present.aliases:
+        for name in alias.names:
+            with_name.setdefault(folded(name), []).append(alias)
+    conflicts = {
         line: (name, alias.ip)
         for line in present.others
-        for alias in present.aliases
-        for name in shadows(line, alias, present.host)
+        for word in line.names
+        for alias in with_name.get(folded(word), ())
+        for name in shadows(line, alias, own)
     }
-    if not clashes:
-        return ONE.ok()
-    return ONE.problem(
-        "A name has two addresses in /etc/hosts",
-        [
+    comment = CommentHosts(id="aliases.comment", lines=tuple(dict.fromkeys(line.text for line in conflicts)))
+    return problem(
+        *(
             Evidence(name, f"{HOSTS} line {line.number}", str(line.address), ip)
-            for line, (name, ip) in clashes.items()
-        ],
-        cause="A line outside our block gives the name to another address; programs get both, most use the first.",
-        guidance="If our block is right, let the other line become a comment.",
-        risk="Software that relies on the old line loses it.",
-        remedy=[CommentHosts(id="aliases.comment", lines=tuple(dict.fromkeys(line.text for line in clashes)))],
+            for line, (name, ip) in conflicts.items()
+        ),
+        remedy=[comment],
     )
 
 
-def loopback(machine: Machine, present: Present) -> Finding:
-    """This node's own name, where our block gives it an address, is not on a loopback address as well."""
-    named = [alias for alias in present.aliases if any(is_own(name, present.host) for name in alias.names)]
-    if not named:
-        return LOOPBACK.not_applicable("our block does not name this node")
+@check("aliases.loopback-alias", needs=NEEDS)
+def loopback_alias(machine: Machine, context: Context) -> Outcome:
+    present = hosts_file(machine)
+    addresses = read_fact(lambda: own_addresses(machine))
+    own_ip, _stays = own_alias(present.aliases, present.host, present.others, addresses)
+    own = present.own_names()
+    if not any(alias.ip == own_ip and names_one_of(alias, own) for alias in present.aliases):
+        return not_applicable("the managed block does not list this node")
     lines = present.own_loopback()
-    if not lines:
-        return LOOPBACK.ok()
-    own_ip = own_alias(present.aliases, present.host, own_addresses(machine))
-    return LOOPBACK.warning(
-        "This node's own name points to itself only",
-        [Evidence(present.host, f"{HOSTS} line {line.number}", str(line.address), named[0].ip) for line in lines],
-        cause="The installer wrote the name to a loopback address, and that answer comes first: services that look "
-        "their own name up listen where no other node can reach them.",
-        guidance='Move the name to the real address (answers: own_name = "move").',
-        risk="If the address comes from DHCP and changes, the name is wrong until the block is changed too.",
+    return warning(
+        *(Evidence(present.host, f"{HOSTS} line {line.number}", str(line.address), own_ip) for line in lines),
         remedy=[HostsBlock(id="aliases.hosts", aliases=present.aliases, host=present.host, own_ip=own_ip)],
     )
 
 
-def cloud_init(machine: Machine, present: Present) -> Finding:
-    """cloud-init does not make the file anew at the next boot, or makes it with our block."""
+@check("aliases.cloud-init", needs=NEEDS)
+def cloud_init(machine: Machine, context: Context) -> Outcome:
+    present = hosts_file(machine)
     cloud = cloud_hosts(machine)
-    if isinstance(cloud, Unknown):
-        return CLOUD.cannot_tell(cloud.reason)
     moved = bool(present.aliases) and not present.own_loopback()
-    if isinstance(cloud, Absent) or (cloud.value.value == "localhost" and not moved):
-        return CLOUD.ok()
+    if cloud is None or (cloud.value == "localhost" and not moved):
+        return ok()
     if not present.aliases:
-        return CLOUD.not_applicable("no aliases on this node that could be lost")
+        return not_applicable(NO_ALIASES)
     steps = keep_from_cloud_init(present.aliases, cloud, moves=moved)
-    helpless = cloud.value.overrules_drop_in and not cloud.value.template
-    if not helpless and all(not step.verify(machine) for step in steps):
-        return CLOUD.ok()
-    return (CLOUD_OF_SITE if helpless else CLOUD).problem(
-        "cloud-init will undo /etc/hosts at the next boot",
-        [Evidence("manage_etc_hosts", cloud.value.by, cloud.value.value, "false")],
-        cause=f"{cloud.value.by} tells cloud-init to write /etc/hosts at every boot.",
-        guidance="Change manage_etc_hosts in the user data at your cloud: it wins over every file on this node."
-        if helpless
-        else "Let the wizard write its drop-in, and the block into cloud-init's template where that is needed.",
-        risk="An upgrade of cloud-init may ask about the changed template." if cloud.value.overrules_drop_in else "",
-        remedy=() if helpless else steps,
-    )
+    only_user_data = cloud.overrules_drop_in and not cloud.template
+    if not only_user_data and all(not step.verify(machine) for step in steps):
+        return ok()
+    evidence = Evidence("manage_etc_hosts", cloud.by, cloud.value, "false")
+    if only_user_data:
+        return problem(evidence, variant="user-data", source=cloud.by)
+    return problem(evidence, variant="template" if cloud.overrules_drop_in else "", remedy=steps, source=cloud.by)
 
 
-def _on_file(look: Callable[[Machine, Present], Finding], subject: Subject) -> Callable[[Machine, Context], Finding]:
-    """A look at the readable, undamaged file; anything else is said, not guessed."""
-
-    def examine(machine: Machine, context: Context) -> Finding:
-        try:
-            return look(machine, read_present(machine))
-        except (BlockDamaged, CannotTell) as error:
-            return subject.cannot_tell(f"{HOSTS}: {error}")
-
-    return examine
+@check("aliases.sudo-slow", needs=NEEDS, deadline=8.0, cost="expensive")
+def own_name_unknown(machine: Machine, context: Context) -> Outcome:
+    host = hosts_file(machine).host
+    if machine.query(["getent", "ahosts", host], deadline=5.0).code == 0:
+        return ok()
+    return warning(Evidence("getent ahosts", host, "no address", "an address"), host=host)
 
 
-NEEDS = (WHOLE.id,)
-CHECKS: tuple[Check, ...] = (
-    WHOLE.check(whole, root_cause=True),
-    ONE.check(_on_file(one_address, ONE), needs=NEEDS),
-    LOOPBACK.check(_on_file(loopback, LOOPBACK), needs=NEEDS),
-    CLOUD.check(_on_file(cloud_init, CLOUD), needs=NEEDS),
-    KNOWN.check(_on_file(name_unknown, KNOWN), needs=NEEDS, deadline=8.0, cost="dear"),
-    AGREE.check(_on_file(dns_disagree, AGREE), needs=(*NEEDS, "dns-broken"), deadline=20.0, cost="dear"),
-    CLOCKS.check(_on_file(clocks, CLOCKS), needs=NEEDS, needs_root=True, cost="dear"),
-    ANSWER.check(_on_file(no_answer, ANSWER), needs=NEEDS, deadline=8.0, cost="dear"),
-)
+@check("aliases.dns-disagree", needs=(*NEEDS, "node.dns-broken"), deadline=20.0, cost="expensive")
+def dns_disagrees(machine: Machine, context: Context) -> Outcome:
+    present = hosts_with_aliases(machine)
+    differing: list[Evidence] = []
+    for alias in present.aliases[:MAX_NAMES]:
+        name = alias.names[0]
+        answer = machine.query(["getent", "-s", "hosts:dns", "ahosts", name], deadline=2.0)
+        addresses = list(dict.fromkeys(line.split()[0] for line in answer.out.splitlines() if line.strip()))
+        if addresses and ip_address(alias.ip) not in [ip_address(address) for address in addresses]:
+            differing.append(Evidence(name, "DNS", ", ".join(addresses), alias.ip))
+    return warning(*differing)
+
+
+@check("aliases.clocks", needs=NEEDS, needs_root=True, cost="expensive")
+def clocks(machine: Machine, context: Context) -> Outcome:
+    """The clocks of the nodes in the block agree with this one's; a node that does not respond is not reported."""
+    present = hosts_file(machine)
+    own = present.own_names()
+    names = {
+        alias.ip: alias.names[0] for alias in present.aliases if not alias.is_virtual and not names_one_of(alias, own)
+    }
+    if not names:
+        return not_applicable("the managed block lists no other nodes")
+    answer = machine.query(clock_query(list(names)), deadline=CLOCK_TIMEOUT + 2.0)
+    if answer.code != 0:
+        return unknown(f"the other nodes cannot be queried: {answer.err.strip()[-200:] or answer.code}")
+    ahead = {words[0]: float(words[1]) for line in answer.out.splitlines() if len(words := line.split()) == 2}
+    if not ahead:
+        return unknown("no other node responded: firewalls often drop ICMP timestamp requests")
+    wrong = {address: seconds for address, seconds in ahead.items() if abs(seconds) > CLOCK_TOLERANCE}
+    if not wrong:
+        return ok(Evidence("nodes queried", "ICMP timestamp", str(len(ahead)), ""))
+    evidence = [
+        Evidence(names[address], address, _offset(seconds), f"within {CLOCK_TOLERANCE:g} s")
+        for address, seconds in wrong.items()
+    ]
+    conclude = problem if max(map(abs, wrong.values())) >= REQUEST_WINDOW else warning
+    return conclude(*evidence, variant="this-node" if 1 < len(ahead) == len(wrong) else "")
+
+
+def _offset(seconds: float) -> str:
+    return f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} this node"
+
+
+def clock_query(addresses: Sequence[str]) -> list[str]:
+    """Return the command that queries the time at each address."""
+    return [sys.executable, "-I", "-S", network_probes.__file__, "clocks", str(CLOCK_TIMEOUT), *addresses]
+
+
+@check("aliases.no-answer", needs=NEEDS, deadline=8.0, cost="expensive")
+def no_answer(machine: Machine, context: Context) -> Outcome:
+    """Each address in the block responds. A refused connection is a response; silence may be a firewall."""
+    fixed = [alias for alias in hosts_file(machine).aliases if not alias.is_virtual]
+    if not fixed:
+        return not_applicable("the managed block lists no addresses that belong to one node")
+    answers = probe_tcp(machine, [alias.ip for alias in fixed], PORT)
+    names = {alias.ip: alias.names[0] for alias in fixed}
+    silent = [
+        Evidence(names[address], f"{address} port {PORT}", word, "open or refused")
+        for address, word in answers.items()
+        if word not in TCP_ANSWERS
+    ]
+    return warning(*silent)
+
+
+CHECKS = checks_in(probe, sys.modules[__name__])

@@ -1,1 +1,1 @@
-"""The docker page: the engine, its packages and configuration, and who may use it."""
+"""The Docker page: the engine, its packages and configuration, and the users allowed to use it."""

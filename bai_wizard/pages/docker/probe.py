@@ -1,115 +1,278 @@
-"""Asks the node about its engine: packages, what runs, where the data lie. Never starts a stopped daemon."""
+"""What the Docker page reads from a node: the system, the engine, its data and the node's networks."""
 
 from __future__ import annotations
 
-import json
 import re
-from posixpath import dirname
+from collections.abc import Iterable
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
+from msgspec import Struct, field
+
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
-from bai_wizard.pages.docker import catalogue
-from bai_wizard.pages.docker.facts import DockerFacts, Engine, System
-from bai_wizard.pages.docker.networks import own_networks
-from bai_wizard.steps.containerd import content_root
-from bai_wizard.steps.docker_config import DAEMON_JSON
-from bai_wizard.steps.openpgp import armoured, is_binary
+from bai_wizard.core.page import Absent, Context, Fact, Finding, Known, Unknown, read_fact, value_or
+from bai_wizard.core.parse import json_object, whole
+from bai_wizard.pages.check import NotApplicable, unfixed
+from bai_wizard.pages.docker import check_system
+from bai_wizard.pages.docker.packages import every_package
+from bai_wizard.pages.node_state import System, system_of
+from bai_wizard.steps.apt_sources import armored, is_binary
+from bai_wizard.steps.docker import DAEMON_JSON, likely_content_root
 
 if TYPE_CHECKING:
     from bai_wizard.pages.docker.settings import DockerSettings
 
-# The first is what the second, which people know, is a link to.
-OS_RELEASE = ("/usr/lib/os-release", "/etc/os-release")
+
+class Engine(Struct, frozen=True):
+    """A running engine, as reported by itself."""
+
+    version: str
+    product: str = "docker"
+    api: str = ""
+    driver: str = ""
+    cgroup: str = ""
+    runtimes: tuple[str, ...] = ()
+    data_root: str = ""
+    images: int = 0
+    containers: int = 0
+    running: int = 0
+    rootless: bool = False
+    live_restore: bool = False
+
+    @property
+    def uses_containerd(self) -> bool:
+        """Whether images are in containerd's store."""
+        return self.driver in ("overlayfs", "native", "stargz", "erofs")
+
+
+class DockerFacts(Struct, frozen=True):
+    """`packages` are installed packages with their versions. `networks` are the node's own, without Docker's.
+
+    `data_root` is the current data directory, and `is_filled` whether it contains data. `data_root_mount` is the
+    mount point that contains the desired data root, not counting the root file system. `free` is the free space in
+    bytes in the data directory, and in containerd's directory if images are in its store. `key` is the text of
+    key_file; `registry_ca` are the certificates by registry. `kubernetes` names other software that manages
+    containerd on this node. `rootless` are the UIDs of users with an engine of their own, which Backend.AI does not
+    use. `offered` is the available version of the distribution's engine if it is requested and not installed; empty
+    if unknown. `local_images` are images for Backend.AI's registries of type local. `masked` are
+    units that the packages could not start. `unfixed` are problems with apt or Docker that no step of the page fixes.
+    """
+
+    system: Fact[System]
+    engine: Fact[Engine]
+    packages: tuple[tuple[str, str], ...] = ()
+    snap: bool = False
+    kubernetes: str = ""
+    daemon_json: Fact[str] = field(default_factory=Absent)
+    data_root: str = "/var/lib/docker"
+    is_filled: Fact[bool] = field(default_factory=Absent)
+    data_root_mount: Fact[str] = field(default_factory=Absent)
+    free: tuple[tuple[str, Fact[int]], ...] = ()
+    networks: Fact[tuple[str, ...]] = field(default_factory=Absent)
+    key: Fact[str] = field(default_factory=Absent)
+    registry_ca: tuple[tuple[str, Fact[str]], ...] = ()
+    offered: str = ""
+    rootless: tuple[str, ...] = ()
+    local_images: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    unfixed: tuple[Finding, ...] = ()
+
+    def version_of(self, package: str) -> str:
+        """Return the version of an installed package; empty if it is not installed."""
+        return dict(self.packages).get(package, "")
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no engine is installed yet: configuration written now is read at its first start."""
+        engines = ("docker-ce", "docker.io", "moby-engine")
+        is_running = isinstance(self.engine, Known)  # an engine that was copied manually has no package
+        return not self.snap and not is_running and not any(self.version_of(name) for name in engines)
+
+
+ROUTES = "/proc/net/route"
+ROUTES_6 = "/proc/net/ipv6_route"
+# Interfaces that engines create for their containers; does not match a site's own bridge, such as br-mgmt.
+OF_ENGINES = re.compile(r"docker|br-[0-9a-f]{12}$|veth|cni|flannel|cali|podman|virbr")
+# Flags of a route (linux/route.h): up, and reject (unreachable).
+UP, REJECT = 0x1, 0x200
+
+
+def own_networks(machine: Machine) -> Fact[tuple[str, ...]]:
+    """Return the networks that this node has a route to, without the default route and those of engines."""
+    try:
+        text, text_6 = machine.kernel_text(ROUTES), machine.kernel_text(ROUTES_6)
+    except StateUnknown as error:
+        return Unknown(str(error))
+    if text is None:
+        return Unknown(f"{ROUTES} does not exist")
+    # A kernel without IPv6 has neither this file nor such networks.
+    try:
+        result = [*parse_routes(text), *parse_routes_6(text_6 or "")]
+    except ValueError as error:
+        return Unknown(f"{ROUTES}, {ROUTES_6}: {error}")
+    return Known(tuple(dict.fromkeys(str(network) for network in result)))
+
+
+def is_of_engine(device: str) -> bool:
+    """Whether an engine created this interface for its containers."""
+    return OF_ENGINES.match(device) is not None
+
+
+def parse_routes(text: str) -> Iterable[IPv4Network]:
+    """Yield the networks in /proc/net/route, whose addresses are hexadecimal in host byte order (little-endian)."""
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or is_of_engine(fields[0]):
+            continue
+        flags = whole(fields[3], 16)
+        destination, mask = (_address(fields[1]), _address(fields[7]))
+        if flags & UP and not flags & REJECT and int(mask):
+            yield IPv4Network(f"{destination}/{mask}", strict=False)
+
+
+def parse_routes_6(text: str) -> Iterable[IPv6Network]:
+    """Yield the networks in /proc/net/ipv6_route, without single addresses and link-local networks."""
+    for fields in (line.split() for line in text.splitlines()):
+        if len(fields) < 10 or is_of_engine(fields[9]):
+            continue
+        network = IPv6Network((bytes.fromhex(fields[0]), whole(fields[1], 16)), strict=False)
+        flags = whole(fields[8], 16)
+        everywhere = network.is_link_local or network.is_multicast or network.prefixlen in (0, 128)
+        if flags & UP and not flags & REJECT and not everywhere:
+            yield network
+
+
+def _address(text: str) -> IPv4Address:
+    """Parse an address. Raises ValueError."""
+    return IPv4Address(int.from_bytes(bytes.fromhex(text), "little"))
+
+
+def overlaps(ranges: Iterable[str], networks: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return each (range, network) pair with common addresses."""
+    parsed = [ip_network(network) for network in networks]
+    return tuple((one, str(network)) for one in ranges for network in parsed if network.overlaps(ip_network(one)))
+
+
 DATA_ROOT = "/var/lib/docker"
 SNAP = "/var/lib/snapd/snaps"
 DISTRO = "docker.io"
-# Of each user that is logged in; a rootless engine has its socket there.
+ENGINES = ("docker-ce", "docker.io", "moby-engine")
+# Units that the engine's packages start.
+STARTED = ("docker.service", "docker.socket", "containerd.service")
+# The label that marks images for Backend.AI sessions.
+KERNEL_LABEL = "ai.backend.kernelspec"
+NO_ENGINE = "no container engine is running"
+# Runtime directories of logged-in users; a rootless engine has its socket there.
 RUNTIMES = "/run/user"
-# uname's name of the architecture → dpkg's.
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# What runs Kubernetes, by the beginning of its unit's name.
+# Kubernetes distributions, by the prefix of their unit names.
 KUBERNETES = {"kubelet": "kubelet", "k3s": "k3s", "rke2-": "rke2", "k0s": "k0s", "snap.microk8s.": "microk8s"}
 UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/usr/local/lib/systemd/system")
-# Directories of a data root that are empty until an image or a container is there.
+# Directories of a data root that are empty until there is an image, a container or a volume.
 FILLED = ("image/overlay2/imagedb/content/sha256", "containers", "volumes")
 
 
 def probe(machine: Machine, settings: DockerSettings, context: Context) -> DockerFacts:
-    """The facts of the page."""
-    config = _text(machine, DAEMON_JSON)
+    """Return the facts of the page."""
+    config = read_fact(lambda: machine.text(DAEMON_JSON))
     engine = engine_of(machine)
-    # What Podman keeps is Podman's, and stays where it is.
+    # Podman's data belongs to Podman and stays where it is.
     docker = Absent() if isinstance(engine, Known) and engine.value.product == "podman" else engine
     data_root = _data_root(docker, config)
     return DockerFacts(
         system=system_of(machine),
         engine=engine,
         packages=installed(machine),
-        snap=any(name.startswith("docker_") for name in _names(machine, SNAP)),
+        snap=any(name.startswith("docker_") for name in names_or_none(machine, SNAP)),
         kubernetes=_kubernetes(machine),
         daemon_json=config,
         data_root=data_root,
         is_filled=_is_filled(machine, docker, data_root),
-        free=tuple((path, _free(machine, path)) for path in places(machine, docker, data_root)),
+        free=tuple(
+            (path, read_fact(partial(machine.free_bytes, path))) for path in paths(machine, docker, data_root)
+        ),
         data_root_mount=mount_above(machine, settings.data_root) if settings.data_root else Absent(),
         networks=own_networks(machine),
         key=_key(machine, settings.key_file) if settings.key_file else Absent(),
-        registry_ca=tuple((host, _text(machine, path)) for host, path in settings.registry_ca.items()),
+        registry_ca=tuple(
+            (host, read_fact(partial(machine.text, path))) for host, path in settings.registry_ca.items()
+        ),
         offered=_offered(machine) if settings.source == "distro" else "",
         rootless=tuple(
-            uid for uid in _names(machine, RUNTIMES) if "docker.sock" in _names(machine, f"{RUNTIMES}/{uid}")
+            uid
+            for uid in names_or_none(machine, RUNTIMES)
+            if "docker.sock" in names_or_none(machine, f"{RUNTIMES}/{uid}")
         ),
+        local_images=value_or(read_fact(partial(local_images, machine)), ()),
+        masked=_masked(machine),
+        unfixed=unfixed(machine, context, check_system.one_key, check_system.containerd, check_system.socket_present),
     )
+
+
+def _masked(machine: Machine) -> tuple[str, ...]:
+    units = value_or(read_fact(lambda: machine.units(STARTED)), {})
+    return tuple(name for name, unit in units.items() if unit is not None and unit.enabled.startswith("masked"))
 
 
 def installed(machine: Machine) -> tuple[tuple[str, str], ...]:
-    """The packages of engines that are here, with their versions."""
-    found = []
-    for name in catalogue.every_package():
-        package = machine.package(name)
-        if package is not None:
-            found.append((name, package.version))
-    return tuple(found)
+    """Return the installed packages of engines with their versions."""
+    packages = ((name, machine.package(name)) for name in every_package())
+    return tuple((name, package.version) for name, package in packages if package is not None)
 
 
-def system_of(machine: Machine) -> Fact[System]:
-    """Which system this is, and what Docker's repository calls it."""
-    text = next((found for path in OS_RELEASE if isinstance(found := _text(machine, path), Known)), None)
-    if text is None:
-        return Unknown(f"{OS_RELEASE[1]} cannot be read, so nobody can tell which system this is")
-    fields = {
-        name: value.strip().strip("\"'")
-        for name, _, value in (line.partition("=") for line in text.value.splitlines())
-    }
-    families = [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]
-    os = next((family for family in families if family in ("ubuntu", "debian")), "")
-    codename = fields.get("UBUNTU_CODENAME" if os == "ubuntu" else "DEBIAN_CODENAME") or fields.get(
-        "VERSION_CODENAME", ""
+def has_engine(machine: Machine) -> bool:
+    """Whether Docker is installed from packages."""
+    return any(name in ENGINES for name, _ in installed(machine))
+
+
+def require_engine(machine: Machine) -> None:
+    """Raise NotApplicable unless Docker is installed from packages."""
+    if not has_engine(machine):
+        raise NotApplicable("Docker is not installed from packages")
+
+
+def require_info(machine: Machine, path: str = "/info") -> dict[str, Any]:
+    """Return what the engine reports about itself. Raises NotApplicable if none is running, and StateUnknown."""
+    info = machine.engine(path)
+    if not isinstance(info, dict):
+        raise NotApplicable(NO_ENGINE)
+    return info
+
+
+def require_list(machine: Machine, path: str) -> list[Any]:
+    """Return a list of the engine's objects. Raises NotApplicable if none is running, and StateUnknown."""
+    objects = machine.engine(path)
+    if not isinstance(objects, list):
+        raise NotApplicable(NO_ENGINE)
+    return objects
+
+
+def subnets_of(network: dict[str, Any]) -> list[str]:
+    """Return the address ranges of one of the engine's networks."""
+    parts = (network.get("IPAM") or {}).get("Config") or []
+    return [str(part["Subnet"]) for part in parts if part.get("Subnet")]
+
+
+def local_images(machine: Machine) -> tuple[str, ...]:
+    """Return Backend.AI images without a registry in their name: those from registries of type local."""
+    images = machine.engine("/images/json") or []
+    names = (
+        str(tag)
+        for image in images
+        if KERNEL_LABEL in (image.get("Labels") or {})
+        for tag in image.get("RepoTags") or ()
     )
-    if not os:
-        return Unknown(f"{fields.get('PRETTY_NAME', 'this system')} is neither Ubuntu nor Debian")
-    name, version = fields.get("PRETTY_NAME", os), fields.get("VERSION_ID", "")
-    return Known(System(os, name, codename, _architecture(machine), version))
-
-
-def _architecture(machine: Machine) -> str:
-    """dpkg's name of the architecture; empty where nothing tells."""
-    try:
-        name = machine.kernel_text("/proc/sys/kernel/arch") or machine.look(("uname", "-m")).out.strip()
-    except CannotTell:
-        return ""
-    return ARCHITECTURES.get(name, name)
+    return tuple(name for name in names if not re.match(r"[^/]*[.:][^/]*/|localhost/", name))
 
 
 def engine_of(machine: Machine) -> Fact[Engine]:
-    """The engine, if one runs."""
+    """Return the engine, if one is running."""
     try:
         version = machine.engine("/version")
         info = machine.engine("/info") if version is not None else None
-    except CannotTell as error:
+    except StateUnknown as error:
         return Unknown(str(error))
     if not isinstance(version, dict) or not isinstance(info, dict):
         return Absent()
@@ -127,9 +290,9 @@ def _engine(version: dict[str, Any], info: dict[str, Any]) -> Engine:
         cgroup=str(info.get("CgroupVersion", "")),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
         data_root=str(info.get("DockerRootDir", "")),
-        images=int(info.get("Images") or 0),
-        containers=int(info.get("Containers") or 0),
-        running=int(info.get("ContainersRunning") or 0),
+        images=whole(info.get("Images") or 0),
+        containers=whole(info.get("Containers") or 0),
+        running=whole(info.get("ContainersRunning") or 0),
         rootless=any("name=rootless" in option for option in security),
         live_restore=bool(info.get("LiveRestoreEnabled")),
     )
@@ -138,96 +301,57 @@ def _engine(version: dict[str, Any], info: dict[str, Any]) -> Engine:
 def _data_root(engine: Fact[Engine], config: Fact[str]) -> str:
     if isinstance(engine, Known) and engine.value.data_root:
         return engine.value.data_root
-    if isinstance(config, Known):
-        try:
-            found = json.loads(config.value)
-        except ValueError:
-            return DATA_ROOT
-        if isinstance(found, dict):
-            return str(found.get("data-root") or found.get("graph") or DATA_ROOT)
-    return DATA_ROOT
+    settings = daemon_settings(value_or(config, ""))
+    return str(settings.get("data-root") or settings.get("graph") or DATA_ROOT)
+
+
+def daemon_settings(text: str) -> dict[str, Any]:
+    """Return the settings in the text of daemon.json; none if it is invalid, which other steps and checks report."""
+    try:
+        return json_object(text)
+    except ValueError:
+        return {}
 
 
 def _is_filled(machine: Machine, engine: Fact[Engine], data_root: str) -> Fact[bool]:
     if isinstance(engine, Known):
         return Known(engine.value.images > 0 or engine.value.containers > 0)
-    try:
-        return Known(
-            any(
-                name != "metadata.db"
-                for directory in FILLED
-                for name in machine.names(f"{data_root.rstrip('/')}/{directory}")
-            )
-        )
-    except CannotTell as error:
-        return Unknown(str(error))
+    directories = (f"{data_root.rstrip('/')}/{directory}" for directory in FILLED)
+    return read_fact(lambda: any(name != "metadata.db" for path in directories for name in machine.names(path)))
 
 
-def places(machine: Machine, engine: Fact[Engine], data_root: str) -> tuple[str, ...]:
-    """Where images take room: with containerd's store in its directory too, whatever data-root says."""
+def paths(machine: Machine, engine: Fact[Engine], data_root: str) -> tuple[str, ...]:
+    """Return the directories where images use space: with containerd's store, also containerd's own, which data-root
+    does not move.
+    """
     uses_containerd = isinstance(engine, Known) and engine.value.uses_containerd
-    return (data_root, content_root(machine)) if uses_containerd else (data_root,)
-
-
-def _free(machine: Machine, path: str) -> Fact[int]:
-    try:
-        return Known(machine.free_bytes(path))
-    except CannotTell as error:
-        return Unknown(str(error))
+    return (data_root, likely_content_root(machine)) if uses_containerd else (data_root,)
 
 
 def mount_above(machine: Machine, path: str) -> Fact[str]:
-    """The mount point at or above `path`; Absent where that is the root file system's."""
-    try:
-        while path != "/":
-            if machine.mount(path) is not None:
-                return Known(path)
-            path = dirname(path.rstrip("/")) or "/"
-    except CannotTell as error:
-        return Unknown(str(error))
-    return Absent()
+    """Return the mount point at or above `path`; Absent if it is the root file system."""
+    above = [path, *(str(parent) for parent in PurePosixPath(path).parents)]
+    return read_fact(lambda: next((each for each in above if each != "/" and machine.mount(each) is not None), None))
 
 
 def _kubernetes(machine: Machine) -> str:
-    units = [name for directory in UNITS for name in _names(machine, directory) if name.endswith(".service")]
+    units = [name for path in UNITS for name in names_or_none(machine, path) if name.endswith(".service")]
     return next((name for head, name in KUBERNETES.items() if any(unit.startswith(head) for unit in units)), "")
 
 
 def _offered(machine: Machine) -> str:
-    """The version of the distribution's engine that apt would install now; empty where it is here, or unknown."""
-    try:
-        return "" if machine.package(DISTRO) is not None else machine.candidate(DISTRO) or ""
-    except CannotTell:
-        return ""
+    """The version of the distribution's engine that apt would install; empty if it is installed or unknown."""
+    return value_or(read_fact(lambda: None if machine.package(DISTRO) is not None else machine.candidate(DISTRO)), "")
 
 
 def _key(machine: Machine, path: str) -> Fact[str]:
-    """A key file's text; the binary form, as `gpg --dearmor` makes it, is put into armour."""
-    try:
-        entry = machine.entry(path)
-    except CannotTell as error:
-        return Unknown(str(error))
+    """The text of a key file; a binary key, as written by `gpg --dearmor`, is armored."""
+    entry = value_or(read_fact(lambda: machine.entry(path)), None)
     if entry is not None and entry.content is not None and is_binary(entry.content):
-        return Known(armoured(entry.content))
-    return _text(machine, path)
+        return Known(armored(entry.content))
+    return read_fact(lambda: machine.text(path))
 
 
-def _text(machine: Machine, path: str) -> Fact[str]:
-    try:
-        text = machine.text(path)
-    except CannotTell as error:
-        return Unknown(str(error))
-    return Absent() if text is None else Known(text)
-
-
-def _names(machine: Machine, directory: str) -> tuple[str, ...]:
-    try:
-        return machine.names(directory)
-    except CannotTell:
-        return ()
-
-
-def major(version: str) -> int:
-    """28 of `28.5.1`; 0 for what is no version."""
-    found = re.match(r"(\d+)", version)
-    return int(found[1]) if found else 0
+def names_or_none(machine: Machine, directory: str) -> tuple[str, ...]:
+    """Return the names in a directory; none if it cannot be read."""
+    return value_or(read_fact(lambda: machine.names(directory)), ())

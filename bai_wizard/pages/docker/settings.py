@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from bai_wizard.core.paths import is_system
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
 from bai_wizard.pages.values import (
     AbsolutePath,
@@ -25,20 +26,24 @@ class LogSettings(SettingsPart):
 
     driver: Literal["json-file", "local", "journald"] = field(
         "json-file",
-        label="Driver",
+        label="Log driver",
         help="Where the containers' output goes.",
-        choices={"json-file": "files that `docker logs` reads", "local": "compact files", "journald": "the journal"},
+        choices={
+            "json-file": "files that `docker logs` can read",
+            "local": "compact log files",
+            "journald": "the systemd journal",
+        },
     )
-    max_size: ByteSize = field("100m", label="Size of a file", help="A log file of this size is rotated (k, m or g).")
-    max_file: int = field(5, label="Files kept", help="How many log files of a container are kept.", ge=1, le=1000)
+    max_size: ByteSize = field("100m", label="Log file size", help="Log files are rotated at this size (k, m or g).")
+    max_file: int = field(5, label="Log files kept", help="Number of log files to keep per container.", ge=1, le=1000)
 
 
 class AddressPool(SettingsPart):
-    """A range from which Docker takes the networks it makes."""
+    """An address range that Docker allocates networks from."""
 
     base: Network = field(label="Range", help="The whole range.", example="172.30.0.0/16")
     size: int = field(
-        label="Prefix length", help="The prefix length of each network taken from it.", example=24, ge=8, le=128
+        label="Prefix length", help="The prefix length of each network allocated from it.", example=24, ge=8, le=128
     )
 
     def conflicts(self) -> Iterator[Conflict]:
@@ -53,97 +58,99 @@ class DockerSettings(SettingsTable):
     source: Literal["docker-ce", "distro", "keep"] = field(
         "docker-ce",
         label="Source",
-        help="Where Docker comes from.",
+        help="The source of the Docker packages.",
         choices={
             "docker-ce": "Docker's own apt repository",
             "distro": "the distribution's packages",
-            "keep": "whatever is installed; only the configuration is looked after",
+            "keep": "keep the installed engine, manage its configuration only",
         },
     )
     apt_url: WebUrl = field(
         "",
         label="Repository",
-        help="Address of the apt repository or of its mirror. Empty: Docker's, for this distribution.",
+        help="URL of the apt repository or a mirror of it. Empty: Docker's own for this distribution.",
         example="https://mirror.corp/docker-ce/linux/ubuntu",
     )
     key_file: PathOrEmpty = field(
         "",
         label="Key file",
-        help="The repository's signing key as a file; else the wizard's copy. Its fingerprint is always verified.",
+        help="A file with the repository's signing key. Empty: a built-in copy. The fingerprint is always verified.",
     )
     version: PackageVersion = field(
         "",
         label="Version",
-        help="A major version or an exact one. Empty: the newest that suits node.backend_ai.",
+        help="A major or exact version. Empty: the newest version compatible with the chosen release.",
         example="28",
     )
     hold: bool = field(
         True,
         label="Hold the version",
-        help="Pins the major version, so that an upgrade cannot bring an engine too new.",
+        help="Pin the major version, so that an upgrade cannot install an incompatible engine.",
     )
     remove_conflicts: bool = field(
         False,
         label="Remove conflicts",
-        help="Removes packages that conflict with the chosen source. Images and volumes are never removed.",
+        help="Remove packages that conflict with the chosen source. Images and volumes are never removed.",
     )
     users: Many[UserName] = field(
         (),
         label="Users",
-        help="Who may use Docker without sudo, which is as much as being root. Empty: the operation account.",
+        help="Users who can run Docker without sudo (equivalent to root). Empty: the service account.",
     )
     registry_mirrors: Many[GivenUrl] = field(
         (),
         label="Mirrors",
-        help="Mirrors of Docker Hub; other registries are not mirrored.",
+        help="Mirrors of Docker Hub. They are not used for other registries.",
         example=["https://mirror.corp"],
     )
     registry_ca: dict[RegistryHost, AbsolutePath] = field(
         {},
         label="Registry CAs",
-        help="Registries whose certificates are signed by an authority of your own, with the file of that authority.",
+        help="Registries whose certificates are signed by your own CA, each with that CA's certificate file.",
         example={"harbor.corp:443": "/root/corp-ca.crt"},
     )
     insecure_registries: Many[InsecureRegistry] = field(
         (),
         label="Insecure registries",
-        help="Registries that are used without TLS or without checking it. The doctor keeps warning about them.",
+        help="Registries to use without TLS or without verifying it. The doctor keeps warning about them.",
         example=["harbor.corp:5000"],
     )
     data_root: PathOrEmpty = field(
         "",
         label="Data directory",
-        help="Where images and containers are kept. Empty: /var/lib/docker. A filled one is not abandoned silently.",
+        help="Where to store images and containers. Empty: /var/lib/docker. Never switched silently while in use.",
     )
     data_root_must_be_mount: bool = field(
         False,
         label="Data directory is a mount",
-        help="Docker starts only when the file system of the data directory is mounted.",
+        help="Start Docker only when the file system of the data directory is mounted.",
     )
     image_store: Literal["auto", "overlay2", "containerd"] = field(
         "auto",
         label="Image store",
-        help="How images are stored.",
+        help="Where Docker stores images.",
         choices={
-            "auto": "as node.backend_ai needs it",
-            "overlay2": "Docker's own store below the data directory",
-            "containerd": "containerd's store below /var/lib/containerd",
+            "auto": "as the chosen release requires",
+            "overlay2": "Docker's own store in the data directory",
+            "containerd": "containerd's store in /var/lib/containerd",
         },
     )
     address_pools: Many[AddressPool] = field(
         (),
         label="Address pools",
-        help="Ranges for networks that Docker makes, where its own choice meets networks of yours.",
+        help="Address ranges for Docker's networks, if the defaults overlap your networks.",
         example=[{"base": "172.30.0.0/16", "size": 24}],
     )
     log: LogSettings = field(factory=LogSettings, label="Logs", help="How the containers' logs are kept and rotated.")
 
     def conflicts(self) -> Iterator[Conflict]:
+        if self.data_root and is_system(self.data_root, store=True):
+            yield Conflict(("data_root",), "must not be an operating system directory")
         if self.data_root_must_be_mount and not self.data_root:
-            yield Conflict(("data_root_must_be_mount",), "needs `data_root`", ("data_root",))
+            yield Conflict(("data_root_must_be_mount",), "requires `data_root`", ("data_root",))
         for key in ("apt_url", "key_file"):
             if getattr(self, key) and self.source != "docker-ce":
-                yield Conflict((key,), 'is used with source = "docker-ce" only', ("source",))
+                yield Conflict((key,), 'applies only to source = "docker-ce"', ("source",))
         for key in ("users", "registry_mirrors", "insecure_registries"):
-            for place in duplicates(getattr(self, key)):
-                yield Conflict((key, place), "is listed twice")
+            for index in duplicates(getattr(self, key)):
+                yield Conflict((key, index), "is listed twice")

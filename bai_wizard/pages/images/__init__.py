@@ -1,1 +1,1 @@
-"""The images page: the container images that a compute node starts with."""
+"""The Images page: the container images that a compute node starts with."""

@@ -1,53 +1,57 @@
-"""From the wanted images to steps."""
+"""The Images page: from the desired images to steps, their table, and the page itself."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import re
+from typing import Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell, NotYetKnown
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown, value_or
-from bai_wizard.core.primitives import Login
+from msgspec.structs import replace
+
+from bai_wizard.core.errors import KnownAfterApply, StateUnknown
+from bai_wizard.core.machine import NodeView
+from bai_wizard.core.page import Absent, Context, Fact, Known, Page, Unknown, Unsupported, value_or
+from bai_wizard.core.parse import whole
 from bai_wizard.core.step import Step
-from bai_wizard.core.view import NodeView
-from bai_wizard.pages.images import catalogue
-from bai_wizard.pages.images.daemon import config
-from bai_wizard.pages.images.facts import Archive, Found, ImagesFacts
-from bai_wizard.steps.docker_config import ENGINES, engine_major
-from bai_wizard.steps.image import LoadedImages, NamedImage, Pull, PulledImages
-from bai_wizard.steps.refusal import Refusal
-from bai_wizard.steps.registry_ca import RegistryAuthority, why_missing
+from bai_wizard.pages import TITLES, checks_of
+from bai_wizard.pages.images.probe import (
+    Archive,
+    ImagesFacts,
+    ImageStatus,
+    daemon_config,
+    image_data,
+    passwords,
+    probe,
+)
+from bai_wizard.pages.images.rows import ROWS, items, now
+from bai_wizard.pages.images.settings import ImagesSettings
+from bai_wizard.pages.images.steps import ROOM_FACTOR, LoadedImages, NamedImage, Pull, PulledImages
+from bai_wizard.resources.images import Login
+from bai_wizard.steps.docker import ENGINES, RegistryAuthority, engine_major, why_missing
 
-if TYPE_CHECKING:
-    from bai_wizard.pages.images.settings import ImagesSettings
-
-# The first engine that takes containerd's store on a node without images (release notes of 29.0).
+# The first engine that uses containerd's store on a node without images (release notes of 29.0).
 BEGINS_WITH_CONTAINERD = 29
-# Layers need room compressed and unpacked at once (facts: disk-full).
-ROOM_FACTOR = 3
 
 
 def predict(facts: ImagesFacts, view: NodeView) -> ImagesFacts:
-    """The engine's directories as the docker page of the same plan will have set them."""
-    found = config(view)
-    features = found.get("features")
+    """Use the engine's directories as the Docker page of the same plan will set them."""
+    result = daemon_config(view)
+    features = result.get("features")
     snapshotter = features.get("containerd-snapshotter") if isinstance(features, dict) else None
     if snapshotter is None:
         snapshotter = facts.uses_containerd if facts.engine_answers else _begins_with_containerd(view)
     return replace(
         facts,
-        data_root=str(found.get("data-root") or found.get("graph") or facts.data_root),
+        data_root=str(result.get("data-root") or result.get("graph") or facts.data_root),
         uses_containerd=snapshotter is True,
     )
 
 
 def _begins_with_containerd(view: NodeView) -> bool:
-    """Whether the engine that will be here takes containerd's store unless it is told otherwise."""
+    """Whether the future engine uses containerd's store by default."""
     for name in ENGINES:
         try:
             package = view.package(name)
-        except (CannotTell, NotYetKnown):
+        except (StateUnknown, KnownAfterApply):
             continue
         if package is not None:
             return engine_major(package.version) >= BEGINS_WITH_CONTAINERD
@@ -55,9 +59,9 @@ def _begins_with_containerd(view: NodeView) -> bool:
 
 
 def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tuple[Step, ...]:
-    """Archives first: what they bring needs not be pulled.
+    """Return the steps. Archives come first: their images need not be pulled.
 
-    A starter that a registry has not is left out, and said.
+    A starter image that the registry does not have is left out, with a message.
     """
     authorities = tuple(
         RegistryAuthority(
@@ -69,144 +73,158 @@ def steps(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tup
         _load(number, path, archive, facts) for number, (path, archive) in enumerate(facts.archives, start=1)
     )
     refused = tuple(
-        _refusal(found) for found in facts.images if found.standing in ("not-found", "denied", "other-platform")
+        _refusal(result) for result in facts.images if result.standing in ("not-found", "denied", "other-platform")
     )
-    pulled = tuple(found for found in facts.images if found.standing in ("here", "offered", "unknown"))
+    pulled = tuple(result for result in facts.images if result.standing in ("here", "offered", "unknown"))
     cramped = _cramped(facts, pulled)
     if cramped:
         return (
             *authorities,
             *loads,
             *refused,
-            Refusal(id="images.room", title="there is room for the images", reason=cramped),
+            Unsupported(id="images.room", title="check the free space for the images", reason=cramped),
         )
     return (*authorities, *loads, *refused, *_pull(settings, facts, pulled), *_names(settings, pulled))
 
 
-def _pull(settings: ImagesSettings, facts: ImagesFacts, images: tuple[Found, ...]) -> tuple[Step, ...]:
-    if not images:
-        return ()
-    return (
-        PulledImages(
-            id="images.pull",
-            images=tuple(Pull(found.wanted.reference, found.size, _remark(found, facts)) for found in images),
-            platform=facts.platform,
-            parallel=settings.parallel,
-            logins=logins(settings),
-        ),
+def _pull(settings: ImagesSettings, facts: ImagesFacts, images: tuple[ImageStatus, ...]) -> tuple[Step, ...]:
+    pulls = tuple(Pull(result.wanted.reference, result.size, _remark(result, facts)) for result in images)
+    logins = tuple(Login(registry.host, registry.username, key) for key, registry in passwords(settings))
+    step = PulledImages(
+        id="images.pull", images=pulls, platform=facts.platform, parallel=settings.parallel, logins=logins
     )
-
-
-def logins(settings: ImagesSettings) -> tuple[Login, ...]:
-    """The registries with a password, which goes by the name under which it is lent."""
-    return tuple(
-        Login(registry.host, registry.username, secret_name(number))
-        for number, registry in enumerate(settings.registries)
-        if registry.username and registry.password is not None
-    )
+    return (step,) if pulls else ()
 
 
 def lends(settings: ImagesSettings) -> dict[str, Any]:
-    """The passwords of registries by their keys in the answers."""
-    return {
-        secret_name(number): registry.password
-        for number, registry in enumerate(settings.registries)
-        if registry.username and registry.password is not None
-    }
+    """Return the passwords of registries by their keys in the answers."""
+    return {key: registry.password for key, registry in passwords(settings)}
 
 
-def secret_name(number: int) -> str:
-    """The key of a registry's password in the answers."""
-    return f"images.registries[{number}].password"
-
-
-def _names(settings: ImagesSettings, images: tuple[Found, ...]) -> tuple[Step, ...]:
+def _names(settings: ImagesSettings, images: tuple[ImageStatus, ...]) -> tuple[Step, ...]:
     if not settings.retag:
         return ()
     return tuple(
         NamedImage(
-            id=f"images.name.{found.wanted.canonical}",
-            reference=found.wanted.canonical,
-            source=found.wanted.reference,
-            optional=found.wanted.is_starter,
+            id=f"images.name.{result.wanted.canonical}",
+            reference=result.wanted.canonical,
+            source=result.wanted.reference,
+            optional=result.wanted.is_starter,
         )
-        for found in images
-        if found.wanted.canonical
+        for result in images
+        if result.wanted.canonical
     )
 
 
-def _remark(found: Found, facts: ImagesFacts) -> str:
-    """What is known of an image, and what is not, beside its name."""
-    told = []
-    if found.standing == "unknown":
-        told.append(f"size unknown: {found.reason}")
-    elif found.reason:
-        told.append(found.reason)
-    elif found.size:
-        told.append(f"{found.size / 1e6:.0f} MB compressed")
-    cuda = _cuda(found, facts.driver)
-    return ", ".join([*told, cuda] if cuda else told)
+def _remark(result: ImageStatus, facts: ImagesFacts) -> str:
+    """A note on an image: what is known and what is not."""
+    lines = []
+    if result.standing == "unknown":
+        lines.append(f"size unknown: {result.reason}")
+    elif result.reason:
+        lines.append(result.reason)
+    elif result.size:
+        lines.append(f"{result.size / 1e6:.0f} MB compressed")
+    cuda = _cuda(result, facts.driver)
+    return ", ".join([*lines, cuda] if cuda else lines)
 
 
-def _cuda(found: Found, driver: Fact[str]) -> str:
-    """Whether the driver is new enough for the CUDA in the tag; the image's own check is made at its start."""
-    wanted = catalogue.cuda_of_tag(found.wanted.reference)
-    if wanted is None or isinstance(driver, Absent):
+def _cuda(result: ImageStatus, driver: Fact[str]) -> str:
+    """Whether the driver is new enough for the CUDA version in the tag; the image itself checks that at startup."""
+    match = re.search(r"cuda(\d+)\.(\d+)", result.wanted.reference.rpartition(":")[2])
+    if match is None or isinstance(driver, Absent):
         return ""
+    wanted = (whole(match[1]), whole(match[2]))
     if isinstance(driver, Unknown):
-        return f"CUDA {wanted[0]}.{wanted[1]}; the driver's is unknown: {driver.reason}"
-    able = catalogue.cuda_of_driver(driver.value)
+        return f"needs CUDA {wanted[0]}.{wanted[1]}; the driver's CUDA version is unknown: {driver.reason}"
+    able = cuda_of_driver(driver.value)
     if able is None or wanted <= able:
         return ""
-    return f"CUDA {wanted[0]}.{wanted[1]} is newer than the {able[0]}.{able[1]} that driver {driver.value} runs"
+    limit = f"supports only {able[0]}.{able[1]}" if able[0] else "is too old"
+    return f"needs CUDA {wanted[0]}.{wanted[1]}, but driver {driver.value} {limit}"
 
 
-def _refusal(found: Found) -> Refusal:
-    """A starter that is not to be had is left out; an image that somebody asked for by name stops the plan."""
-    reference = found.wanted.reference
-    hint = ' Leave the starter set out with images.starter = "none"' if found.wanted.is_starter else ""
-    known = f" Known of it: {found.wanted.known}." if found.wanted.known else ""
-    return Refusal(
+def cuda_of_driver(version: str) -> tuple[int, int] | None:
+    """Return the newest CUDA version that a driver (`580.65.06`) supports; None for one newer than the table."""
+    table = {whole(branch): text for branch, text in image_data()["cuda"].items()}
+    branch = whole(re.match(r"\d*", version)[0] or 0)  # type: ignore[index]  # the pattern matches anything
+    if branch > max(table):
+        return None
+    known = [number for number in table if number <= branch]
+    if not known:
+        return (0, 0)
+    major, minor = table[max(known)].split(".")
+    return whole(major), whole(minor)
+
+
+def _refusal(result: ImageStatus) -> Unsupported:
+    """An unavailable starter image is left out; an image that was explicitly requested blocks the plan."""
+    reference = result.wanted.reference
+    hint = ' To omit the starter set, set images.starter = "none"' if result.wanted.is_starter else ""
+    known = f" Source: {result.wanted.known}." if result.wanted.known else ""
+    return Unsupported(
         id=f"images.pull.{reference}",
-        title=f"image {reference}",
-        reason=f"{reference}: {found.reason}.{known}{hint}",
-        optional=found.wanted.is_starter,
+        title=f"pull the image {reference}",
+        reason=f"{reference}: {result.reason}.{known}{hint}",
+        optional=result.wanted.is_starter,
     )
 
 
-def _cramped(facts: ImagesFacts, images: tuple[Found, ...]) -> str:
-    """Why the images do not fit; empty where they do, or where nobody can tell."""
-    needed = sum(found.size for found in images if found.standing == "offered") * ROOM_FACTOR
+def _cramped(facts: ImagesFacts, images: tuple[ImageStatus, ...]) -> str:
+    """Why the images do not fit; empty if they do, or if that is unknown."""
+    needed = sum(result.size for result in images if result.standing == "offered") * ROOM_FACTOR
     for root in _roots(facts):
         room = facts.room_of(root)
         if room is not None and needed > room.free:
             return (
-                f"the images need about {needed / 1e9:.1f} GB while they are unpacked, and {room.mount}, which"
-                f" holds {root}, has {room.free / 1e9:.1f} GB free. Make room (docker image prune removes unused"
-                " layers), move docker.data_root to a larger disk, or pull fewer images"
+                f"the images need about {needed / 1e9:.1f} GB while they are unpacked, but {room.mount}, which"
+                f" contains {root}, has only {room.free / 1e9:.1f} GB free. Free up space (`docker image prune`"
+                " removes unused layers), move docker.data_root to a larger disk, or pull fewer images"
             )
     return ""
 
 
 def _roots(facts: ImagesFacts) -> tuple[str, ...]:
-    """Where layers lie."""
+    """The directories of layers."""
     return (facts.data_root, facts.content_root) if facts.uses_containerd else (facts.data_root,)
 
 
 def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) -> Step:
     id = f"images.archives.{number}"
-    if not isinstance(archive, Known):
-        reason = archive.reason if isinstance(archive, Unknown) else f"{path} is not there"
-        return Refusal(id=id, title=f"the images in {path}", reason=reason)
+    reason = _unloadable(path, archive, facts)
+    if reason or not isinstance(archive, Known):
+        return Unsupported(id=id, title=f"load the images in {path}", reason=reason)
     held = archive.value
-    other = sorted({one for one in held.architectures if facts.architecture and one != facts.architecture})
-    if other:
-        reason = f"{path} holds images for {', '.join(other)}, this node is {facts.architecture}"
-        return Refusal(id=id, title=f"the images in {path}", reason=reason)
-    rooms = [room for root in _roots(facts) if (room := facts.room_of(root)) is not None]
-    room = min(rooms, key=lambda one: one.free) if rooms else None
-    if room is not None and held.size * 2 > room.free:
-        needed, free = held.size * 2 / 1e9, room.free / 1e9
-        reason = f"{path} needs about {needed:.1f} GB on {room.mount}, which has {free:.1f} GB free"
-        return Refusal(id=id, title=f"the images in {path}", reason=reason)
     return LoadedImages(id=id, archive=path, sha256=held.sha256, references=held.references, ids=held.ids)
+
+
+def _unloadable(path: str, archive: Fact[Archive], facts: ImagesFacts) -> str:
+    """Why an archive cannot be loaded; empty if it can."""
+    if not isinstance(archive, Known):
+        return archive.reason if isinstance(archive, Unknown) else f"{path} does not exist"
+    other = sorted({name for name in archive.value.architectures if facts.architecture not in ("", name)})
+    if other:
+        return f"{path} contains images for {', '.join(other)}, but this node is {facts.architecture}"
+    rooms = [room for root in _roots(facts) if (room := facts.room_of(root)) is not None]
+    room = min(rooms, key=lambda room: room.free, default=None)
+    if room is not None and archive.value.size * 2 > room.free:
+        needed, free = archive.value.size * 2 / 1e9, room.free / 1e9
+        return f"{path} needs about {needed:.1f} GB on {room.mount}, which has only {free:.1f} GB free"
+    return ""
+
+
+PAGE = Page(
+    name="images",
+    title=TITLES["images"],
+    summary="Container images for sessions, pulled in advance because they are large.",
+    settings=ImagesSettings,
+    probe=probe,
+    steps=steps,
+    checks=checks_of("images"),
+    predict=predict,
+    runtime_secrets=lends,
+    now=now,
+    rows=ROWS,
+    items=items,
+    unset=lambda _settings, facts, _context: "" if facts.images or facts.archives else "no images are selected",
+)

@@ -16,7 +16,7 @@ from bai_wizard.pages.values import (
     Sha256,
 )
 
-# What people call Docker Hub besides docker.io.
+# Common names of Docker Hub besides docker.io.
 HUB = ("index.docker.io", "registry-1.docker.io", "hub.docker.com", "registry.hub.docker.com")
 
 
@@ -24,33 +24,35 @@ class ArchiveSettings(SettingsPart):
     """An image in a file."""
 
     file: AbsolutePath = field(
-        label="File", help="An archive made by `docker save`.", example="/srv/images/python.tar"
+        label="File", help="An archive created by `docker save`.", example="/srv/images/python.tar"
     )
-    sha256: Sha256 = field(label="sha256", help="The file's sha256. It is verified before the file is loaded.")
+    sha256: Sha256 = field(label="sha256", help="The file's SHA-256. It is verified before the image is loaded.")
 
 
 class RegistrySettings(SettingsPart):
     """How to log in to a registry."""
 
-    host: RegistryHost = field(label="Registry", help="The registry's host.", example="harbor.corp")
-    username: OneLine = field("", label="User", help="The user to log in as. Empty: without logging in.")
+    host: RegistryHost = field(label="Registry", help="The registry's host name.", example="harbor.corp")
+    username: OneLine = field("", label="User", help="The user to log in as. Empty: no login.")
     password: SecretSource | None = field(
         None,
         label="Password",
-        help="Where the password comes from; it is never written here and never stored on the node.",
+        help="The source of the password, which is never written here or stored on the node.",
         example={"env": "CR_PASSWORD"},
     )
     ca_file: PathOrEmpty = field(
-        "", label="CA file", help="The certificate of the authority that signed the registry's, if it is your own."
+        "",
+        label="CA file",
+        help="The certificate of the CA that signed the registry's certificate, if it is your own CA.",
     )
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.host in HUB:
-            yield Conflict(("host",), "is Docker Hub, whose name is docker.io: by another one no image finds it")
+            yield Conflict(("host",), "must be docker.io for Docker Hub, because images refer to it by that name")
         if self.username and self.password is None:
-            yield Conflict(("username",), "needs `password`", ("password",))
+            yield Conflict(("username",), "requires `password`", ("password",))
         if self.password is not None and not self.username:
-            yield Conflict(("password",), "needs `username`", ("username",))
+            yield Conflict(("password",), "requires `username`", ("username",))
 
 
 class ImagesSettings(SettingsTable):
@@ -59,43 +61,43 @@ class ImagesSettings(SettingsTable):
     starter: Literal["current", "manual", "none"] = field(
         "current",
         label="Starter set",
-        help="The set of images to begin with.",
-        choices={"current": "what suits today's releases", "manual": "the four of the manual", "none": "no set"},
+        help="The initial set of images.",
+        choices={"current": "images for current releases", "manual": "the manual's four images", "none": "none"},
     )
     registry: RegistryPrefix = field(
         "",
         label="Own registry",
-        help="Takes the starter set from this registry and project instead of cr.backend.ai.",
+        help="Pull the starter set from this registry and project instead of cr.backend.ai.",
         example="harbor.corp/bai",
     )
     retag: bool = field(
         False,
         label="Canonical names",
-        help="Gives images from your own registry the names of cr.backend.ai as well.",
+        help="Also tag images from your own registry with their names on cr.backend.ai.",
     )
     pull: Many[ImageReference] = field(
         (),
-        label="Further images",
-        help="Images to pull besides the starter set.",
+        label="Additional images",
+        help="Images to pull in addition to the starter set.",
         example=["cr.backend.ai/stable/filebrowser:21.02-ubuntu20.04"],
     )
     archives: Many[ArchiveSettings] = field(
-        (), label="Archives", help="Images in files, for nodes that reach no registry."
+        (), label="Archives", help="Image files, for nodes that cannot reach a registry."
     )
-    parallel: int = field(3, label="At once", help="How many images are pulled at the same time.", ge=1, le=16)
+    parallel: int = field(3, label="Parallel pulls", help="How many images to pull at the same time.", ge=1, le=16)
     registries: Many[RegistrySettings] = field(
         (),
         label="Logins",
-        help="Registries that ask for a password or have a certificate of their own.",
+        help="Registries that require a password or use a certificate of your own CA.",
         example=[{"host": "harbor.corp", "username": "u", "password": {"env": "CR_PASSWORD"}}],
     )
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.retag and not self.registry:
-            yield Conflict(("retag",), "needs `registry`", ("registry",))
-        for place in duplicates(self.pull):
-            yield Conflict(("pull", place), "is listed twice")
-        for place in duplicates(tuple(archive.file for archive in self.archives)):
-            yield Conflict(("archives", place, "file"), "is listed twice")
-        for place in duplicates(tuple(registry.host for registry in self.registries)):
-            yield Conflict(("registries", place, "host"), "is listed twice")
+            yield Conflict(("retag",), "requires `registry`", ("registry",))
+        for index in duplicates(self.pull):
+            yield Conflict(("pull", index), "is listed twice")
+        for index in duplicates(tuple(archive.file for archive in self.archives)):
+            yield Conflict(("archives", index, "file"), "is listed twice")
+        for index in duplicates(tuple(registry.host for registry in self.registries)):
+            yield Conflict(("registries", index, "host"), "is listed twice")

@@ -1,1 +1,1 @@
-"""The node page, page 0: what this node is, how it reaches the outside and whom it trusts."""
+"""The Node page, page 0: roles, network access and trusted certificates of this node."""

@@ -1,4 +1,4 @@
-"""Settings of [node], [network], [sources] and [doctor]: what this node is, and what holds for every page."""
+"""Settings of [node], [network], [sources] and [doctor]: this node, and settings that all pages use."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
-from bai_wizard.pages.values import AbsolutePath, CheckId, PathOrEmpty, Release, Shape
+from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, CheckId, PathOrEmpty, Pattern, Release
 
 ProxyUrl = Annotated[
     str,
-    Shape(
-        r"https?://(?:[^\s/@]*@)?[^\s/@:]+(?::[0-9]{1,5})?/?",
-        "must be a proxy's address such as http://proxy.corp:3128",
+    Pattern(
+        rf"https?://(?:(?:[A-Za-z0-9._~!*+=,:-]|%[0-9A-Fa-f]{{2}})*@)?{URL_HOST}(?::[0-9]{{1,5}})?/?",
+        "must be a proxy URL, such as http://proxy.corp:3128; percent-encode special characters in user name and"
+        " password",
         empty=True,
     ),
 ]
 NoProxy = Annotated[
-    str, Shape(r"[^\s,]+(?:, ?[^\s,]+)*", "must be hosts, domains or networks joined by commas", empty=True)
+    str,
+    Pattern(
+        r"[A-Za-z0-9.*_:\[\]/-]+(?:, ?[A-Za-z0-9.*_:\[\]/-]+)*",
+        "must be hosts, domains or networks separated by commas",
+        empty=True,
+    ),
 ]
-Digest = Annotated[str, Shape(r"[0-9a-f]{64}", "must be a sha256 in hex: 64 digits 0-9 and a-f", empty=True)]
-Reason = Annotated[str, Shape(r"[^\x00-\x1f]*[^\s\x00-\x1f][^\x00-\x1f]*", "must say in one line why it is ignored")]
+Digest = Annotated[
+    str, Pattern(r"[0-9a-f]{64}", "must be a SHA-256 in hexadecimal: 64 digits 0-9 and a-f", empty=True)
+]
+Reason = Annotated[str, Pattern(rf"(?=.*\S)[^{HIDDEN}]*", "must give the reason on one line")]
 
 
 class NodeSettings(SettingsTable):
-    """What this node is for."""
+    """The role of this node."""
 
     roles: Many[Literal["management", "compute", "storage"]] = field(
         ("compute",),
         label="Roles",
-        help="What this node does for Backend.AI; several roles are possible. Defaults of other pages follow.",
+        help="What this node does for Backend.AI. Several roles are possible. They set the defaults of other pages.",
         choices={
             "management": "runs the manager, the web server and their databases",
             "compute": "runs the agent and the users' containers",
@@ -40,23 +48,26 @@ class NodeSettings(SettingsTable):
     backend_ai: Release = field(
         "",
         label="Backend.AI release",
-        help="The release that will run here. It decides the Python and which versions of Docker are safe.",
+        help="The release that will run here. It determines the Python version and the compatible Docker versions.",
         example="26.4",
     )
     reboot: Literal["never", "ask"] = field(
         "never",
         label="Reboot",
-        help="What to do when the rest can be done only after a reboot.",
-        choices={"never": "end with code 5 and go on with `bai-wizard resume`", "ask": "offer it at the screen"},
+        help="What to do if the remaining steps require a reboot.",
+        choices={
+            "never": "exit with code 5; continue later with `bai-wizard resume`",
+            "ask": "offer it in the wizard",
+        },
     )
 
     def conflicts(self) -> Iterator[Conflict]:
-        for place in duplicates(self.roles):
-            yield Conflict(("roles", place), "is listed twice")
+        for index in duplicates(self.roles):
+            yield Conflict(("roles", index), "is listed twice")
 
 
 class ProxySettings(SettingsPart):
-    """The way out of a closed network."""
+    """Proxy settings."""
 
     http: ProxyUrl = field(
         "", label="HTTP proxy", help="Proxy for http://. Empty: none.", example="http://proxy.corp:3128"
@@ -67,53 +78,51 @@ class ProxySettings(SettingsPart):
     no_proxy: NoProxy = field(
         "",
         label="No proxy for",
-        help="Hosts, domains and networks that are reached directly, joined by commas.",
+        help="Hosts, domains and networks to reach without the proxy, separated by commas.",
         example="localhost,127.0.0.1,.corp,10.0.0.0/8",
     )
 
 
 class NetworkSettings(SettingsTable):
-    """How this node reaches the outside, and whom it trusts."""
+    """Network access and trusted certificates."""
 
     proxy: ProxySettings = field(
-        factory=ProxySettings,
-        label="Proxy",
-        help="Used by apt, downloads, pip and uv, git and the Docker service.",
+        factory=ProxySettings, label="Proxy", help="Used by apt, downloads, pip and uv, git and the Docker service."
     )
     ca_certificates: Many[AbsolutePath] = field(
         (),
         label="CA certificates",
-        help="Certificate files of your own authorities. They join the system's trust and are given to pip and uv.",
+        help="Certificate files of your own CAs. They are added to the system's trust store and used by pip and uv.",
         example=["/root/corp-ca.crt"],
     )
 
     def conflicts(self) -> Iterator[Conflict]:
-        for place in duplicates(self.ca_certificates):
-            yield Conflict(("ca_certificates", place), "is listed twice")
+        for index in duplicates(self.ca_certificates):
+            yield Conflict(("ca_certificates", index), "is listed twice")
 
 
 class SourcesSettings(SettingsTable):
-    """Where everything is taken from on a node without a way out."""
+    """Installation sources for air-gapped nodes."""
 
     bundle: PathOrEmpty = field(
         "",
         label="Bundle",
-        help="A directory made by `bai-wizard bundle`. Every page then takes from there and nothing from outside.",
+        help="A directory created by `bai-wizard bundle`. All pages then install from it and access no other source.",
         example="/media/usb/bundle",
     )
     bundle_digest: Digest = field(
         "",
         label="Digest of the bundle",
-        help="The sha256 of the bundle's manifest, as `bai-wizard bundle` printed it. Another bundle is refused.",
+        help="The SHA-256 of the bundle's manifest, as printed by `bai-wizard bundle`. Any other bundle is refused.",
     )
 
 
 class DoctorSettings(SettingsTable):
-    """Findings that this site has accepted."""
+    """Findings accepted at this site."""
 
     ignore: dict[CheckId, Reason] = field(
         {},
         label="Ignored checks",
-        help="Ids of checks with the reason why their findings are accepted. They still run and are still shown.",
-        example={"tmp-noexec": "agreed with operations in 2026"},
+        help="Check IDs, each with the reason for accepting its findings. The checks still run and are still shown.",
+        example={"node.tmp-noexec": "agreed with operations in 2026"},
     )

@@ -1,1 +1,1 @@
-"""The python page: the interpreter for the chosen release, and a virtual environment for each service."""
+"""The Python page: the interpreter for the chosen release, and a virtual environment for each service."""

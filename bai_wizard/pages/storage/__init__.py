@@ -1,1 +1,1 @@
-"""The storage page: volumes for the users' data under /vfroot."""
+"""The storage page: volumes for user data under /vfroot."""

@@ -1,91 +1,138 @@
-"""Looks at each volume: what is mounted, whose it is, how much room there is, what speaks against mounting it."""
+"""Probe each volume: what is mounted, its owner, free space, and reasons not to mount it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell, NotYetKnown
-from bai_wizard.core.facts import Absent, Fact, Known, Unknown
-from bai_wizard.core.machine import Machine
-from bai_wizard.core.view import NodeView
-from bai_wizard.machine.deadline import side_by_side
-from bai_wizard.pages.storage.facts import StorageFacts, VolumeFacts
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from bai_wizard.pages.storage.settings import StorageSettings
+from bai_wizard.core.errors import KnownAfterApply, StateUnknown
+from bai_wizard.core.machine import Machine, NodeView
+from bai_wizard.core.page import Absent, Context, Fact, Known, Unknown, read_fact
+from bai_wizard.core.paths import holder
+from bai_wizard.core.state import Entry, Mount, is_below
+from bai_wizard.node.deadline import map_concurrently
+from bai_wizard.pages.node_state import container_ids
+from bai_wizard.pages.storage.fstab import fstab_text, helper_of, own_entries
+from bai_wizard.pages.storage.kinds import refusal, unknown_hosts
+from bai_wizard.pages.storage.settings import MountedVolume, StorageSettings
+from bai_wizard.pages.storage.sources import stable_device
+from bai_wizard.steps.files import BlockDamaged
+from bai_wizard.steps.hosts_lines import parse_lines
 
-T = TypeVar("T")
+
+class VolumeFacts(Struct, frozen=True):
+    """The current state of one volume of the answers.
+
+    `mount` is what is mounted at its path, or Absent. `top` is the directory itself, without content. `free` is the
+    space available to unprivileged users, in bytes, on the file system that contains or will contain the path.
+    `refused` is why its source cannot currently be mounted on this node; empty if it can or if that is unknown.
+    `unknown_hosts` are server names that the resolver does not know yet. `device` is a stable name (`UUID=…`) of a
+    block device, or empty. `client` is whether the program that mounts this type is installed. `below` is the type of
+    the file system that contains the mount point; empty if unknown. `on_root_disk` is true for a directory to be
+    bind-mounted that no volume provides and that is on the node's root file system.
+    """
+
+    name: str
+    path: str
+    type: str
+    mount: Fact[Mount]
+    top: Fact[Entry]
+    free: Fact[int]
+    refused: str = ""
+    unknown_hosts: tuple[str, ...] = ()
+    device: str = ""
+    client: bool = True
+    below: str = ""
+    on_root_disk: bool = False
+
+    @property
+    def silent(self) -> str:
+        """Why a mounted volume does not answer; empty if it does.
+
+        Free space is requested from the server every time, while owner and mode may come from the client's cache for
+        a minute after the server became unreachable.
+        """
+        if not isinstance(self.mount, Known):
+            return ""
+        return next((fact.reason for fact in (self.top, self.free) if isinstance(fact, Unknown)), "")
+
+
+class StorageFacts(Struct, frozen=True):
+    """The volumes in the order of the answers.
+
+    `fstab_is_sound` is whether findmnt finds no error in the current lines: only then can it judge ours. `container`
+    is the (UID, GID) of containers in an existing agent.toml. `left` are paths in the wizard's block of fstab that
+    the answers do not contain.
+    """
+
+    volumes: tuple[VolumeFacts, ...] = ()
+    fstab_is_sound: bool = False
+    container: Fact[tuple[int, int]] = field(default_factory=Absent)
+    left: tuple[str, ...] = ()
+
+    def volume(self, name: str) -> VolumeFacts | None:
+        """Return the facts of one volume."""
+        return next((volume for volume in self.volumes if volume.name == name), None)
 
 
 def probe(machine: Machine, settings: StorageSettings, context: Context) -> StorageFacts:
-    """The facts of every volume, all looked at at once: however many shares of a server that is gone there are, they
-    cost one deadline, and their own facts.
+    """Return the facts of every volume, probed concurrently.
 
-    A volume that is mounted is not asked for again: its server is touched only where the plan needs to know.
+    All shares of an unreachable server together cost one timeout, and only their facts remain unknown. A mounted
+    volume is not queried further: its server is contacted only if the plan needs to know more.
     """
-    volumes = tuple(side_by_side(lambda volume: _volume(machine, volume, settings), settings.volumes))
-    by_wizard = [volume for volume in volumes if volume.type not in ("local", "existing")]
-    new = any(isinstance(volume.mount, Absent) for volume in by_wizard)
+    volumes = tuple(map_concurrently(lambda volume: _volume(machine, volume, settings), settings.volumes))
+    by_wizard = {volume.name for volume in settings.volumes if isinstance(volume, MountedVolume)}
+    new = any(isinstance(volume.mount, Absent) for volume in volumes if volume.name in by_wizard)
     left = _left(machine, settings)
     if not new:
         return StorageFacts(volumes, left=left)
-    from bai_wizard.pages.services import container_ids
-
     return StorageFacts(volumes, _fstab_is_sound(machine), container_ids(machine, context), left)
 
 
 def _left(machine: Machine, settings: StorageSettings) -> tuple[str, ...]:
-    """What an earlier run put into fstab for a volume that the answers had then."""
-    from bai_wizard.core.blocks import BlockDamaged
-    from bai_wizard.steps.fstab import FSTAB, own_entries
-
+    """Paths that an earlier run added to fstab for volumes no longer in the answers."""
     try:
-        entry = machine.entry(FSTAB)
-        text = (entry.content or b"").decode("utf-8", "surrogateescape") if entry else ""
-        listed = own_entries(text)
-    except (CannotTell, BlockDamaged):
-        return ()  # the steps that write to fstab say what is wrong with it
+        listed = own_entries(fstab_text(machine))
+    except (StateUnknown, BlockDamaged):
+        return ()  # the steps that write to fstab report what is wrong with it
     named = {volume.target for volume in settings.volumes}
     return tuple(line.target for line in listed if line.target not in named)
 
 
-def _beneath(machine: Machine, path: str) -> str:
-    """The type of the file system that holds a mount point."""
+def _below(machine: Machine, path: str) -> str:
+    """The type of the file system that contains a mount point."""
     above = path.rpartition("/")[0]
     try:
         while above:
-            found = machine.mount(above)
-            if found is not None:
-                return found.fstype
+            result = machine.mount(above)
+            if result is not None:
+                return result.fstype
             above = above.rpartition("/")[0]
         root = machine.mount("/")
-    except CannotTell:
+    except StateUnknown:
         return ""
     return root.fstype if root else ""
 
 
 def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
     path = volume.target
-    mount = fact(lambda: machine.mount(path))
-    top = fact(lambda: machine.entry(path))
-    # A path that does not answer would cost the same deadline again.
-    free: Fact[int] = Unknown(top.reason) if isinstance(top, Unknown) else fact(lambda: machine.free_bytes(path))
+    mount = read_fact(lambda: machine.mount(path))
+    top = read_fact(lambda: machine.entry(path))
+    # A path that does not answer would cost another timeout.
+    free: Fact[int] = Unknown(top.reason) if isinstance(top, Unknown) else read_fact(lambda: machine.free_bytes(path))
     facts = VolumeFacts(volume.name, path, volume.type, mount, top, free)
-    if volume.type in ("local", "existing"):
+    if not isinstance(volume, MountedVolume):
         return facts
     return _with_source(machine, volume, settings, facts)
 
 
 def _with_source(machine: Machine, volume: Any, settings: StorageSettings, facts: VolumeFacts) -> VolumeFacts:
-    from bai_wizard.pages.storage.kinds.mounted import helper_of
-    from bai_wizard.pages.storage.sources import refusal, stable_device, unknown_hosts
-
     helper = helper_of(volume)
-    client = fact(lambda: machine.entry(helper)) if helper else Known(None)
-    device = fact(lambda: stable_device(machine, volume.device)) if volume.type == "xfs" else Absent()
+    client = read_fact(lambda: machine.entry(helper)) if helper else Known(None)
+    device = read_fact(lambda: stable_device(machine, volume.device)) if volume.type == "xfs" else Absent()
     new = isinstance(facts.mount, Absent)
     unknown = unknown_hosts(machine, volume) if new else ()
     return replace(
@@ -94,46 +141,32 @@ def _with_source(machine: Machine, volume: Any, settings: StorageSettings, facts
         unknown_hosts=unknown,
         device=device.value if isinstance(device, Known) else "",
         client=not isinstance(client, Absent),
-        beneath=_beneath(machine, volume.target) if new and volume.guard else "",
+        below=_below(machine, volume.target) if volume.guard else "",
         on_root_disk=volume.type == "bind" and _is_on_root_disk(machine, volume, settings),
     )
 
 
 def _is_on_root_disk(machine: Machine, volume: Any, settings: StorageSettings) -> bool:
-    from bai_wizard.machine.readers.mounts import is_below
-    from bai_wizard.steps.mounted_source import holder
-
     if any(is_below(volume.source, other.target) for other in settings.volumes if other is not volume):
         return False
-    around = fact(lambda: holder(machine, volume.source))
+    around = read_fact(lambda: holder(machine, volume.source))
     return isinstance(around, Known) and around.value[0] == "/"
 
 
 def _fstab_is_sound(machine: Machine) -> bool:
     try:
-        return machine.look(["findmnt", "--verify"], deadline=5.0).code == 0
-    except CannotTell:
+        return machine.query(["findmnt", "--verify"], deadline=5.0).code == 0
+    except StateUnknown:
         return False
 
 
-def fact(read: Callable[[], T | None]) -> Fact[T]:
-    """What a read answers, None as Absent, no answer as Unknown."""
-    try:
-        value = read()
-    except CannotTell as error:
-        return Unknown(str(error))
-    return Absent() if value is None else Known(value)
-
-
 def predict(facts: StorageFacts, predicted: NodeView) -> StorageFacts:
-    """Names that the aliases page of the same plan puts into /etc/hosts are known by then."""
+    """Treat names as known that the aliases page of the same plan adds to /etc/hosts."""
     if not any(volume.unknown_hosts for volume in facts.volumes):
         return facts
-    from bai_wizard.steps.hosts_lines import parse_lines
-
     try:
         entry = predicted.entry("/etc/hosts")
-    except (CannotTell, NotYetKnown):
+    except (StateUnknown, KnownAfterApply):
         return facts
     text = (entry.content or b"").decode("utf-8", "surrogateescape") if entry else ""
     known = {name for line in parse_lines(list(enumerate(text.split("\n")))) for name in line.names}

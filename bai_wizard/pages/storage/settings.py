@@ -2,59 +2,92 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag
-
-from bai_wizard.pages.fields import TAG, Conflict, Many, SettingsPart, SettingsTable, field
-from bai_wizard.pages.values import AbsolutePath, MountOptions, OctalMode, PathOrEmpty, Shape, VolumeName
+from bai_wizard.core.parse import Unrepresentable, fstab_options
+from bai_wizard.core.paths import is_system
+from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, field
+from bai_wizard.pages.values import HIDDEN, AbsolutePath, MountOptions, OctalMode, PathOrEmpty, Pattern, VolumeName
 
 ROOT = "/vfroot"
+# Options that WEKA's client accepts several times: network devices and processor cores.
+REPEATED = ("net", "core")
 
 NfsSource = Annotated[
     str,
-    Shape(
+    Pattern(
         r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):/\S*",
-        "must be a server and its export such as 10.20.30.50:/export/vol1",
+        "must be a server and its export, such as 10.20.30.50:/export/vol1",
+        public=True,
     ),
 ]
 _MONITOR = r"(?:[^\s:=,\[\]]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
 CephSource = Annotated[
     str,
-    Shape(
-        rf"(?:{_MONITOR}(?:,{_MONITOR})*:/\S*|[^\s@=]+@[^\s=]*\.[^\s=]+=/\S*)",
-        "must be monitors and a path such as mon1,mon2:/vol1, or user@.fsname=/vol1",
+    Pattern(
+        rf"(?:{_MONITOR}(?:,{_MONITOR})*:/\S*|[^\s@=]+@[^\s=.]*\.[^\s=]+=/\S*)",
+        "must be monitors and a path, such as mon1,mon2:/vol1, or user@.fsname=/vol1",
+        public=True,
     ),
 ]
 LustreSource = Annotated[
     str,
-    Shape(
-        r"[^\s:@]+(?:@[a-z0-9]+)?(?:[,:][^\s:@,]+(?:@[a-z0-9]+)?)*:/[A-Za-z0-9_.-]{1,8}(?:/\S*)?",
-        "must be the management node and the file system such as 10.20.30.60@tcp:/scratch",
+    Pattern(
+        r"[^\s:@,]+(?:@[a-z0-9]+)?(?:[,:][^\s:@,]+(?:@[a-z0-9]+)?)*:/[A-Za-z0-9_.-]{1,8}(?:/\S*)?",
+        "must be the management node and the file system, such as 10.20.30.60@tcp:/scratch",
+        public=True,
+    ),
+]
+WekaSource = Annotated[
+    str,
+    Pattern(
+        r"(?:[A-Za-z0-9.:-]+(?:,[A-Za-z0-9.:-]+)*/)?[A-Za-z0-9_.-]+",
+        "must be the back ends and the file system, such as weka1,weka2/default, or the file system alone",
+        public=True,
     ),
 ]
 Device = Annotated[
     str,
-    Shape(r"/dev/[^\s]+|(?:UUID|LABEL|PARTUUID|PARTLABEL)=\S+", "must be a block device such as /dev/sdb1 or UUID=…"),
+    Pattern(
+        r"/dev/[^\s]+|(?:UUID|LABEL|PARTUUID|PARTLABEL)=\S+", "must be a block device, such as /dev/sdb1 or UUID=…"
+    ),
 ]
+_FIELD = rf"[^\s{HIDDEN}]+"
 FstabLine = Annotated[
     str,
-    Shape(
-        r"[^\s#]\S*[ \t]+\S+[ \t]+\S+(?:[ \t]+\S+){0,3}[ \t]*", "must be one line of fstab with three to six fields"
+    Pattern(
+        rf"(?!#){_FIELD}[ \t]+{_FIELD}[ \t]+{_FIELD}(?:[ \t]+{_FIELD}){{0,3}}[ \t]*",
+        "must be one fstab line with three to six fields of printable characters",
+        public=True,
     ),
 ]
 CephUser = Annotated[
-    str, Shape(r"[A-Za-z0-9][A-Za-z0-9._-]*", "must be a Ceph user's name without `client.`", empty=True)
+    str, Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*", "must be a Ceph user name without `client.`", empty=True)
 ]
 
-OWNER_HELP = "What to do about the owner of the top directory. Default: set on local and xfs, check on the others."
-VERSION_HELP = (
-    "What to do about version.txt, without which the storage proxy takes the volume for an old one."
-    " Default: if-empty on local and xfs, check on the others."
-)
-OWNER = {"set": "give it to the operation account", "check": "only look", "keep": "do not look"}
-VERSION_FILE = {"if-empty": "write it into an empty volume", "check": "only look", "no": "do not look"}
+Owner = Literal["set", "check", "keep"]
+VersionFile = Literal["if-empty", "check", "no"]
+
+
+def _owner(default: Owner) -> Any:
+    return field(
+        default,
+        label="Owner",
+        help="How to handle the owner of the top directory. Default: set for local and xfs, check for others.",
+        choices={"set": "chown to the service account", "check": "check only", "keep": "ignore"},
+    )
+
+
+def _version_file(default: VersionFile) -> Any:
+    return field(
+        default,
+        label="version.txt",
+        help="How to handle version.txt; without it the storage proxy treats the volume as a legacy layout."
+        " Default: if-empty for local and xfs, check for others.",
+        choices={"if-empty": "write it to an empty volume", "check": "check only", "no": "ignore"},
+    )
 
 
 class VolumeSettings(SettingsPart):
@@ -64,30 +97,18 @@ class VolumeSettings(SettingsPart):
     path: PathOrEmpty = field(
         "",
         label="Path",
-        help="Where the volume is on this node. Empty: /vfroot and the name; it is the same on every node.",
+        help="Where the volume is on this node. Empty: /vfroot and the name. Use the same path on every node.",
     )
-    outside_vfroot: bool = field(
-        False, label="Outside /vfroot", help="Allows a path that does not lie under /vfroot."
-    )
-    owner: Literal["set", "check", "keep"] = field(
-        "check",
-        label="Owner",
-        help=OWNER_HELP,
-        choices=OWNER,
-    )
+    outside_vfroot: bool = field(False, label="Outside /vfroot", help="Allow a path outside /vfroot.")
+    owner: Owner = _owner("check")
     mode: OctalMode = field(
         "0755", label="Mode", help='Permissions of the volume\'s top directory, in octal. Used with owner = "set".'
     )
-    version_file: Literal["if-empty", "check", "no"] = field(
-        "check",
-        label="version.txt",
-        help=VERSION_HELP,
-        choices=VERSION_FILE,
-    )
+    version_file: VersionFile = _version_file("check")
 
     @property
     def target(self) -> str:
-        """The path, or its default; without a slash at the end."""
+        """The path or its default, without a trailing slash."""
         return (self.path or f"{ROOT}/{self.name}").rstrip("/") or "/"
 
     @property
@@ -99,60 +120,62 @@ class VolumeSettings(SettingsPart):
         inside = self.target.startswith(ROOT + "/")
         if not inside and not self.outside_vfroot:
             yield Conflict(
-                ("path",), "lies outside /vfroot; say outside_vfroot = true if that is meant", ("outside_vfroot",)
+                ("path",), "is outside /vfroot; set outside_vfroot = true if this is intended", ("outside_vfroot",)
             )
         if "//" in self.path or "/./" in self.path or " " in self.path:
-            yield Conflict(("path",), "must be a plain path without blanks, '//' and '/./'")
-        if self.target.count("/") == 1:
-            yield Conflict(("path",), "must not be a directory at the top of the file system")
+            yield Conflict(("path",), "must be a plain path without spaces, '//' or '/./'")
+        if is_system(self.target):
+            yield Conflict(("path",), "must not be an operating system directory")
+        elif self.target.count("/") == 1:
+            yield Conflict(("path",), "must not be a top-level directory")
+
+
+def _unwritable(at: str, option: str) -> Iterator[Conflict]:
+    """Yield a conflict if a path that becomes part of a mount option would be several options."""
+    try:
+        fstab_options((option,))
+    except Unrepresentable:
+        yield Conflict(
+            (at,), "must not contain spaces, commas, quotes, backslashes or '#', which are special in fstab"
+        )
 
 
 def _refused(at: str, kind: str, options: str) -> Iterator[Conflict]:
-    """Options that are never written, so wrong in themselves: a value may be a secret, and a plan would show it."""
-    from bai_wizard.pages.storage.options import judge, split
+    """Yield conflicts for options that are never written, such as those with secrets, which a plan would show."""
+    from bai_wizard.pages.storage.options import refused, split
 
-    for said in judge(kind, split(options)).refused:
-        yield Conflict((at,), f"must not contain {said}")
+    for output in refused(kind, split(options)):
+        yield Conflict((at,), f"must not contain {output}")
 
 
 class MountedVolume(VolumeSettings):
     """What every volume has that is mounted by the wizard."""
 
     options: MountOptions = field(
-        "", label="Options", help="Mount options, added to the defaults or taking their place.", example="nconnect=8"
+        "", label="Options", help="Mount options, added to the defaults or replacing them.", example="nconnect=8"
     )
     guard: bool = field(
         True,
         label="Guard",
-        help="Makes the empty mount point immutable, so that nothing goes to the root disk while it is not mounted.",
+        help="Make the empty mount point immutable, so that nothing is written to the root disk while unmounted.",
     )
-    automount: bool = field(False, label="Automount", help="Mounts at first use instead of at boot.")
+    automount: bool = field(False, label="Automount", help="Mount on first use instead of at boot.")
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from super().conflicts()
         names = [option.partition("=")[0] for option in self.options.split(",") if option]
         if names:
             yield from _refused("options", getattr(self, "type", ""), self.options)
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Conflict(("options",), f"names `{name}` twice")
+        for name in sorted(name for name, times in Counter(names).items() if times > 1 and name not in REPEATED):
+            yield Conflict(("options",), f"contains `{name}` twice")
 
 
 class LocalVolume(VolumeSettings):
     """A directory on a disk of this node."""
 
     type: Literal["local"] = field(help="A directory on a disk of this node.")
-    owner: Literal["set", "check", "keep"] = field(
-        "set",
-        label="Owner",
-        help=OWNER_HELP,
-        choices=OWNER,
-    )
-    version_file: Literal["if-empty", "check", "no"] = field(
-        "if-empty",
-        label="version.txt",
-        help=VERSION_HELP,
-        choices=VERSION_FILE,
-    )
+    owner: Owner = _owner("set")
+    version_file: VersionFile = _version_file("if-empty")
 
 
 class NfsVolume(MountedVolume):
@@ -163,7 +186,7 @@ class NfsVolume(MountedVolume):
     vendor: Literal["", "netapp", "purestorage", "vast", "dell-onefs", "hammerspace"] = field(
         "",
         label="Vendor",
-        help="Takes this vendor's mount options over the defaults; yours win over both. Empty: the defaults only.",
+        help="Add this vendor's mount options to the defaults. Your own override both. Empty: the defaults only.",
         choices={
             "": "any NFS server",
             "netapp": "NetApp ONTAP",
@@ -178,12 +201,17 @@ class NfsVolume(MountedVolume):
 class CephfsVolume(MountedVolume):
     """A CephFS file system."""
 
-    type: Literal["cephfs"] = field(help="A CephFS file system by the kernel's client.")
+    type: Literal["cephfs"] = field(help="A CephFS file system, mounted with the kernel client.")
     source: CephSource = field(label="Source", help="The monitors and the path.", example="mon1,mon2:/vol1")
     user: CephUser = field("", label="Ceph user", help="The Ceph user without `client.`. Empty: guest.")
     secret_file: PathOrEmpty = field(
         "", label="Key file", help="A file with the user's key. Only its path is written to fstab."
     )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from super().conflicts()
+        if self.secret_file:
+            yield from _unwritable("secret_file", self.secret_file)
 
 
 class LustreVolume(MountedVolume):
@@ -195,6 +223,15 @@ class LustreVolume(MountedVolume):
     )
 
 
+class WekaVolume(MountedVolume):
+    """A WEKA file system."""
+
+    type: Literal["weka"] = field(help="A WEKA file system (wekafs); the WEKA agent must be installed.")
+    source: WekaSource = field(
+        label="Source", help="The back ends and the file system.", example="weka1,weka2,weka3/default"
+    )
+
+
 class XfsVolume(MountedVolume):
     """An existing XFS on a block device."""
 
@@ -203,30 +240,23 @@ class XfsVolume(MountedVolume):
     )
     device: Device = field(label="Device", help="The block device.", example="/dev/sdb1")
     quota: bool = field(
-        True, label="Project quota", help="Mounts with project quota, which the storage proxy's xfs volumes need."
+        True, label="Project quota", help="Mount with project quota, which the storage proxy's xfs volumes need."
     )
-    owner: Literal["set", "check", "keep"] = field(
-        "set",
-        label="Owner",
-        help=OWNER_HELP,
-        choices=OWNER,
-    )
-    version_file: Literal["if-empty", "check", "no"] = field(
-        "if-empty",
-        label="version.txt",
-        help=VERSION_HELP,
-        choices=VERSION_FILE,
-    )
+    owner: Owner = _owner("set")
+    version_file: VersionFile = _version_file("if-empty")
 
 
 class BindVolume(MountedVolume):
-    """A directory elsewhere, shown under /vfroot."""
+    """Bind mount of another directory."""
 
-    type: Literal["bind"] = field(help="A directory elsewhere, such as a vendor's mount point, shown under /vfroot.")
-    source: AbsolutePath = field(label="Directory", help="The directory to show.", example="/mnt/vendor/vol1")
+    type: Literal["bind"] = field(help="A bind mount of another directory, such as a vendor's mount point.")
+    source: AbsolutePath = field(label="Directory", help="The directory to bind-mount.", example="/mnt/vendor/vol1")
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from super().conflicts()
+        yield from _unwritable("source", self.source)
+        if is_system(self.source):
+            yield Conflict(("source",), "must not be an operating system directory")
         if self.source.rstrip("/") == self.target:
             yield Conflict(("source",), 'is the volume\'s own path; use type = "existing"', ("path", "name"))
 
@@ -235,58 +265,71 @@ class ExistingVolume(VolumeSettings):
     """A file system that the vendor's own client mounts."""
 
     type: Literal["existing"] = field(
-        help="A file system that is mounted already by other means. It is only checked."
+        help="A file system that is already mounted by other means. It is only checked."
     )
 
 
-class FstabVolume(MountedVolume):
-    """A file system by a line of the user's own."""
+class GpfsVolume(VolumeSettings):
+    """An IBM Storage Scale (GPFS) file system."""
 
-    type: Literal["fstab"] = field(help="Any other file system, by a line of fstab of your own.")
+    type: Literal["gpfs"] = field(
+        help="An IBM Storage Scale (GPFS) file system, which GPFS itself mounts. It is only checked."
+    )
+
+
+class BeegfsVolume(VolumeSettings):
+    """A BeeGFS file system."""
+
+    type: Literal["beegfs"] = field(help="A BeeGFS file system, which its client service mounts. It is only checked.")
+
+
+class FstabVolume(MountedVolume):
+    """Custom /etc/fstab entry."""
+
+    type: Literal["fstab"] = field(help="Any other file system, mounted by a custom /etc/fstab entry.")
     line: FstabLine = field(
         label="Line",
-        help="The line for /etc/fstab; it is verified before it is put there.",
+        help="The /etc/fstab entry. It is verified before it is added.",
         example="srv:/v /vfroot/v nfs4 hard 0 0",
     )
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from super().conflicts()
-        _source, point, fstype, *rest = self.line.split()
-        if point.rstrip("/") != self.target:
-            yield Conflict(("line",), f"mounts elsewhere than at {self.target}", ("path", "name"))
-        from bai_wizard.pages.storage.options import kind_of
+        from bai_wizard.pages.storage.fstab import FstabEntry, read_line
+        from bai_wizard.pages.storage.options import kind_of, program_fault, split
 
-        yield from _refused("line", kind_of(fstype), rest[0] if rest else "")
+        entry = read_line(self.line)
+        if not isinstance(entry, FstabEntry):
+            yield Conflict(("line",), entry or "mounts nothing")
+            return
+        if entry.target != self.target:
+            yield Conflict(("line",), f"mounts at a path other than {self.target}", ("path", "name"))
+        yield from _refused("line", kind_of(entry.fstype), entry.options)
+        options = split(entry.options)
+        fault = program_fault(entry.fstype, entry.source, (*options, *split(self.options)))
+        if fault:
+            yield Conflict(("line",), fault)
+        if {"bind", "rbind"}.intersection(options) and is_system(entry.source):
+            yield Conflict(("line",), "must not mount an operating system directory")
 
 
-def _type(value: Any) -> str | None:
-    """The tag of a volume; None (an error) for a type that does not exist."""
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return TAG + kind if kind in TYPES else None
-
-
-TYPES = ("local", "nfs", "cephfs", "lustre", "xfs", "bind", "existing", "fstab")
-
-Volume = Annotated[
-    Annotated[LocalVolume, Tag("=local")]
-    | Annotated[NfsVolume, Tag("=nfs")]
-    | Annotated[CephfsVolume, Tag("=cephfs")]
-    | Annotated[LustreVolume, Tag("=lustre")]
-    | Annotated[XfsVolume, Tag("=xfs")]
-    | Annotated[BindVolume, Tag("=bind")]
-    | Annotated[ExistingVolume, Tag("=existing")]
-    | Annotated[FstabVolume, Tag("=fstab")],
-    Discriminator(
-        _type,
-        custom_error_type="sort_of_table",
-        custom_error_message="must be a table whose `type` is one of " + ", ".join(TYPES),
-        custom_error_context={"key": "type", "words": list(TYPES)},
-    ),
-]
+Volume = (
+    LocalVolume
+    | NfsVolume
+    | CephfsVolume
+    | LustreVolume
+    | WekaVolume
+    | GpfsVolume
+    | BeegfsVolume
+    | XfsVolume
+    | BindVolume
+    | ExistingVolume
+    | FstabVolume
+)
 
 
 class StorageSettings(SettingsTable):
-    """Volumes for the users' data."""
+    """Volumes for user data."""
 
     volumes: Many[Volume] = field(
         (),
@@ -302,9 +345,9 @@ class StorageSettings(SettingsTable):
     def conflicts(self) -> Iterator[Conflict]:
         for key in ("name", "target"):
             seen: dict[str, int] = {}
-            for place, volume in enumerate(self.volumes):
+            for index, volume in enumerate(self.volumes):
                 value = getattr(volume, key)
                 if value in seen and (key == "name" or self.volumes[seen[value]].name != volume.name):
                     at = "path" if key == "target" else "name"
-                    yield Conflict(("volumes", place, at), f"is the same as that of volume {seen[value] + 1}")
-                seen.setdefault(value, place)
+                    yield Conflict(("volumes", index, at), f"is the same as for volume {seen[value] + 1}")
+                seen.setdefault(value, index)

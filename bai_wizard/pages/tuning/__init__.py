@@ -1,1 +1,1 @@
-"""The tuning page: kernel parameters and limits, where the node's own are not better already."""
+"""The Tuning page: kernel parameters and limits, except where the node's own values are already better."""

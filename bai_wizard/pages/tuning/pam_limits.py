@@ -1,36 +1,47 @@
-"""What pam_limits will give a login: worked out from its files as the module does.
+"""limits.conf and limits.d as pam_limits reads them: the grammar of its versions, and what a session gets.
 
-Pure functions over a NodeView. From pam_limits(8), limits.conf(5) and `pam_limits.c` (Linux-PAM 1.5 and 1.7):
-limits.conf first, then limits.d/*.conf by name in the C locale; a line for the user beats one for a group, that one
-beats `*`; of equal ones the later counts; groups and `*` do not hold for root; what no line names is PID 1's limit.
+Compared with pam_limits itself on generated lines in tests/node/test_tuning.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Literal
 
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.view import NodeView
-from bai_wizard.pages.tuning.boot import behind_links
+from msgspec import Struct
 
-MAIN = "/etc/security/limits.conf"
-DIRECTORY = "/etc/security/limits.d"
-Sort = Literal["soft", "hard"]
-UNLIMITED = ("unlimited", "infinity", "-1")
-# Our items in the words of /proc/PID/limits, and what one unit of limits.conf is there (memlock counts in KiB).
-KERNEL_WORDS = {
-    "nofile": ("Max open files", 1),
-    "nproc": ("Max processes", 1),
-    "memlock": ("Max locked memory", 1024),
-}
+from bai_wizard.core.errors import StateUnknown
+from bai_wizard.core.machine import NodeView
+from bai_wizard.core.page import Context
+from bai_wizard.core.parse import Malformed, whole
+from bai_wizard.pages.node_state import is_package_before
+from bai_wizard.pages.tuning.boot_sysctl import behind_links
+
+LIMITS_CONF = "/etc/security/limits.conf"
+LIMITS_D = "/etc/security/limits.d"
+LimitType = Literal["soft", "hard"]
+Pair = tuple[float, float]
+# The item of a line `USER -`, which exempts that user from all limits of these files.
+EXEMPT = "all"
+UNLIMITED = ("unlimited", "infinity", "-1", "-")
+# The items that systemd and the kernel count in bytes and limits.conf in KiB.
+SIZES = ("fsize", "data", "stack", "core", "rss", "memlock", "as")
+ITEMS = (*SIZES, "cpu", "nproc", "nofile", "locks", "sigpending", "msgqueue", "nice", "rtprio", "maxlogins",
+         "maxsyslogins", "priority", "nonewprivs", "chroot")  # fmt: skip
+# strtoul(3) in base 10; whatever follows is the caller's.
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+_LARGEST = 2**64 - 1
+# isspace(3); no-break and other Unicode blanks are not blanks for C.
+_SPACE = b" \t\n\v\f\r"
+# Before Linux-PAM 1.6: the size of its buffer, which splits longer lines.
+_LINE_LENGTH = 1024
 
 
-@dataclass(frozen=True)
-class LimitLine:
-    """One line. `sort` is soft, hard or `-` (both); `value` counts in the item's unit, inf for unlimited."""
+class LimitLine(Struct, frozen=True):
+    """One line. `sort` is soft, hard or `-` (both); `value` is in the item's unit, inf for unlimited."""
 
     path: str
     line: int
@@ -42,136 +53,263 @@ class LimitLine:
 
     @property
     def place(self) -> str:
-        """For people: path and line."""
+        """Path and line number, for display."""
         return f"{self.path}:{self.line}"
 
 
-def parse(path: str, text: str) -> tuple[LimitLine, ...]:
-    """The limits of a file; lines that pam_limits does not understand are left out."""
-    found = []
-    for number, raw in enumerate(text.split("\n"), start=1):
-        words = raw.partition("#")[0].split()
-        if len(words) != 4 or words[1] not in ("soft", "hard", "-"):
-            continue
-        value = amount(words[3])
-        if value is not None:
-            found.append(LimitLine(path, number, words[0], words[1], words[2], value, raw))
-    return tuple(found)
+def parse_limits(path: str, content: str | bytes, *, before_1_6: bool = False) -> tuple[LimitLine, ...]:
+    """Return the limits of a file; lines that pam_limits does not understand are skipped.
+
+    Linux-PAM 1.6 changed the grammar: fields are separated by spaces and tabs only, the value is the rest of the
+    line, and lines may be of any length.
+    """
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    result = []
+    for number, raw in enumerate(data.split(b"\n"), start=1):
+        for part in _pieces(raw) if before_1_6 else (raw,):
+            line = part.partition(b"\0")[0].lstrip(_SPACE).partition(b"#")[0]
+            split = line.split()[:4] if before_1_6 else re.split(rb"[ \t]+", line.strip(b" \t"), maxsplit=3)
+            found = _limit([word.decode("utf-8", "replace") for word in split])
+            if found is not None:
+                result.append(LimitLine(path, number, *found, raw.decode("utf-8", "replace")))
+    return tuple(result)
 
 
-def amount(word: str) -> float | None:
-    """A limit's value; None for what is no number."""
-    if word in UNLIMITED:
+def _pieces(raw: bytes) -> Iterator[bytes]:
+    """Split a line as fgets(3) does with a buffer of 1024 bytes."""
+    step = _LINE_LENGTH - 1
+    return (raw[at : at + step] for at in range(0, max(len(raw), 1), step))
+
+
+def _limit(words: list[str]) -> tuple[str, str, str, float] | None:
+    """Return domain, type, item and value of a line; None if pam_limits ignores it."""
+    if len(words) not in (2, 4) or isinstance(_ids(words[0]), str):
+        return None
+    sort = _lower(words[1])
+    if len(words) == 2:
+        return (words[0], "-", EXEMPT, 0) if sort.startswith("-") else None
+    item = _lower(words[2])
+    value = _value(item, _lower(words[3]))
+    return (words[0], sort, item, value) if sort in ("soft", "hard", "-") and value is not None else None
+
+
+def _lower(text: str) -> str:
+    """Like tolower(3), unlike str.lower, which turns the Kelvin sign into a k."""
+    return text.encode().lower().decode()
+
+
+def _value(item: str, word: str) -> float | None:
+    """Return a limit's value; None for an unknown item or a value without a number."""
+    if item not in ITEMS:
+        return None
+    if item == "chroot":
+        return 0
+    if word in UNLIMITED and item not in ("nice", "priority"):
         return inf
-    return float(word) if word.isdecimal() else None
+    match = _NUMBER.match(word)
+    if match is None:
+        return None
+    if item in ("nice", "priority"):
+        return int(match[1] + match[2][:10])
+    number = _unsigned(match)
+    return inf if number >= (_LARGEST // 1024 if item in SIZES else _LARGEST) else number
+
+
+def _unsigned(match: re.Match[str]) -> int:
+    """Return what strtoul(3) makes of a number: negative ones wrap around, and too large ones are the largest."""
+    digits = match[2].lstrip("0")
+    number = int(digits or "0") if len(digits) <= 20 else _LARGEST
+    if number >= _LARGEST:
+        return _LARGEST
+    return -number % (_LARGEST + 1) if match[1] == "-" else number
+
+
+def _ids(domain: str) -> tuple[int, int] | Literal["malformed"] | None:
+    """Return the first and last id of a domain `MIN:MAX`, `:ID` or `MIN:`, also after @ or %; None for a name."""
+    if ":" not in domain:
+        return None
+    low, _, high = domain.removeprefix(domain[0] if domain[0] in "@%" else "").partition(":")
+    first, last = _id(low), _id(high)
+    if (low and first is None) or (high and last is None) or (last is None and not low):
+        return "malformed"
+    if last is None:
+        return (first or 0, 2**32)
+    return (last if first is None else first, last)
+
+
+def _id(text: str) -> int | None:
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(match[2].lstrip("0")) > 20 or int(match[2].lstrip("0") or "0") > _LARGEST:
+        return None
+    return _unsigned(match) & 0xFFFFFFFF
 
 
 def read_lines(view: NodeView) -> tuple[tuple[LimitLine, ...], tuple[str, ...]]:
-    """All limits in the order in which they are read, and the reasons why files could not be read."""
-    paths = [MAIN, *(f"{DIRECTORY}/{name}" for name in view.names(DIRECTORY) if _is_read(name))]
-    found: list[LimitLine] = []
+    """Return all limits in the order in which they are read, and the reasons why files could not be read."""
+    paths = [LIMITS_CONF, *(f"{LIMITS_D}/{name}" for name in _names(view))]
+    before_1_6 = is_package_before(view, "libpam-modules", (1, 6))
+    result: list[LimitLine] = []
     unreadable: list[str] = []
     for path in paths:
         try:
             _, entry = behind_links(view, path)
-        except CannotTell as error:
+        except StateUnknown as error:
             unreadable.append(str(error))
             continue
         if entry is not None and entry.content is not None:
-            found += parse(path, entry.content.decode("utf-8", "replace"))
-    return tuple(found), tuple(unreadable)
+            result += parse_limits(path, entry.content, before_1_6=before_1_6)
+    return tuple(result), tuple(unreadable)
 
 
-def _is_read(name: str) -> bool:
-    return name.endswith(".conf") and not name.startswith(".")
+def _names(view: NodeView) -> list[str]:
+    names = (name for name in view.names(LIMITS_D) if name.endswith(".conf") and not name.startswith("."))
+    return sorted(names, key=os.fsencode)
 
 
-def deciding(
-    lines: Iterable[LimitLine], user: str, groups: Collection[str], item: str, sort: Sort
-) -> LimitLine | None:
-    """The line that decides one limit of a user's login; None where PID 1's holds."""
-    chosen: LimitLine | None = None
-    rank = 3
+class Login(Struct, frozen=True):
+    """A user whose session is opened; `groups` by name and number, as far as lines mention them."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: frozenset[str] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+
+def logins(view: NodeView, context: Context, lines: tuple[LimitLine, ...]) -> tuple[Login, ...]:
+    """Return root and the account, which has the ids of the answers as long as it does not exist."""
+    return (Login("root", 0, 0), login_of(view, context.account, context.uid, context.gid, lines))
+
+
+def login_of(view: NodeView, name: str, uid: int, gid: int, lines: tuple[LimitLine, ...]) -> Login:
+    """Return a user with the groups that occur in the lines; `uid` and `gid` if it does not exist."""
+    domains = {line.domain for line in lines if line.domain.startswith("@")}
+    try:
+        account = view.account(name)
+        known = {group.gid: group.name for group in view.groups()} if any(":" in each for each in domains) else {}
+    except StateUnknown:
+        account, known = None, {}
+    if account is not None:
+        uid, gid = account.uid, account.gid
+    named = frozenset(each[1:] for each in domains if ":" not in each and _belongs(view, name, gid, each[1:]))
+    numbers = {ids[0] for each in domains if isinstance(ids := _ids(each), tuple) and each.startswith("@:")}
+    gids = frozenset(number for number in numbers if number in known and _belongs(view, name, gid, known[number]))
+    return Login(name, uid, gid, named, gids)
+
+
+def _belongs(view: NodeView, user: str, gid: int, name: str) -> bool:
+    try:
+        group = view.group(name)
+        return group is not None and (group.gid == gid or view.is_member(user, name))
+    except StateUnknown:
+        return False
+
+
+class Session(Struct, frozen=True):
+    """The lines that decide the limits of a session, by item and type; `exempt` makes it ignore all of them."""
+
+    lines: Mapping[tuple[str, str], LimitLine]
+    exempt: LimitLine | None = None
+
+    def limit(self, item: str, sort: LimitType, inherited: Mapping[str, Pair], nr_open: float = inf) -> float | None:
+        """Return a limit: a soft one never exceeds the hard one, nor unlimited files fs.nr_open. None: unknown."""
+        if item == "nofile" and self.refused(nr_open) is not None:
+            pair = inherited.get(item)
+            return pair[0 if sort == "soft" else 1] if pair else None
+        result = self._limit(item, sort, inherited)
+        if sort == "soft" and result is not None and self.lines.keys() & {(item, "soft"), (item, "hard")}:
+            hard = self._limit(item, "hard", inherited)
+            result = result if hard is None else min(result, hard)
+        return nr_open if item == "nofile" and result == inf else result
+
+    def refused(self, nr_open: float) -> LimitLine | None:
+        """Return the line with a hard limit on open files that the kernel refuses: it is above fs.nr_open.
+
+        Debian's pam_limits (patch 032_pam_limits_EPERM_NOT_FATAL) then sets neither limit and opens the session.
+        """
+        line = self.lines.get(("nofile", "hard"))
+        return line if line is not None and nr_open < line.value < inf else None
+
+    def _limit(self, item: str, sort: LimitType, inherited: Mapping[str, Pair]) -> float | None:
+        line = self.lines.get((item, sort))
+        if line is not None:
+            return line.value
+        pair = inherited.get(item)
+        return pair[0 if sort == "soft" else 1] if pair else None
+
+
+def session(lines: Iterable[LimitLine], login: Login) -> Session:
+    """Return what pam_limits applies to a session: users and ranges of UIDs before groups before `*`, later wins."""
+    chosen: dict[tuple[str, str], LimitLine] = {}
+    ranks: dict[tuple[str, str], int] = {}
     for line in lines:
-        if line.item != item or line.sort not in (sort, "-"):
+        if line.item == EXEMPT:
+            if _is_exempt(line.domain, login):
+                return Session({}, line)
             continue
-        mine = _rank(line.domain, user, groups)
-        if mine is not None and mine <= rank:
-            chosen, rank = line, mine
-    return chosen
+        rank = _rank(line.domain, login)
+        if rank is None:
+            continue
+        for sort in ("soft", "hard") if line.sort == "-" else (line.sort,):
+            subject = (line.item, sort)
+            if ranks.get(subject, rank) < rank:
+                break  # As in pam_limits: `-` does not set the hard limit either.
+            ranks[subject], chosen[subject] = rank, line
+    return Session(chosen)
 
 
-def _rank(domain: str, user: str, groups: Collection[str]) -> int | None:
-    """How near a line is to the user, 0 the nearest; None where it does not hold for it."""
-    if domain == user:
+def _rank(domain: str, login: Login) -> int | None:
+    """How specific a line is for the user, 0 being the most specific; None if it does not apply."""
+    if domain == login.name:
         return 0
-    if user == "root":
-        return None
+    is_root = login.uid == 0
+    ids = _ids(domain)
+    if domain[:1] in ("@", "%") and not is_root:
+        return 1 if domain[0] == "@" and _in_groups(domain, ids, login) else None
+    if isinstance(ids, tuple):
+        return 0 if ids[0] <= login.uid <= ids[1] else None
+    return 2 if domain == "*" and not is_root else None
+
+
+def _in_groups(domain: str, ids: object, login: Login) -> bool:
+    """Whether a domain `@NAME`, `@:GID` (any group) or `@MIN:MAX` (the primary group) includes the user."""
+    if not isinstance(ids, tuple):
+        return domain[1:] in login.groups
+    if domain.startswith("@:"):
+        return ids[0] in login.gids
+    return bool(ids[0] <= login.gid <= ids[1])
+
+
+def _is_exempt(domain: str, login: Login) -> bool:
+    ids = _ids(domain)
+    if domain == login.name:
+        return True
     if domain.startswith("@"):
-        return 1 if domain[1:] in groups else None
-    return 2 if domain == "*" else None
+        return _in_groups(domain, ids, login)
+    return isinstance(ids, tuple) and ids[0] <= login.uid <= ids[1]
 
 
-def parse_kernel(text: str | None) -> dict[str, tuple[float, float]]:
-    """Soft and hard limits by item, from the text of /proc/PID/limits."""
-    found = {}
+# Our items in the terms of /proc/PID/limits, with the size of one limits.conf unit there (memlock is in KiB).
+KERNEL_WORDS = {
+    "nofile": ("Max open files", 1),
+    "nproc": ("Max processes", 1),
+    "memlock": ("Max locked memory", 1024),
+}
+
+
+def parse_kernel(text: str | None) -> dict[str, Pair]:
+    """Return soft and hard limits by item, from the text of /proc/PID/limits."""
+    result = {}
     for line in (text or "").split("\n"):
         for item, (words, unit) in KERNEL_WORDS.items():
             if line.startswith(words):
-                soft, hard = line.removeprefix(words).split()[:2]
-                found[item] = (_kernel(soft, unit), _kernel(hard, unit))
-    return found
+                values = line.removeprefix(words).split()
+                if len(values) < 2:
+                    raise Malformed(f"the limits of a process have no values for {item}")
+                soft, hard = values[:2]
+                result[item] = (_kernel(soft, unit), _kernel(hard, unit))
+    return result
 
 
 def _kernel(word: str, unit: int) -> float:
-    return inf if word == "unlimited" else int(word) // unit
-
-
-@dataclass(frozen=True)
-class LimitDecision:
-    """One limit of one user. `before` is what a login gets without our file; `has_line`: ours raises it."""
-
-    user: str
-    sort: Sort
-    item: str
-    wanted: float
-    before: float | None
-    origin: str = ""
-
-    @property
-    def has_line(self) -> bool:
-        """True when our file has to set it: nothing that is effective already is ever lowered."""
-        return self.before is None or self.before < self.wanted
-
-    @property
-    def value(self) -> float:
-        """What a login gets with our file."""
-        return self.wanted if self.has_line else self.before or self.wanted
-
-
-def decide(
-    wanted: Mapping[str, float],
-    users: Mapping[str, Collection[str]],
-    others: Iterable[LimitLine],
-    inherited: Mapping[str, tuple[float, float]],
-) -> tuple[LimitDecision, ...]:
-    """The limits of each user (with its groups), given the lines of other files and PID 1's limits."""
-    lines = tuple(others)
-    found = []
-    sorts: tuple[Sort, ...] = ("hard", "soft")
-    for user, groups in users.items():
-        for item, value in wanted.items():
-            for sort in sorts:
-                line = deciding(lines, user, groups, item, sort)
-                if line is not None:
-                    before: float | None = line.value
-                else:
-                    soft_hard = inherited.get(item)
-                    before = soft_hard[0 if sort == "soft" else 1] if soft_hard else None
-                found.append(LimitDecision(user, sort, item, value, before, line.path if line else ""))
-    return tuple(found)
-
-
-def shown(value: float) -> str:
-    """A limit as limits.conf has it."""
-    return "unlimited" if value == inf else str(int(value))
+    return inf if word == "unlimited" else whole(word) // unit

@@ -27,10 +27,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._results: dict[str, list[Any]] = {}
 
     def _keep(self, result: Any, **_named: Any) -> None:
-        told = json.loads(self._dump_results(result._result, indent=0))
+        values = json.loads(self._dump_results(result._result, indent=0))
         if "diff" in result._result:
-            told["diff"] = result._result["diff"]
-        self._results.setdefault(result._host.get_name(), []).append(told)
+            values["diff"] = result._result["diff"]
+        self._results.setdefault(result._host.get_name(), []).append(values)
 
     v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_unreachable = v2_runner_on_skipped = _keep
 

@@ -1,17 +1,16 @@
-"""Nodes with accelerators: their PCI buses from tests/fixtures/sys, in memory or as a tree of files."""
+"""Simulated nodes with accelerators: PCI buses from tests/fixtures/sys, in memory or as files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from bai_wizard.core.primitives import Primitive, RunCommand
+from bai_wizard.core.operation import Offer, Operation
 from bai_wizard.core.state import Key, Library, Package, State
-from bai_wizard.machine.nvml import Gpu, Nvml, to_said
-from bai_wizard.machine.pci import DEVICES
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.machine.simulated_acts import Offer
-from bai_wizard.steps.nvidia_driver import MODULE
+from bai_wizard.node.hardware import DEVICES, Gpu, Nvml, nvml_to_json
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.accelerators.nvidia.driver_steps import MODULE_VERSION
+from bai_wizard.resources.commands import RunCommand
 from tests.pages.ubuntu import bai, file, ubuntu
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sys"
@@ -36,12 +35,12 @@ TOOLKIT = (
 
 def bus(name: str) -> dict[str, str]:
     """The uevent files of a node's PCI devices."""
-    found = {}
+    result = {}
     for line in (FIXTURES / f"{name}.txt").read_text().splitlines():
         address, id, kind, driver = line.split()
-        told = [f"PCI_CLASS={int(kind, 16):X}00", f"PCI_ID={id.upper()}", f"PCI_SLOT_NAME={address}"]
-        found[f"{DEVICES}/{address}/uevent"] = "\n".join([*([f"DRIVER={driver}"] if driver != "-" else []), *told])
-    return found
+        lines = [f"PCI_CLASS={int(kind, 16):X}00", f"PCI_ID={id.upper()}", f"PCI_SLOT_NAME={address}"]
+        result[f"{DEVICES}/{address}/uevent"] = "\n".join([*([f"DRIVER={driver}"] if driver != "-" else []), *lines])
+    return result
 
 
 def tree(name: str, root: Path) -> Path:
@@ -64,13 +63,13 @@ def gpus(name: str, **about: object) -> tuple[Gpu, ...]:
         "remap": (False, False), "persistence": True, **about,
     }  # fmt: skip
     lines = [line.split() for line in (FIXTURES / f"{name}.txt").read_text().splitlines()]
-    found = [line[0] for line in lines if line[1].startswith("10de:") and line[2] in ("0300", "0302")]
-    return tuple(Gpu(address=one, uuid=f"GPU-{index}", **values) for index, one in enumerate(found))  # type: ignore[arg-type]
+    result = [line[0] for line in lines if line[1].startswith("10de:") and line[2] in ("0300", "0302")]
+    return tuple(Gpu(address=one, uuid=f"GPU-{index}", **values) for index, one in enumerate(result))  # type: ignore[arg-type]
 
 
 def nvml(answer: Nvml) -> dict[Key, State | None]:
     """NVML's library with an answer."""
-    return {Key("library", "nvml"): Library(answer.driver, to_said(answer))}
+    return {Key("library", "nvml"): Library(answer.driver, nvml_to_json(answer))}
 
 
 def healthy(name: str, version: str = DRIVER, **about: object) -> dict[Key, State | None]:
@@ -78,17 +77,17 @@ def healthy(name: str, version: str = DRIVER, **about: object) -> dict[Key, Stat
     return {
         **nvml(Nvml(driver=version, cuda=(13, 0), gpus=gpus(name, **about))),
         **installed({package: VERSION.replace(DRIVER, version) for package in NVIDIA_PACKAGES}),
-        Key("file", MODULE): file(f"{version}\n"),
+        Key("file", MODULE_VERSION): file(f"{version}\n"),
     }
 
 
 def installed(packages: Mapping[str, str]) -> dict[Key, State | None]:
     """Packages in dpkg's database, with the lists of their files."""
-    found: dict[Key, State | None] = {}
+    result: dict[Key, State | None] = {}
     for name, version in packages.items():
-        found[Key("package", name)] = Package(version)
-        found[Key("file", f"/var/lib/dpkg/info/{name}.list")] = file("")
-    return found
+        result[Key("package", name)] = Package(version)
+        result[Key("file", f"/var/lib/dpkg/info/{name}.list")] = file("")
+    return result
 
 
 def offers(*more: str) -> dict[str, Offer]:
@@ -127,12 +126,12 @@ def node(
 def with_kernel(machine: SimulatedMachine, name: str, version: str = DRIVER) -> SimulatedMachine:
     """Lets `modprobe` load and unload the driver, as a kernel does by itself."""
 
-    def kernel(primitive: Primitive, moment: str) -> None:
-        if moment == "after" and isinstance(primitive, RunCommand) and primitive.argv[0] == "modprobe":
-            loads = "--remove" not in primitive.argv
-            machine.set_state(Key("file", MODULE), file(f"{version}\n") if loads else None)
+    def kernel(operation: Operation, moment: str) -> None:
+        if moment == "after" and isinstance(operation, RunCommand) and operation.argv[0] == "modprobe":
+            loads = "--remove" not in operation.argv
+            machine.set_state(Key("file", MODULE_VERSION), file(f"{version}\n") if loads else None)
             answer = Nvml(driver=version, cuda=(13, 0), gpus=gpus(name)) if loads else Nvml(error=9)
-            machine.set_state(Key("library", "nvml"), Library(answer.driver, to_said(answer)))
+            machine.set_state(Key("library", "nvml"), Library(answer.driver, nvml_to_json(answer)))
 
     machine.fault = kernel
     return machine

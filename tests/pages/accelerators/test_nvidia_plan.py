@@ -1,4 +1,4 @@
-"""NVIDIA's part of the plan: what is decided, what is applied, and what waits for a reboot."""
+"""NVIDIA's part of the plan: decisions, applied steps, and what takes effect after a reboot."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.context import Context
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.core.machine import Completed
-from bai_wizard.core.plan import Plan
-from bai_wizard.core.primitives import InstallPackages, Primitive, RestartUnit, RunCommand
+from bai_wizard.core.operation import Offer, Operation
+from bai_wizard.core.page import Context
 from bai_wizard.core.state import Key, Library, Package, State, Unit
-from bai_wizard.core.step import Blocked, Pending, Verdict
-from bai_wizard.engine.run.result import Result
-from bai_wizard.machine.nvml import Nvml
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.machine.simulated_acts import Offer
-from bai_wizard.pages.accelerators.page import PAGE
-from bai_wizard.pages.accelerators.vendors.nvidia.kernels import SECURE_BOOT
-from bai_wizard.pages.accelerators.vendors.nvidia.work import HOOK
-from bai_wizard.steps.docker_config import DAEMON_JSON
-from bai_wizard.steps.nvidia_driver import MODULE, PERSISTENCED, PERSISTENCED_FILE
-from bai_wizard.steps.nvidia_load import FABRIC_MANAGER
-from bai_wizard.steps.nvidia_proof import MARK
+from bai_wizard.core.step import Blocked, Pending, Plan, StepStatus
+from bai_wizard.engine.result import Result
+from bai_wizard.node.hardware import Nvml
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.accelerators.nvidia.driver import HOOK
+from bai_wizard.pages.accelerators.nvidia.driver_steps import (
+    FABRIC_MANAGER,
+    MODULE_VERSION,
+    PERSISTENCED,
+    PERSISTENCED_FILE,
+)
+from bai_wizard.pages.accelerators.nvidia.probe import SECURE_BOOT
+from bai_wizard.pages.accelerators.nvidia.steps import PROOF_MARK
+from bai_wizard.pages.accelerators.plan import PAGE
+from bai_wizard.resources.commands import RunCommand
+from bai_wizard.resources.packages import InstallPackages
+from bai_wizard.resources.units import RestartUnit
+from bai_wizard.steps.docker import DAEMON_JSON
 from tests.pages.accelerators.buses import (
     DRIVER,
     KERNEL,
@@ -40,8 +45,9 @@ from tests.pages.accelerators.buses import (
     offers,
     with_kernel,
 )
-from tests.pages.storage.cycle import plan_of, run, shown, undo
+from tests.pages.storage.lifecycle import plan_of, run, shown, undo
 from tests.pages.ubuntu import file
+from tests.settings import settings_from
 
 NVIDIA: dict[str, Any] = {"nvidia": {}}
 BUILT = {f"/lib/modules/{KERNEL}/modules.dep": "kernel/nvidia-580srv-open/nvidia.ko.zst:\n"}
@@ -52,19 +58,19 @@ CONVERGED = {
 }
 
 
-def verdict(plan: Plan, step: str) -> Verdict:
+def verdict(plan: Plan, step: str) -> StepStatus:
     return next(item.verdict for item in plan.steps if item.step.id == f"accelerators.{step}")
 
 
 def reason(plan: Plan, step: str = "driver") -> str:
-    found = verdict(plan, step)
-    assert isinstance(found, Blocked), shown(plan)
-    return found.reason
+    status = verdict(plan, step)
+    assert isinstance(status, Blocked), shown(plan)
+    return status.reason
 
 
 def changed(plan: Plan, step: str) -> list[str]:
-    found = verdict(plan, step)
-    return [change.subject for change in found.changes] if isinstance(found, Pending) else []
+    status = verdict(plan, step)
+    return [change.subject for change in status.changes] if isinstance(status, Pending) else []
 
 
 def steps(plan: Plan) -> list[str]:
@@ -81,8 +87,8 @@ def applied(machine: SimulatedMachine, directory: Path, table: Mapping[str, Any]
     return run(machine, plan, directory)[1]
 
 
-def performed(machine: SimulatedMachine, kind: type[Primitive]) -> list[Any]:
-    return [primitive for primitive in machine.performed if isinstance(primitive, kind)]
+def performed(machine: SimulatedMachine, kind: type[Operation]) -> list[Any]:
+    return [operation for operation in machine.performed if isinstance(operation, kind)]
 
 
 # ── a bare node ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,9 +107,9 @@ def test_the_plan_of_a_bare_node_is_complete() -> None:
 def test_a_bare_node_is_set_up_and_stays_so(tmp_path: Path) -> None:
     machine = with_kernel(node("l4-bare", files=BUILT, offers=_with_cudart()), "l4-bare")
     assert applied(machine, tmp_path).code() == 0
-    assert machine.text(MODULE) == f"{DRIVER}\n"
+    assert machine.text(MODULE_VERSION) == f"{DRIVER}\n"
     assert machine.package(TOOLKIT[0]) == Package(VERSION, held=True)
-    assert machine.text(MARK) == "not proven\n"
+    assert machine.text(PROOF_MARK) == "not proven\n"
     # What the kernel and dpkg do by themselves is told to the probe, then nothing is left.
     for name in (*NVIDIA_PACKAGES, *TOOLKIT):
         machine.set_state(Key("file", f"/var/lib/dpkg/info/{name}.list"), file(""))
@@ -120,14 +126,14 @@ def test_undo_restores_files_and_lets_packages_go(tmp_path: Path) -> None:
     before = {
         key: state
         for key, state in machine.snapshot().items()
-        if key.sort == "file" and not key.name.startswith("/sys/")
+        if key.kind == "file" and not key.name.startswith("/sys/")
     }
     plan = plan_of(PAGE, NVIDIA, machine)
     done, result = run(machine, plan, tmp_path)
     assert result.code() == 0
     assert any("stay installed" in line for line in result.lasting)
     undo(machine, done, tmp_path)
-    after = {key: state for key, state in machine.snapshot().items() if key.sort == "file"}
+    after = {key: state for key, state in machine.snapshot().items() if key.kind == "file"}
     # The loaded module stays until the next boot, as was told.
     assert {key: state for key, state in after.items() if not key.name.startswith("/sys/")} == before
     assert machine.package(TOOLKIT[0]) == Package(VERSION, held=False)
@@ -137,7 +143,7 @@ def test_a_library_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
     machine = with_kernel(node("l4-bare", files=BUILT), "l4-bare")
     result = applied(machine, tmp_path)
     assert result.code() == 4
-    assert "no program can load libcudart" in str(result)
+    assert "programs cannot load libcudart" in str(result)
 
 
 def test_management_nodes_get_no_cuda() -> None:
@@ -156,16 +162,16 @@ def test_a_healthy_driver_is_kept() -> None:
 
 def test_a_vendors_own_driver_is_kept_and_not_mixed() -> None:
     runfile = {"/usr/bin/nvidia-uninstall": ""}
-    states = nvml(Nvml(driver=DRIVER, cuda=(13, 0))) | {Key("file", MODULE): file(DRIVER)}
+    states = nvml(Nvml(driver=DRIVER, cuda=(13, 0))) | {Key("file", MODULE_VERSION): file(DRIVER)}
     assert "driver" not in steps(planned(node("l4-bare", states, files=runfile)))
     broken = planned(node("l4-bare", nvml(Nvml(error=9, message="Driver Not Loaded")), files=runfile))
     assert "nvidia-uninstall" in reason(broken)
     assert "driver" not in steps(planned(node("l4-bare", files=runfile), driver="keep"))
 
 
-def test_a_driver_that_hangs_is_left_alone() -> None:
+def test_a_hanging_driver_is_not_touched() -> None:
     unknown = {"library:nvml": "NVIDIA's driver: no answer within 10 s"}
-    machine = node("l4-bare", {Key("file", MODULE): file(DRIVER)}, unknown=unknown)
+    machine = node("l4-bare", {Key("file", MODULE_VERSION): file(DRIVER)}, unknown=unknown)
     assert "no answer within 10 s" in reason(planned(machine))
 
 
@@ -174,7 +180,7 @@ def test_another_branch_replaces_the_packages_of_the_old_one() -> None:
     states = {
         **nvml(Nvml(driver="570.86.15", cuda=(12, 8))),
         **installed(old),
-        Key("file", MODULE): file("570.86.15"),
+        Key("file", MODULE_VERSION): file("570.86.15"),
     }
     plan = planned(node("l4-bare", states, files=BUILT), driver="580")
     assert changed(plan, "other-driver") == [f"package {name}" for name in sorted(old)]
@@ -192,20 +198,18 @@ def test_installed_packages_decide_the_branch() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, table, told",
+    "name, table, message",
     [
-        ("v100-b200", {}, "no driver serves both"),
+        ("v100-b200", {}, "no driver supports both"),
         ("v100", {"flavour": "server-open"}, "closed kernel modules"),
         ("b200x2", {"flavour": "server"}, "open kernel modules"),
-        ("b200x2", {"driver": "550"}, "need the driver branch 570"),
-        ("v100", {"driver": "590"}, 'take driver = "580"'),
+        ("b200x2", {"driver": "550"}, "need driver branch 570"),
+        ("v100", {"driver": "590"}, 'set driver = "580"'),
     ],
 )
-def test_what_no_driver_can_do_is_told_before_anything_is_touched(
-    name: str, table: dict[str, Any], told: str
-) -> None:
+def test_unsupported_settings_are_reported_before_any_change(name: str, table: dict[str, Any], message: str) -> None:
     plan = planned(node(name, files=BUILT), **table)
-    assert told in reason(plan)
+    assert message in reason(plan)
     assert steps(plan) == ["driver"]
 
 
@@ -240,22 +244,22 @@ def test_without_prebuilt_modules_they_are_built_for_both_kernels() -> None:
     ]
 
 
-def test_no_headers_for_the_next_kernel_is_told_before() -> None:
-    found = _dkms()
-    del found[f"linux-headers-{NEWER}"]
-    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": ""}, offers=found)
+def test_no_headers_for_the_next_kernel_is_reported_before() -> None:
+    packages = _dkms()
+    del packages[f"linux-headers-{NEWER}"]
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": ""}, offers=packages)
     assert f"linux-headers-{NEWER}" in reason(planned(machine))
 
 
 SECURE = {SECURE_BOOT: "\x06\0\0\0\x01"}
 
 
-def test_secure_boot_blocks_modules_that_nobody_signed() -> None:
-    assert "Secure Boot is on" in reason(planned(node("l4-bare", kernel=SECURE, offers=_dkms())))
+def test_secure_boot_blocks_modules_that_no_one_signed() -> None:
+    assert "Secure Boot is enabled" in reason(planned(node("l4-bare", kernel=SECURE, offers=_dkms())))
 
 
 @pytest.mark.parametrize("state", ["prebuilt", "off", "enrolled"])
-def test_secure_boot_is_no_obstacle_where_a_signature_is_trusted(state: str) -> None:
+def test_secure_boot_does_not_block_a_trusted_signature(state: str) -> None:
     key = "/var/lib/shim-signed/mok/MOK.der"
     asked = {("mokutil", "--test-key", key): Completed(1, f"{key} is already enrolled\n", "")}
     machine = node(
@@ -269,20 +273,20 @@ def test_secure_boot_is_no_obstacle_where_a_signature_is_trusted(state: str) -> 
 
 
 @pytest.mark.parametrize("program", ["update-initramfs", "dracut"])
-def test_nouveau_leaves_at_the_next_boot_and_resume_goes_on(program: str, tmp_path: Path) -> None:
+def test_nouveau_leaves_at_the_next_boot_and_resume_continues(program: str, tmp_path: Path) -> None:
     """Code 5; then, as after a reboot: nouveau gone, the rest is done."""
     held = {"/sys/bus/pci/drivers/nouveau/0000:17:00.0/x": ""}
     theirs = {"/usr/bin/dracut": ""} if program == "dracut" else {}
     machine = with_kernel(node("l4-nouveau", files={**BUILT, **held, **theirs}, offers=_with_cudart()), "l4-nouveau")
     result = applied(machine, tmp_path)
     assert result.code() == 5
-    assert "nouveau holds the GPU 0000:17:00.0" in str(result)
+    assert "nouveau controls GPU 0000:17:00.0" in str(result)
     assert machine.package(TOOLKIT[0]) is not None, "what needs no driver is done before the reboot"
     for path in held:
         machine.set_state(Key("file", path), None)
     machine.set_state(Key("file", "/sys/bus/pci/drivers/nouveau/0000:17:00.0"), None)
     assert applied(machine, tmp_path).code() == 0
-    assert machine.text(MODULE) == f"{DRIVER}\n"
+    assert machine.text(MODULE_VERSION) == f"{DRIVER}\n"
     (update,) = [command for command in performed(machine, RunCommand) if command.argv[0] == program]
     assert update.undo == update.argv
 
@@ -292,11 +296,11 @@ def test_modules_for_the_next_kernel_only_need_a_reboot(tmp_path: Path) -> None:
     machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": ""}, offers={**offers(*newer), **_with_cudart()})
     result = applied(with_kernel(machine, "l4-bare"), tmp_path)
     assert result.code() == 5
-    assert f"the one that boots next, {NEWER}, has it" in str(result)
+    assert f"the next boot's kernel {NEWER} has one" in str(result)
     assert machine.package(f"linux-modules-nvidia-580-server-open-{NEWER}") is not None
 
 
-def test_a_module_that_was_not_built_is_told_with_the_place_of_its_log(tmp_path: Path) -> None:
+def test_a_module_that_was_not_built_is_reported_with_the_place_of_its_log(tmp_path: Path) -> None:
     states = {**nvml(Nvml(error=9)), **installed(dict.fromkeys(NVIDIA_PACKAGES, VERSION))}
     assert "make.log" in reason(planned(node("l4-bare", states)), "load")
 
@@ -307,14 +311,14 @@ def test_an_updated_driver_is_reloaded_or_waits_for_a_reboot(tmp_path: Path) -> 
         **nvml(Nvml(error=18, message="RM has detected an NVML/RM version mismatch.")),
         **installed(dict.fromkeys(NVIDIA_PACKAGES, VERSION)),
         **CONVERGED,
-        Key("file", MODULE): file("580.65.06\n"),
+        Key("file", MODULE_VERSION): file("580.65.06\n"),
     }
     machine = node("l4-bare", {**states, Key("library", "cudart"): None}, files=BUILT)
     plan = planned(machine, cuda_toolkit="none", hold=False)
     assert changed(plan, "load") == ["unload NVIDIA's old kernel modules", "load NVIDIA's kernel module"]
 
-    def in_use(primitive: Primitive, moment: str) -> None:
-        if moment == "before" and isinstance(primitive, RunCommand) and "--remove" in primitive.argv:
+    def in_use(operation: Operation, moment: str) -> None:
+        if moment == "before" and isinstance(operation, RunCommand) and "--remove" in operation.argv:
             raise StepFailed("modprobe: FATAL: Module nvidia is in use.")
 
     machine.fault = in_use
@@ -322,7 +326,7 @@ def test_an_updated_driver_is_reloaded_or_waits_for_a_reboot(tmp_path: Path) -> 
     assert result.code() == 5
     with_kernel(machine, "l4-bare")
     assert run(machine, planned(machine, cuda_toolkit="none", hold=False), tmp_path)[1].code() == 0
-    assert machine.text(MODULE) == f"{DRIVER}\n"
+    assert machine.text(MODULE_VERSION) == f"{DRIVER}\n"
 
 
 # ── fabric manager, persistence, container toolkit ─────────────────────────────────────────────────────────────────
@@ -331,8 +335,8 @@ def test_an_updated_driver_is_reloaded_or_waits_for_a_reboot(tmp_path: Path) -> 
 def test_the_fabric_manager_has_exactly_the_drivers_version(tmp_path: Path) -> None:
     fabric = {FABRIC_MANAGER: Unit("disabled", "inactive")}
     brings = tuple((Key("unit", name), unit) for name, unit in fabric.items())
-    found = {**_with_cudart(), "nvidia-fabricmanager-580": Offer(VERSION, brings=brings)}
-    machine = node("h100x8", {**healthy("h100x8"), **CONVERGED}, offers=found)
+    packages = {**_with_cudart(), "nvidia-fabricmanager-580": Offer(VERSION, brings=brings)}
+    machine = node("h100x8", {**healthy("h100x8"), **CONVERGED}, offers=packages)
     assert applied(machine, tmp_path, {"nvidia": {"cuda_toolkit": "none"}}).code() == 0
     (install,) = performed(machine, InstallPackages)
     assert install.versions == (f"{DRIVER}-*", f"{DRIVER}-*")
@@ -397,16 +401,16 @@ def test_the_proof_uses_an_image_at_hand(tmp_path: Path) -> None:
     machine = node("l4-bare", states, engine={"/images/json": images, "/info": {"Runtimes": {"runc": {}}}})
     table = {"nvidia": {"cuda_toolkit": "none"}}
     assert applied(machine, tmp_path, table).code() == 0
-    (proof,) = performed(machine, RunCommand)
-    assert proof.argv[:3] == ("docker", "run", "--rm")
-    assert proof.argv[-3:] == ("nvidia-smi", images[1]["RepoTags"][0], "-L")  # type: ignore[index]
+    (cache,) = performed(machine, RunCommand)
+    assert cache.argv[:3] == ("docker", "run", "--rm")
+    assert cache.argv[-3:] == ("nvidia-smi", images[1]["RepoTags"][0], "-L")  # type: ignore[index]
     assert plan_of(PAGE, table, machine).is_empty()
 
 
-def test_cdi_is_switched_on_beside_the_runtime() -> None:
+def test_cdi_is_enabled_in_addition_to_the_runtime() -> None:
     plan = planned(node("l4-bare", {**healthy("l4-bare"), **CONVERGED}), cdi=True)
     assert '"cdi": true' in shown(plan)
-    assert changed(plan, "cdi") == ["describe the GPUs"]
+    assert changed(plan, "cdi") == ["generate the CDI specification"]
 
 
 def test_a_mirror_replaces_nvidias_address() -> None:
@@ -418,12 +422,12 @@ def test_a_wrong_key_file_blocks() -> None:
     key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"
     machine = node("l4-bare", healthy("l4-bare"), files={"/root/key.asc": key})
     plan = planned(machine, key_file="/root/key.asc")
-    assert "not the right one" in reason(plan, "nvidia-container-toolkit-key")
+    assert "not the expected one" in reason(plan, "nvidia-container-toolkit-key")
 
 
 def test_nvidias_own_repository_wants_its_key() -> None:
     machine = node("l4-bare", files=BUILT)
-    settings = PAGE.settings.model_validate({"nvidia": {"source": "nvidia"}})  # type: ignore[attr-defined]
+    settings = settings_from(PAGE.settings, {"nvidia": {"source": "nvidia"}})
     context = Context(host="gpu01", demo=True)
     plan = plan_of(PAGE, {"nvidia": {"source": "nvidia"}}, machine, context)
     assert settings.nvidia.source == "nvidia"
@@ -432,8 +436,8 @@ def test_nvidias_own_repository_wants_its_key() -> None:
 
 def test_a_container_gets_no_driver() -> None:
     """Its kernel belongs to the host; the toolkit's configuration is its own."""
-    found = steps(planned(node("l4-bare", container=True)))
-    assert not {"driver", "load", "persistence", "fabric"} & set(found)
+    result = steps(planned(node("l4-bare", container=True)))
+    assert not {"driver", "load", "persistence", "fabric"} & set(result)
 
 
 def test_without_its_table_nvidia_is_only_shown() -> None:
@@ -443,9 +447,9 @@ def test_without_its_table_nvidia_is_only_shown() -> None:
 def test_the_restart_after_the_toolkit_is_planned_as_it_comes(tmp_path: Path) -> None:
     """The hook is a file of packages: a plan that did not expect it would be refused as changed since review."""
     brings = ((Key("file", HOOK), file("")),)
-    found = {**offers(), TOOLKIT[0]: Offer("1.18.0-1", brings=brings)}
+    packages = {**offers(), TOOLKIT[0]: Offer("1.18.0-1", brings=brings)}
     states = {**healthy("l4-bare"), Key("unit", "docker.service"): Unit("enabled", "active", 100.0)}
-    machine = node("l4-bare", states, offers=found)
+    machine = node("l4-bare", states, offers=packages)
     assert applied(machine, tmp_path, {"nvidia": {"cuda_toolkit": "none"}}).code() == 0
     (restart,) = performed(machine, RestartUnit)
     assert HOOK in restart.reason
@@ -454,8 +458,8 @@ def test_the_restart_after_the_toolkit_is_planned_as_it_comes(tmp_path: Path) ->
 def test_a_module_that_the_kernel_refuses_is_a_failure_and_no_reboot(tmp_path: Path) -> None:
     """Nothing was loaded before, so a restart would change nothing."""
 
-    def refuse(primitive: Primitive, moment: str) -> None:
-        if moment == "before" and isinstance(primitive, RunCommand) and primitive.argv[0] == "modprobe":
+    def refuse(operation: Operation, moment: str) -> None:
+        if moment == "before" and isinstance(operation, RunCommand) and operation.argv[0] == "modprobe":
             raise StepFailed("modprobe: ERROR: could not insert 'nvidia': Key was rejected by service")
 
     machine = node("l4-bare", files=BUILT, offers=_with_cudart())
@@ -467,8 +471,8 @@ def test_a_module_that_the_kernel_refuses_is_a_failure_and_no_reboot(tmp_path: P
 
 def test_prebuilt_modules_for_the_running_kernel_alone_are_not_enough() -> None:
     """The next boot would have none: they are built for both."""
-    found = {**_dkms(), f"linux-modules-nvidia-580-server-open-{KERNEL}": Offer(VERSION)}
-    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": "", **BUILT}, offers=found)
+    packages = {**_dkms(), f"linux-modules-nvidia-580-server-open-{KERNEL}": Offer(VERSION)}
+    machine = node("l4-bare", files={f"/boot/vmlinuz-{NEWER}": "", **BUILT}, offers=packages)
     assert "package nvidia-dkms-580-server-open" in changed(planned(machine), "driver")
     assert f"package linux-modules-nvidia-580-server-open-{KERNEL}" not in changed(planned(machine), "driver")
 
@@ -476,7 +480,11 @@ def test_prebuilt_modules_for_the_running_kernel_alone_are_not_enough() -> None:
 def test_modules_of_the_wrong_kind_are_replaced_although_the_driver_answers() -> None:
     """Closed modules load on Blackwell and find no device."""
     closed = {name.replace("-open", ""): VERSION for name in NVIDIA_PACKAGES}
-    states = {**nvml(Nvml(driver=DRIVER, cuda=(13, 0))), **installed(closed), Key("file", MODULE): file(DRIVER)}
+    states = {
+        **nvml(Nvml(driver=DRIVER, cuda=(13, 0))),
+        **installed(closed),
+        Key("file", MODULE_VERSION): file(DRIVER),
+    }
     plan = planned(node("b200x2", states, files=BUILT))
     gone = changed(plan, "other-driver")
     assert "package nvidia-headless-no-dkms-580-server" in gone

@@ -1,4 +1,4 @@
-"""NVIDIA's library really loaded, by a compiled stand-in: healthy, mismatched, not loaded, hanging, crashing."""
+"""NVML through a compiled substitute library: healthy, mismatched, not loaded, hanging, crashing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.state import Library
-from bai_wizard.machine.local import LocalMachine
-from bai_wizard.machine.nvml import Nvml, from_said, kernel_address
+from bai_wizard.node.hardware import Nvml, kernel_address, nvml_from_json
+from bai_wizard.resources.local import LocalMachine
 
 SOURCE = Path(__file__).with_name("nvml_stand_in.c")
 ASK = """
 import sys
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.machine import libraries
-from bai_wizard.machine.local import LocalMachine
+from bai_wizard.core.errors import StateUnknown
+from bai_wizard.node import hardware as libraries
+from bai_wizard.resources.local import LocalMachine
 libraries.NVML_DEADLINE = 2.0
 try:
     library = LocalMachine().library("nvml")
-except CannotTell as error:
+except StateUnknown as error:
     print("cannot tell:", error)
 else:
     print(library.said if library else "none")
@@ -62,14 +62,14 @@ def asked(directory: Path, stand_in: str) -> str:
 
 
 def answer(directory: Path, stand_in: str) -> Nvml:
-    return from_said(asked(directory, stand_in))
+    return nvml_from_json(asked(directory, stand_in))
 
 
 def test_eight_gpus(libraries: Path) -> None:
-    told = answer(libraries, "healthy")
-    assert told.is_healthy
-    assert (told.driver, told.cuda, len(told.gpus)) == ("580.95.05", (13, 0), 8)
-    first, last = told.gpus[0], told.gpus[7]
+    result = answer(libraries, "healthy")
+    assert result.is_healthy
+    assert (result.driver, result.cuda, len(result.gpus)) == ("580.95.05", (13, 0), 8)
+    first, last = result.gpus[0], result.gpus[7]
     assert (first.address, last.address) == ("0000:17:00.0", "0000:1e:00.0")
     assert first.name == "NVIDIA H100 80GB HBM3"
     assert first.memory == 85520809984
@@ -77,9 +77,9 @@ def test_eight_gpus(libraries: Path) -> None:
 
 
 def test_mig_on_eight_gpus(libraries: Path) -> None:
-    told = answer(libraries, "mig")
-    assert all(gpu.mig == (True, True) for gpu in told.gpus)
-    assert told.gpus[1].slices == ("MIG-1007", "MIG-1008")
+    result = answer(libraries, "mig")
+    assert all(gpu.mig == (True, True) for gpu in result.gpus)
+    assert result.gpus[1].slices == ("MIG-1007", "MIG-1008")
 
 
 def test_a_small_gpu_without_ecc_mig_and_fabric(libraries: Path) -> None:
@@ -89,28 +89,28 @@ def test_a_small_gpu_without_ecc_mig_and_fabric(libraries: Path) -> None:
 
 
 def test_errors_and_a_lost_gpu(libraries: Path) -> None:
-    told = answer(libraries, "ecc").gpus[2]
-    assert (told.uncorrected, told.remap) == (4, (True, False))
+    result = answer(libraries, "ecc").gpus[2]
+    assert (result.uncorrected, result.remap) == (4, (True, False))
     lost = answer(libraries, "lost").gpus
     assert [bool(gpu.lost) for gpu in lost] == [False, False, False, True, False, False, False, False]
     assert "GPU is lost" in lost[3].lost
 
 
 @pytest.mark.parametrize("stand_in, code", [("mismatch", 18), ("not-loaded", 9)])
-def test_a_driver_that_says_why_it_does_not_work(libraries: Path, stand_in: str, code: int) -> None:
-    told = answer(libraries, stand_in)
-    assert (told.error, told.gpus) == (code, ())
-    assert told.message
+def test_a_driver_that_reports_its_error(libraries: Path, stand_in: str, code: int) -> None:
+    result = answer(libraries, stand_in)
+    assert (result.error, result.gpus) == (code, ())
+    assert result.message
 
 
 def test_a_driver_that_hangs_costs_its_deadline(libraries: Path) -> None:
     begun = time.monotonic()
-    assert asked(libraries, "hang") == "cannot tell: NVIDIA's driver: no answer within 2 s"
+    assert asked(libraries, "hang") == "cannot tell: NVIDIA's driver: no response within 2 s"
     assert time.monotonic() - begun < 6
 
 
 def test_a_library_that_crashes_takes_only_its_child_along(libraries: Path) -> None:
-    assert "ended without an answer" in asked(libraries, "crash")
+    assert "ended without a result" in asked(libraries, "crash")
 
 
 def test_no_library_is_absent(tmp_path: Path) -> None:
@@ -122,13 +122,13 @@ def test_the_wizard_itself_never_loads_it(libraries: Path) -> None:
 
 
 def test_the_runtime_library_is_loaded_as_the_agent_does(libraries: Path) -> None:
-    code = "from bai_wizard.machine.local import LocalMachine; print(LocalMachine().library('cudart'))"
-    told = python(code, libraries, "").stdout.strip()
-    assert told == str(Library("12.4", "libcudart.so.13"))
+    code = "from bai_wizard.resources.local import LocalMachine; print(LocalMachine().library('cudart'))"
+    message = python(code, libraries, "").stdout.strip()
+    assert message == str(Library("12.4", "libcudart.so.13"))
 
 
-def test_another_root_says_nothing_about_this_nodes_libraries(tmp_path: Path) -> None:
-    with pytest.raises(CannotTell, match="running node"):
+def test_another_root_is_unknown_to_this_nodes_libraries(tmp_path: Path) -> None:
+    with pytest.raises(StateUnknown, match="running node"):
         LocalMachine(str(tmp_path)).library("nvml")
 
 

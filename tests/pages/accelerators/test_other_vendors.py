@@ -1,4 +1,4 @@
-"""Vendors other than NVIDIA: what is done for them, what only the vendor can do, and what waits for a reboot."""
+"""Other vendors: what the wizard does, what only the vendor can do, and what takes effect after a reboot."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.plan import Plan
-from bai_wizard.core.primitives import Primitive, RunCommand
+from bai_wizard.core.operation import Operation
+from bai_wizard.core.page import Context, Finding
 from bai_wizard.core.state import Group, Key, State, Unit
-from bai_wizard.core.step import Blocked, Pending
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.accelerators.page import PAGE
-from bai_wizard.steps.docker_config import DAEMON_JSON
-from bai_wizard.steps.huge_pages import BOOT, MOUNT, MOUNT_FILE, RESERVED
+from bai_wizard.core.step import Blocked, Pending, Plan
+from bai_wizard.node.hardware import DEVICES
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.accelerators.checks import CHECKS
+from bai_wizard.pages.accelerators.plan import PAGE
+from bai_wizard.pages.accelerators.probe import probe
+from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
+from bai_wizard.pages.accelerators.steps import BOOT, MOUNT, MOUNT_FILE, RESERVED
+from bai_wizard.resources.commands import RunCommand
+from bai_wizard.steps.docker import DAEMON_JSON
 from tests.pages.accelerators.buses import node
-from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
+from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown
 from tests.pages.ubuntu import file
 
 AMD_DRIVER = {"/sys/module/amdgpu/x": "", "/dev/kfd": "", "/dev/dri/renderD128": ""}
@@ -49,7 +53,7 @@ def test_a_missing_driver_is_the_vendors_and_holds_nothing_up(name: str) -> None
     plan = planned(bare)
     drivers = [item for item in plan.steps if item.step.id.endswith("-driver")]
     lacks_driver = any(lack.is_driver for vendor in PAGE.probe(bare, PAGE.settings(), _context()).vendors
-                       for lack in vendor.lacking)  # fmt: skip
+                       for lack in vendor.missing)  # fmt: skip
     assert bool(drivers) == lacks_driver
     for item in drivers:
         assert item.step.optional
@@ -63,16 +67,16 @@ def _context() -> Context:
 
 def test_amds_groups_take_the_account(tmp_path: Path) -> None:
     plan = assert_cycle(PAGE, {}, node("mi300x", AMD_GROUPS, files=AMD_DRIVER), tmp_path)
-    assert subjects(plan) == ["bai joins group video", "bai joins group render"]
+    assert subjects(plan) == ["add bai to group video", "add bai to group render"]
 
 
 def test_gaudis_first_module_and_runtime(tmp_path: Path) -> None:
     runtime = {"/usr/bin/habana-container-runtime": ""}
     machine = node("gaudi3", files={**GAUDI_DRIVER, **runtime, DAEMON_JSON: '{"live-restore": true}\n'})
 
-    def kernel(primitive: Primitive, moment: str) -> None:
-        if moment == "after" and isinstance(primitive, RunCommand) and primitive.argv[0] == "modprobe":
-            machine.set_state(Key("file", f"/sys/module/{primitive.argv[-1]}/x"), file(""))
+    def kernel(operation: Operation, moment: str) -> None:
+        if moment == "after" and isinstance(operation, RunCommand) and operation.argv[0] == "modprobe":
+            machine.set_state(Key("file", f"/sys/module/{operation.argv[-1]}/x"), file(""))
 
     machine.fault = kernel
     plan = planned(machine)
@@ -98,10 +102,10 @@ def tenstorrent(pages: str, states: dict[Key, State | None] | None = None) -> Si
 def with_memory(machine: SimulatedMachine, pages: int) -> SimulatedMachine:
     """Lets systemd-tmpfiles reserve as many pages as memory has in one piece."""
 
-    def kernel(primitive: Primitive, moment: str) -> None:
-        if moment == "after" and isinstance(primitive, RunCommand) and primitive.argv[0] == "systemd-tmpfiles":
+    def kernel(operation: Operation, moment: str) -> None:
+        if moment == "after" and isinstance(operation, RunCommand) and operation.argv[0] == "systemd-tmpfiles":
             machine.set_state(Key("file", RESERVED), file(f"{pages}\n"))
-        if moment == "after" and primitive.kind == "reload-units":
+        if moment == "after" and operation.kind == "reload-units":
             machine.set_state(Key("unit", MOUNT), Unit("disabled", "inactive"))
 
     machine.fault = kernel
@@ -144,7 +148,7 @@ def test_the_vendors_own_set_up_is_left_to_do_it() -> None:
     assert planned(machine).steps == ()
 
 
-def test_a_node_without_huge_pages_of_that_size_is_told() -> None:
+def test_a_node_without_huge_pages_of_that_size_is_reported() -> None:
     machine = node("tenstorrent", files=TENSTORRENT_DRIVER)
     (item,) = [item for item in planned(machine).steps if item.step.id == "accelerators.huge-pages"]
     assert isinstance(item.verdict, Blocked)
@@ -168,3 +172,33 @@ def test_cards_of_two_vendors_share_one_restart() -> None:
     text = shown(plan)
     assert '"habana"' in text
     assert '"nvidia"' in text
+
+
+@pytest.mark.parametrize(("release", "old"), [("5.15.0-130-generic", True), ("6.3.0", False), ("6.14.0-1-x", False)])
+def test_a_kernel_that_is_too_old_for_the_driver_is_named(release: str, old: bool) -> None:
+    files = {"/dev/rngd/npu0": "", "/sys/module/rngd/x": ""}
+    machine = node("furiosa", kernel={"/proc/sys/kernel/osrelease": release}, files=files)
+    assert ("RNGD needs Linux 6.3 or later" in shown(planned(machine))) is old
+    outcome = {check.id: check for check in CHECKS}["accelerators.lacking"].run(machine, Context(host=machine.host))
+    finding = outcome if isinstance(outcome, Finding) else outcome[0]
+    assert ("newer kernel" in finding.guidance) is old
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("1e52:401e", ""), ("1e52:b140", "Blackhole"), ("1eff:2030", "RBLN-CR03"), ("1eff:1250", "")]
+)
+def test_a_model_without_a_slot_is_named(name: str, found: str) -> None:
+    text = f"PCI_CLASS=120000\nPCI_ID={name.upper()}\nPCI_SLOT_NAME=0000:01:00.0\nDRIVER=tenstorrent"
+    ready = (
+        {"/sys/module/tenstorrent/x": "", "/dev/tenstorrent/0": "", RESERVED: "8\n"} if found == "Blackhole" else {}
+    )
+    machine = node("none", kernel={f"{DEVICES}/0000:01:00.0/uevent": text}, files=ready)
+    facts = probe(machine, AcceleratorsSettings(), Context(host="gpu01"))
+    without = [lack.what for vendor in facts.vendors for lack in vendor.missing if lack.variant == "no-slot"]
+    assert len(without) == bool(found)
+    assert not found or f"no resource slot for {found}" in without[0]
+    assert not name.startswith("1e52") or "n300 boards only" in str(PAGE.now(facts))
+    (lacking,) = (check for check in CHECKS if check.id == "accelerators.lacking")
+    outcome = lacking.run(machine, Context(host=machine.host))
+    finding = outcome if isinstance(outcome, Finding) else outcome[0]
+    assert ("Do not enable the plug-in" in finding.guidance) is bool(ready)

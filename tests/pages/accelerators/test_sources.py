@@ -1,4 +1,4 @@
-"""Where NVIDIA's packages come from: repositories, their keys, and what happens when one cannot be had."""
+"""Sources of NVIDIA's packages: repositories, keys, and unavailable sources."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Known, Unknown
-from bai_wizard.core.plan import Plan
+from bai_wizard.core.operation import Offer
+from bai_wizard.core.page import Context, Known, Unknown
 from bai_wizard.core.state import Key
-from bai_wizard.core.step import Blocked
-from bai_wizard.machine.simulated_acts import Offer
-from bai_wizard.pages.accelerators.page import PAGE
-from bai_wizard.pages.accelerators.vendors.nvidia import data
-from bai_wizard.pages.accelerators.vendors.nvidia.fetch_key import LARGEST, fetch_key
-from bai_wizard.steps.apt_source import key_fault
+from bai_wizard.core.step import Blocked, Plan
+from bai_wizard.pages.accelerators import nvidia as data
+from bai_wizard.pages.accelerators.nvidia.probe import LARGEST_KEY, fetch_key
+from bai_wizard.pages.accelerators.plan import PAGE
+from bai_wizard.steps.apt_sources import key_fault
 from tests.node.apt_repository import served
 from tests.pages.accelerators.buses import KERNEL, TOOLKIT, VERSION, healthy, installed, node
-from tests.pages.storage.cycle import plan_of, shown
+from tests.pages.storage.lifecycle import plan_of, shown
 from tests.pages.ubuntu import file
 
 HERE = Context(host="gpu01")
@@ -44,32 +42,32 @@ def test_the_bundled_key_is_the_one_whose_fingerprint_is_pinned() -> None:
 
 
 def test_a_key_is_fetched_and_compared(tmp_path: Path) -> None:
-    """What a server says is no key until its fingerprint fits."""
+    """A server's response is accepted as a key only if its fingerprint matches."""
     (tmp_path / "3bf863cc.pub").write_text("an error page\n")
     with served(tmp_path) as port:
         fetched = fetch_key(f"http://127.0.0.1:{port}/3bf863cc.pub", HERE)
         assert fetched == Known("an error page\n")
         machine = node("l4-bare")
         plan = planned(machine, HERE, source="nvidia", apt_url=f"http://127.0.0.1:{port}")
-    assert "not the right one" in blocked(plan)["nvidia-cuda-key"]
+    assert "not the expected one" in blocked(plan)["nvidia-cuda-key"]
 
 
-def test_a_key_that_cannot_be_had_says_how_to_bring_it(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_fetched_explains_how_to_provide_it(tmp_path: Path) -> None:
     with served(tmp_path) as port:
         missing = fetch_key(f"http://127.0.0.1:{port}/x.pub", HERE)
     gone = fetch_key(f"http://127.0.0.1:{port}/x.pub", HERE)
-    for told, cause in ((missing, "answered 404"), (gone, "cannot be reached")):
-        assert isinstance(told, Unknown)
-        assert cause in told.reason
-        assert "key_file" in told.reason
+    for result, cause in ((missing, "HTTP status 404"), (gone, "cannot be reached")):
+        assert isinstance(result, Unknown)
+        assert cause in result.reason
+        assert "key_file" in result.reason
 
 
-def test_an_endless_answer_is_cut(tmp_path: Path) -> None:
-    (tmp_path / "big.pub").write_text("x" * (LARGEST * 2))
+def test_an_endless_response_is_truncated(tmp_path: Path) -> None:
+    (tmp_path / "big.pub").write_text("x" * (LARGEST_KEY * 2))
     with served(tmp_path) as port:
         fetched = fetch_key(f"http://127.0.0.1:{port}/big.pub", HERE)
     assert isinstance(fetched, Known)
-    assert len(fetched.value) == LARGEST
+    assert len(fetched.value) == LARGEST_KEY
 
 
 def test_nvidias_repository_has_its_own_names_and_key() -> None:
@@ -79,7 +77,8 @@ def test_nvidias_repository_has_its_own_names_and_key() -> None:
     assert "60DF8A40.pub" in blocked(planned(node("l4-bare", files=files), source="nvidia"))["nvidia-cuda-key"]
     files = {"/usr/lib/os-release": 'ID=ubuntu\nVERSION_ID="25.04"\nVERSION_CODENAME=plucky\n'}
     assert (
-        "no repository of NVIDIA's" in blocked(planned(node("l4-bare", files=files), source="nvidia"))["cuda-source"]
+        "NVIDIA has no repository for"
+        in blocked(planned(node("l4-bare", files=files), source="nvidia"))["cuda-source"]
     )
 
 
@@ -109,8 +108,8 @@ def test_debian_builds_the_module(version: str, codename: str, cudart: str) -> N
     assert f"+ package {cudart}" in text
 
 
-def test_debian_without_non_free_is_told_what_to_add() -> None:
-    """Once the lists are read anew and still nothing is offered."""
+def test_debian_without_non_free_names_the_components_to_add() -> None:
+    """The package lists were refreshed, and the package is still not available."""
     machine = node(
         "l4-bare", files={"/usr/lib/os-release": DEBIAN.format(version="13", codename="trixie")}, offers={}
     )
@@ -123,7 +122,7 @@ def test_debian_without_non_free_is_told_what_to_add() -> None:
 def test_debians_branch_is_too_old_for_new_gpus_and_is_the_only_one() -> None:
     files = {"/usr/lib/os-release": DEBIAN.format(version="13", codename="trixie")}
     assert 'source = "nvidia"' in blocked(planned(node("b200x2", files=files)))["driver"]
-    assert "has the driver branch 550" in blocked(planned(node("l4-bare", files=files), driver="580"))["driver"]
+    assert "has driver branch 550" in blocked(planned(node("l4-bare", files=files), driver="580"))["driver"]
 
 
 def test_an_older_source_with_another_key_gives_way() -> None:
@@ -136,7 +135,7 @@ def test_an_older_source_with_another_key_gives_way() -> None:
     assert path in blocked(planned(machine))["nvidia-container-toolkit-source"]
 
 
-def test_cuda_is_what_driver_and_agent_both_know() -> None:
+def test_the_cuda_version_is_supported_by_driver_and_agent() -> None:
     assert data.cuda_of("550") == "12.4"
     assert data.cuda_of("580") == "13.0"
     assert data.cuda_of("610") == "13.0", "the agent knows nothing newer"

@@ -1,4 +1,4 @@
-"""The password: converges on the second run, by hash only, and its clear text is nowhere."""
+"""The password: idempotent, set by hash only, and its clear text is nowhere."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.core.codec import KEPT, SHOWN
-from bai_wizard.core.context import Context
-from bai_wizard.core.primitives import SetPassword
+from bai_wizard.core.page import Context
 from bai_wizard.core.secret import Secret, use_resolver
 from bai_wizard.core.state import Key, Password, States
-from bai_wizard.machine.libcrypt import belongs_to, hash_of
-from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.node.passwords import hash_password, is_password
+from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages.account.checks import CHECKS
-from bai_wizard.pages.account.page import PAGE
-from tests.pages.storage.cycle import plan_of, run, shown
+from bai_wizard.pages.account.plan import PAGE
+from bai_wizard.resources.users import SetPassword
+from tests.pages.storage.lifecycle import plan_of, run, shown
 from tests.pages.ubuntu import bai, file, ubuntu
 
 CLEAR = "correct horse battery staple é"
@@ -40,9 +40,9 @@ def resolver() -> Iterator[list[str]]:
 
 
 def password(machine: SimulatedMachine) -> str:
-    found = machine.password("bai")
-    assert found is not None
-    return found.hash.reveal()
+    result = machine.password("bai")
+    assert result is not None
+    return result.hash.reveal()
 
 
 def test_it_converges_and_the_clear_text_is_nowhere(resolver: list[str], tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_it_converges_and_the_clear_text_is_nowhere(resolver: list[str], tmp_pat
     _, result = run(machine, plan, tmp_path)
     assert result.code() == 0
     assert password(machine).startswith("$y$")
-    assert belongs_to(Secret(CLEAR), Secret(password(machine)))
+    assert is_password(Secret(CLEAR), Secret(password(machine)))
     assert plan_of(PAGE, TABLE, machine).is_empty(), "the present hash fits: no other salt is wanted"
     assert resolver == ["account.password"] * 2
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -64,7 +64,7 @@ def test_it_converges_and_the_clear_text_is_nowhere(resolver: list[str], tmp_pat
 def test_another_password_is_replaced(present: str, resolver: list[str], tmp_path: Path) -> None:
     machine = ubuntu(bai(present))
     run(machine, plan_of(PAGE, TABLE, machine), tmp_path)
-    assert belongs_to(Secret(CLEAR), Secret(password(machine)))
+    assert is_password(Secret(CLEAR), Secret(password(machine)))
 
 
 def test_a_hash_of_another_method_is_kept_while_it_fits(resolver: list[str]) -> None:
@@ -76,9 +76,9 @@ def test_a_hash_of_another_method_is_kept_while_it_fits(resolver: list[str]) -> 
     assert plan_of(PAGE, TABLE, ubuntu(bai(old))).is_empty()
 
 
-def test_nobody_can_be_asked() -> None:
+def test_no_one_can_be_asked() -> None:
     text = shown(plan_of(PAGE, TABLE, ubuntu()))
-    assert "the password is asked for when the plan is applied" in text
+    assert "the password is requested when the plan is applied" in text
 
 
 @pytest.mark.parametrize("present, after", [("!", "*"), ("", "*"), ("*", "*"), ("$y$j9T$x$y", "$y$j9T$x$y")])
@@ -100,20 +100,20 @@ def test_the_change_is_shown_without_the_hash() -> None:
 
 class TestLibcrypt:
     def test_a_hash_belongs_to_its_password_only(self) -> None:
-        made = hash_of(Secret(CLEAR))
-        assert belongs_to(Secret(CLEAR), made)
-        assert not belongs_to(Secret(CLEAR + "x"), made)
-        assert hash_of(Secret(CLEAR)) != made, "each hash has a salt of its own"
+        made = hash_password(Secret(CLEAR))
+        assert is_password(Secret(CLEAR), made)
+        assert not is_password(Secret(CLEAR + "x"), made)
+        assert hash_password(Secret(CLEAR)) != made, "each hash has a salt of its own"
 
     @pytest.mark.parametrize(
         "field", ["", "*", "!", "x", "$", "$y$", "$y$j9T$", "$9$nonsense$x", "*0", "abJnggxhB/yWI"]
     )
-    def test_what_is_no_hash_belongs_to_nobody(self, field: str) -> None:
-        assert not belongs_to(Secret(""), Secret(field))
-        assert not belongs_to(Secret(CLEAR), Secret(field))
+    def test_an_invalid_hash_matches_no_password(self, field: str) -> None:
+        assert not is_password(Secret(""), Secret(field))
+        assert not is_password(Secret(CLEAR), Secret(field))
 
     def test_the_work_area_does_not_keep_the_clear_text(self) -> None:
-        assert Secret(CLEAR).reveal() not in repr(hash_of(Secret(CLEAR)))
+        assert Secret(CLEAR).reveal() not in repr(hash_password(Secret(CLEAR)))
 
 
 TODAY = int(time.time()) // 86400
@@ -137,9 +137,9 @@ TODAY = int(time.time()) // 86400
     ],
 )
 def test_a_password_that_is_over_or_soon_will_be_is_found(line: str, result: str) -> None:
-    check = next(check for check in CHECKS if check.id == "acct-password-expired")
+    check = next(check for check in CHECKS if check.id == "account.password-expired")
     machine = ubuntu(bai(), {"/etc/shadow": file(f"daemon:*:1:0:99999:7:::\n{line}\n", 0o640)})
-    found = check.look(machine, Context())
-    assert not isinstance(found, tuple)
-    assert found.result == result
-    assert bool(found.evidence) == (result in ("problem", "warning"))
+    finding = check.run(machine, Context())
+    assert not isinstance(finding, tuple)
+    assert finding.result == result
+    assert bool(finding.evidence) == (result in ("problem", "warning"))

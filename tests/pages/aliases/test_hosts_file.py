@@ -1,4 +1,4 @@
-"""The block in a hosts file full of other people's lines."""
+"""The managed block in a hosts file with lines of others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bai_wizard.core.blocks import drop_block
 from bai_wizard.core.errors import StepBlocked
-from bai_wizard.steps.hosts import MARKERS, HostsBlock
+from bai_wizard.pages.aliases.steps import MARKERS, HostsBlock
+from bai_wizard.steps.files import drop_block
 from bai_wizard.steps.hosts_lines import Alias
 
 UBUNTU = """\
@@ -38,11 +38,11 @@ def step(*aliases: Alias, host: str = "gpu01", own_ip: str = "") -> HostsBlock:
     return HostsBlock(id="aliases.hosts", aliases=aliases, host=host, own_ip=own_ip)
 
 
-def test_the_block_is_the_manuals_and_stands_at_the_end() -> None:
+def test_the_block_is_the_manuals_and_is_at_the_end() -> None:
     assert step(*MANUAL).text_after(UBUNTU) == UBUNTU + MANUAL_BLOCK
 
 
-def test_a_block_that_stands_is_rewritten_in_its_place() -> None:
+def test_an_existing_block_is_rewritten_in_place() -> None:
     text = MANUAL_BLOCK.replace("bai-a02", "bai-old") + UBUNTU
     assert step(*MANUAL).text_after(text) == MANUAL_BLOCK + UBUNTU
 
@@ -51,7 +51,7 @@ def test_a_second_block_is_taken_out() -> None:
     assert step(*MANUAL).text_after(MANUAL_BLOCK + UBUNTU + MANUAL_BLOCK) == MANUAL_BLOCK + UBUNTU
 
 
-def test_moving_the_own_name_takes_it_off_loopback_and_keeps_the_full_name_resolvable() -> None:
+def test_moving_the_host_name_removes_it_from_loopback_and_keeps_the_full_name() -> None:
     text = step(Alias("10.20.30.20", ("gpu01", "bai-a01")), own_ip="10.20.30.20").text_after(UBUNTU)
     assert "\n# 127.0.1.1 gpu01.corp gpu01\n" in text
     assert "\n10.20.30.20 gpu01 bai-a01 gpu01.corp\n" in text
@@ -80,7 +80,7 @@ def test_keeping_leaves_the_loopback_line() -> None:
     ],
 )
 def test_a_line_that_contradicts_the_block_is_named_and_blocks(line: str) -> None:
-    with pytest.raises(StepBlocked, match="line 2 gives bai-a01"):
+    with pytest.raises(StepBlocked, match="line 2 assigns bai-a01"):
         step(*MANUAL).text_after(f"127.0.0.1 localhost\n{line}\n")
 
 
@@ -119,3 +119,16 @@ def test_lines_of_others_keep_their_bytes(before: list[str], after: list[str], h
     assert drop_block(new, MARKERS) == head + tail + missing_newline
     assert step(*MANUAL, host="").text_after(new) == new
     assert new.count(MANUAL_BLOCK) == 1
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u2003", "\u0085", "\x1c"])
+def test_a_line_with_a_blank_that_the_resolver_does_not_know_contradicts_nothing(blank: str) -> None:
+    text = f"10.9.9.9{blank}bai-m1\n"
+    assert step(*MANUAL).text_after(text) == text + MANUAL_BLOCK
+
+
+def test_the_doctor_is_named_only_where_it_sees_the_conflict() -> None:
+    for text, named in (("10.9.9.9 bai-m1\n", False), ("10.9.9.9 bai-m1\n" + MANUAL_BLOCK, True)):
+        with pytest.raises(StepBlocked) as refused:
+            step(*MANUAL).text_after(text)
+        assert ("--fix aliases.duplicate" in str(refused.value)) is named

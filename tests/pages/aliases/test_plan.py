@@ -1,16 +1,23 @@
-"""From answers to the plan of the aliases, over a simulated node."""
+"""From answers to the plan of the aliases, on a simulated node."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bai_wizard.core.machine import Hardware, Interface
 from bai_wizard.core.state import Entry, Key, State
 from bai_wizard.core.step import Blocked, Unchanged
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.aliases.page import PAGE
+from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages.aliases.plan import PAGE, keep_from_cloud_init
+from bai_wizard.pages.aliases.probe import CloudHosts
+from bai_wizard.steps.files import EditBlock
+from bai_wizard.steps.hosts_lines import Alias
 from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK, UBUNTU
-from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown
+from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown
 
 TABLE: dict[str, Any] = {
     "hosts": [
@@ -19,14 +26,7 @@ TABLE: dict[str, Any] = {
         {"ip": "10.20.30.99", "names": ["bai-api"], "virtual": True},
     ]
 }
-FIB_TRIE = """\
-Main:
-  +-- 0.0.0.0/0 3 0 5
-     |-- 10.20.30.20
-        /32 host LOCAL
-     |-- 127.0.0.1
-        /32 host LOCAL
-"""
+INTERFACES = (Interface("lo", "UNKNOWN", ("127.0.0.1/8",)), Interface("eth0", "UP", ("10.20.30.20/24",)))
 
 
 def file(text: str | bytes, mode: int = 0o644) -> Entry:
@@ -38,7 +38,7 @@ def node(more: dict[str, str | bytes] | None = None, hosts: str | bytes = UBUNTU
     shipped = {"/etc/cloud/cloud.cfg.d/05_logging.cfg": "output: {all: '| tee'}\n"} if more else {}
     files = {"/etc/hosts": hosts, **shipped, **(more or {})}
     states: dict[Key, State | None] = {Key("file", path): file(text) for path, text in files.items()}
-    return SimulatedMachine(states, Surroundings(kernel={"/proc/net/fib_trie": FIB_TRIE.strip()}))
+    return SimulatedMachine(states, Environment(hardware=Hardware(interfaces=INTERFACES)))
 
 
 def test_a_bare_node(tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ def test_the_own_line_is_also_known_by_the_address(tmp_path: Path) -> None:
     assert "+10.20.30.20 bai-a01 gpu01.corp gpu01" in shown(assert_cycle(PAGE, table, node(), tmp_path))
 
 
-def test_a_kept_own_name_is_told_when_nothing_is_to_do(tmp_path: Path) -> None:
+def test_a_kept_own_name_is_reported_when_nothing_is_to_do(tmp_path: Path) -> None:
     machine = node()
     run(machine, plan_of(PAGE, TABLE, machine), tmp_path)
     verdict = plan_of(PAGE, TABLE, machine).steps[0].verdict
-    assert verdict == Unchanged("gpu01 stays on 127.0.1.1 too, and that answer comes first")
+    assert verdict == Unchanged("gpu01 also keeps 127.0.1.1, which is returned first")
 
 
-def test_bytes_that_are_no_text_survive(tmp_path: Path) -> None:
+def test_bytes_that_are_not_valid_text_are_preserved(tmp_path: Path) -> None:
     hosts = UBUNTU.encode() + "10.1.1.1 printer # 프린터\n".encode("euc-kr")
     machine = node(hosts=hosts)
     assert_cycle(PAGE, TABLE, machine, tmp_path / "cycle")
@@ -94,7 +94,7 @@ def test_bytes_that_are_no_text_survive(tmp_path: Path) -> None:
 def test_a_damaged_block_and_a_link_block(tmp_path: Path) -> None:
     verdict = plan_of(PAGE, TABLE, node(hosts="##### BEGIN for Backend.AI services #####\n")).steps[0].verdict
     assert isinstance(verdict, Blocked)
-    assert "never ends" in verdict.reason
+    assert "never closed" in verdict.reason
     machine = node()
     machine.set_state(Key("file", "/etc/hosts"), Entry("link", 0, 0, 0o777, target="/home/bai/hosts"))
     verdict = plan_of(PAGE, TABLE, machine).steps[0].verdict
@@ -107,6 +107,16 @@ def test_cloud_init_of_the_image_gets_a_drop_in(tmp_path: Path) -> None:
     plan = assert_cycle(PAGE, TABLE, machine, tmp_path)
     assert [item.step.id for item in plan.steps] == ["aliases.cloud-init", "aliases.hosts"]
     assert "+manage_etc_hosts: false" in shown(plan)
+
+
+# cloud-init: cc_update_etc_hosts passes the value to util.translate_bool, which takes true, 1, on and yes.
+@pytest.mark.parametrize(
+    "line",
+    ["manage_etc_hosts: 1", "manage_etc_hosts: '1'", '"manage_etc_hosts": true', "'manage_etc_hosts' : \"on\""],
+)
+def test_every_spelling_that_cloud_init_takes_for_true_gets_the_drop_in(line: str) -> None:
+    plan = plan_of(PAGE, TABLE, node({"/etc/cloud/cloud.cfg": f"{line}\n"}))
+    assert [item.step.id for item in plan.steps] == ["aliases.cloud-init", "aliases.hosts"]
 
 
 def test_user_data_wins_over_drop_ins_so_the_template_gets_the_block_too(tmp_path: Path) -> None:
@@ -143,3 +153,16 @@ def test_a_later_drop_in_or_a_disabled_cloud_init(tmp_path: Path) -> None:
 def test_an_empty_table_makes_no_file_and_leaves_a_block_made_by_hand() -> None:
     assert plan_of(PAGE, {}, SimulatedMachine({})).is_empty()
     assert plan_of(PAGE, {}, node(hosts=UBUNTU + MANUAL_BLOCK)).is_empty()
+
+
+def test_a_comment_is_not_executed_by_cloud_inits_template() -> None:
+    """cloud-init renders its template of /etc/hosts with Jinja, as root, at every boot (M5)."""
+    comment = "{{ cycler.__init__.__globals__.os.popen('id') }} {% set x = 1 %} {{{"
+    aliases = (Alias("10.0.0.1", ("bai-m1",), comment),)
+    cloud = CloudHosts("template", "/var/lib/cloud/instance/cloud-config.txt", True, "/etc/cloud/t.tmpl")
+    _, template = keep_from_cloud_init(aliases, cloud, moves=False)
+    assert isinstance(template, EditBlock)
+    (line,) = template.lines
+    ours = "{{ '{' }}"
+    assert not re.search(r"\{[{%#]", line.replace(ours, "-"))
+    assert line.replace(ours, "{") == f"10.0.0.1 bai-m1  # {comment}"

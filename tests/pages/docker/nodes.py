@@ -1,16 +1,16 @@
-"""A healthy simulated node with Docker, and what tests change of it."""
+"""A healthy simulated node with Docker, and variations of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Finding
+from msgspec.structs import replace
+
 from bai_wizard.core.machine import Completed
+from bai_wizard.core.page import Context
 from bai_wizard.core.state import Account, Entry, Group, Key, Membership, Package, State, Unit
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.node.simulated import Environment, SimulatedMachine
 
 CONTEXT = Context(host="gpu01", backend_ai="26.4")
 INFO: dict[str, Any] = {
@@ -32,13 +32,17 @@ STATES: dict[Key, State | None] = {
 }
 LOOKS: dict[tuple[str, ...], Completed] = {
     ("docker", "compose", "version"): Completed(0, "Docker Compose version v2.40.3", ""),
-    ("ps", "-o", "pid=,supgid=,comm=", "-u", "1100"): Completed(0, "  77 988,1100 bash\n", ""),
+    ("pgrep", "-u", "bai"): Completed(0, "77\n", ""),
     ("dockerd", "--validate", "--config-file", "/etc/docker/daemon.json"): Completed(0, "", "configuration OK"),
     ("iptables", "--wait", "2", "-t", "nat", "-S", "DOCKER"): Completed(0, "-N DOCKER", ""),
     ("iptables", "--wait", "2", "-t", "filter", "-S", "DOCKER-USER"): Completed(0, "-N DOCKER-USER", ""),
 }
-KERNEL = {"/proc/net/route": ROUTES, "/sys/class/net/eth0/mtu": "1500", "/sys/class/net/docker0/mtu": "1500"}
-Look = Callable[[SimulatedMachine, Context], Finding]
+KERNEL = {
+    "/proc/net/route": ROUTES,
+    "/sys/class/net/eth0/mtu": "1500",
+    "/sys/class/net/docker0/mtu": "1500",
+    "/proc/77/status": "Name:\tbash\nPPid:\t1\nGroups:\t988 1100\nNSpid:\t77",
+}
 
 
 def file(text: str, mode: int = 0o644) -> Entry:
@@ -62,7 +66,7 @@ def node(
         "/networks": [],
         "/containers/json": [],
     }
-    around = Surroundings(
+    around = Environment(
         engine={**answers, **(engine or {})}, looks={**LOOKS, **(looks or {})}, kernel={**KERNEL, **(kernel or {})},
         container=container,
     )  # fmt: skip
@@ -80,7 +84,7 @@ OLD_CLIENT = Completed(0, 'level=error msg="Handler returned error: client versi
 KEYRING = "file:/etc/apt/keyrings/docker.asc"
 SOURCES = "file:/etc/apt/sources.list.d/docker.sources"
 SOURCE = file(
-    "Types: deb\nURIs: https://download.docker.com/linux/ubuntu\nSuites: noble\n"
+    "Types: deb\nURIs: https://download.docker.com/linux/ubuntu\nSuites: noble\nComponents: stable\n"
     "Signed-By: /etc/apt/keyrings/docker.asc\n"
 )
 LISTED = "deb [signed-by=/usr/share/keyrings/docker.gpg] https://download.docker.com/linux/ubuntu noble stable\n"

@@ -1,4 +1,4 @@
-"""The package manager's locks, held for real by another process."""
+"""The package manager's locks, held by another real process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.core.errors import StepFailed
-from bai_wizard.machine.perform.apt_lock import LOCKS, holder, wait_for_locks
+from bai_wizard.resources.packages_apply import LOCKS, holder, wait_for_locks
 
 HOLD = """import fcntl, sys
 file = open(sys.argv[1], 'w')
@@ -36,28 +36,28 @@ def held(path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_whoever_holds_one_is_named(tmp_path: Path, name: str) -> None:
+def test_the_holder_of_a_lock_is_named(tmp_path: Path, name: str) -> None:
     assert holder(tmp_path) == ""
     with held(tmp_path / name) as child:
         assert holder(tmp_path) == f"{Path(sys.executable).name} (process {child.pid})"
     assert holder(tmp_path) == ""
 
 
-def test_a_file_that_nobody_locks_means_nothing(tmp_path: Path) -> None:
+def test_a_file_that_no_one_locks_means_nothing(tmp_path: Path) -> None:
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     (tmp_path / LOCKS[0]).touch()
     assert holder(tmp_path) == ""
 
 
 def test_waiting_ends_when_the_lock_is_free(tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     with held(tmp_path / LOCKS[0]) as child:
         assert child.stdin is not None
         subprocess.Popen(["sh", "-c", f"sleep 1; kill {child.pid}"])
         begun = time.monotonic()
-        wait_for_locks(tmp_path, 30, lambda text, **_: said.append(text))
+        wait_for_locks(tmp_path, 30, lambda text, **_: lines.append(text))
     assert 0.5 < time.monotonic() - begun < 10
-    assert said[0].startswith("waiting for python")
+    assert lines[0].startswith("waiting for python")
 
 
 def test_patience_ends_with_the_name_and_without_violence(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_patience_ends_with_the_name_and_without_violence(tmp_path: Path) -> Non
 
 def test_a_run_that_is_asked_to_stop_waits_no_longer(tmp_path: Path) -> None:
     begun = time.monotonic()
-    with held(tmp_path / LOCKS[0]), pytest.raises(StepFailed, match="stopped as asked"):
+    with held(tmp_path / LOCKS[0]), pytest.raises(StepFailed, match="stopped as requested"):
         wait_for_locks(tmp_path, 600, lambda text, **_: None, should_stop=lambda: time.monotonic() > begun + 1)
     assert time.monotonic() - begun < 30

@@ -1,4 +1,4 @@
-"""daemon.json changed by keys: the object is the merged one, every byte outside our keys stays."""
+"""daemon.json is merged by key: the result is the merged object, and bytes outside our keys stay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_new_key_leaves_every_old_byte(old: dict[str, Any], value: Any) -> Non
     assert new.endswith(text[len(rest) :])
 
 
-def test_lists_get_what_they_lack_and_replaced_keys_are_whole() -> None:
+def test_lists_are_extended_and_keys_are_replaced_entirely() -> None:
     text = '{"insecure-registries": ["a:1"], "default-address-pools": [{"base": "10.0.0.0/8", "size": 24}]}'
     wanted = {"insecure-registries": ["b:2", "a:1"], "default-address-pools": [{"base": "172.30.0.0/16", "size": 24}]}
     new = json.loads(edit(text, wanted, "f", replace=("default-address-pools",)))
@@ -52,7 +52,7 @@ def test_lists_get_what_they_lack_and_replaced_keys_are_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, place, said",
+    "text, location, output",
     [
         ('{\n "a": 1,\n}\n', "f:2:8", "comma"),
         ('{"a": [1,]}', "f:1:9", "comma"),
@@ -64,12 +64,12 @@ def test_lists_get_what_they_lack_and_replaced_keys_are_whole() -> None:
         ("\ufeff{}", "f:1:1", "byte order mark"),
         ('{"a": 1, "a": 2}', "f", "'a' twice"),
         ('{"x": {"a": 1, "a": 2}}', "f", "'a' twice"),
-        ("[1]", "f", "no JSON object"),
+        ("[1]", "f", "not contain a JSON object"),
         ("nonsense", "f:1:1", "not valid JSON"),
     ],
 )
-def test_what_cannot_be_changed_is_told_by_place(text: str, place: str, said: str) -> None:
+def test_values_that_cannot_be_changed_are_reported_with_their_path(text: str, location: str, output: str) -> None:
     with pytest.raises(NotJson) as refusal:
         parse(text, "f")
-    assert place in str(refusal.value)
-    assert said in str(refusal.value)
+    assert location in str(refusal.value)
+    assert output in str(refusal.value)

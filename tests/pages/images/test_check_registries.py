@@ -1,4 +1,4 @@
-"""Registries that this node is set up for: a real TLS server on loopback, and every rung below it."""
+"""Checks of configured registries against a real TLS server on loopback, with a failure at every layer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Finding
 from bai_wizard.core.machine import Completed
+from bai_wizard.core.page import Context, Finding
 from bai_wizard.core.state import Entry, Key, State
-from bai_wizard.doctor.children import look
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.images import greet
+from bai_wizard.doctor.run import run_check
+from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages import network_probes
 from bai_wizard.pages.images.checks import CHECKS
-from bai_wizard.pages.images.greet import greet as hello
+from bai_wizard.pages.network_probes import registry_probe as hello
 
 HARBOR = "harbor.corp:443"
 
@@ -81,14 +80,16 @@ def file(path: str, text: str) -> tuple[Key, State]:
     return Key("file", path), Entry("file", 0, 0, 0o600, text.encode())
 
 
-def found(said: dict[str, str], *files: tuple[Key, State], context: Context | None = None) -> dict[str, Finding]:
+def findings_of(
+    output: dict[str, str], *files: tuple[Key, State], context: Context | None = None
+) -> dict[str, Finding]:
     """What the checks find on a node with these files, by what each registry says."""
     looks: dict[tuple[str, ...], Completed] = {
-        (sys.executable, "-I", "-S", greet.__file__, host): Completed(0, f"{words}\n", "")
-        for host, words in said.items()
+        (sys.executable, "-I", "-S", network_probes.__file__, "registry", host): Completed(0, f"{words}\n", "")
+        for host, words in output.items()
     }
-    machine = SimulatedMachine(dict(files), Surroundings(looks=looks))
-    findings = [finding for check in CHECKS for finding in look(check, machine, context or Context())]
+    machine = SimulatedMachine(dict(files), Environment(looks=looks))
+    findings = [finding for check in CHECKS for finding in run_check(check, machine, context or Context())]
     return {finding.id: finding for finding in findings}
 
 
@@ -96,7 +97,7 @@ AUTHORITY = file(f"/etc/docker/certs.d/{HARBOR}/ca.crt", "x")
 
 
 def test_a_node_that_names_no_registry_is_not_accused() -> None:
-    assert {finding.result for finding in found({}).values()} == {"not-applicable"}
+    assert {finding.result for finding in findings_of({}).values()} == {"not-applicable"}
 
 
 @pytest.mark.parametrize(
@@ -110,16 +111,19 @@ def test_a_node_that_names_no_registry_is_not_accused() -> None:
         ("answer WRONG_VERSION_NUMBER", "ok", "problem"),
     ],
 )
-def test_each_rung_is_told_by_its_own_check(words: str, x509: str, unreachable: str) -> None:
-    told = found({HARBOR: words}, AUTHORITY)
-    assert (told["pull-x509"].result, told["registry-unreachable"].result) == (x509, unreachable)
-    for finding in told.values():
+def test_each_rung_is_reported_by_its_own_check(words: str, x509: str, unreachable: str) -> None:
+    findings = findings_of({HARBOR: words}, AUTHORITY)
+    assert (findings["images.pull-x509"].result, findings["images.registry-unreachable"].result) == (
+        x509,
+        unreachable,
+    )
+    for finding in findings.values():
         if finding.result == "problem":
             assert HARBOR in finding.title
             assert finding.evidence[0].what == HARBOR
             assert finding.cause
             assert finding.guidance
-    assert ("date" in told["pull-x509"].guidance) == words.startswith("clock")
+    assert ("date" in findings["images.pull-x509"].guidance) == words.startswith("clock")
 
 
 def test_logins_and_mirrors_name_registries_and_a_login_is_never_shown() -> None:
@@ -127,16 +131,16 @@ def test_logins_and_mirrors_name_registries_and_a_login_is_never_shown() -> None
     daemon = file(
         "/etc/docker/daemon.json", json.dumps({"registry-mirrors": ["https://mirror.corp", "http://plain"]})
     )
-    told = found({"cr.corp": "connection refused", "mirror.corp": "ok 200"}, login, daemon)
-    finding = told["registry-unreachable"]
+    findings = findings_of({"cr.corp": "connection refused", "mirror.corp": "ok 200"}, login, daemon)
+    finding = findings["images.registry-unreachable"]
     assert [each.what for each in finding.evidence] == ["cr.corp"]
     assert "c2VjcmV0" not in str(finding)
 
 
-def test_what_docker_reaches_without_tls_is_left_out() -> None:
+def test_registries_without_tls_are_not_checked() -> None:
     daemon = file("/etc/docker/daemon.json", json.dumps({"insecure-registries": [HARBOR]}))
-    assert found({}, AUTHORITY, daemon)["pull-x509"].result == "not-applicable"
+    assert findings_of({}, AUTHORITY, daemon)["images.pull-x509"].result == "not-applicable"
 
 
-def test_a_program_that_cannot_run_tells_nothing() -> None:
-    assert {finding.result for finding in found({HARBOR: "what"}, AUTHORITY).values()} == {"cannot-tell"}
+def test_a_program_that_cannot_run_reports_nothing() -> None:
+    assert {finding.result for finding in findings_of({HARBOR: "what"}, AUTHORITY).values()} == {"cannot-tell"}

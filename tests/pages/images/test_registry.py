@@ -1,9 +1,13 @@
-"""Looking images up, in a registry that is played over HTTP: tokens, indexes, refusals, proxies."""
+"""Image lookups in a simulated HTTP registry: tokens, indexes, refusals, proxies."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import socket
 import threading
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +16,14 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.errors import CannotTell
+from bai_wizard.answers.load import loads
+from bai_wizard.compose import desired_from_answers
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.secret import Secret
-from bai_wizard.machine.registry import Access, Denied, NotOffered, Registry, bypasses, is_insecure
+from bai_wizard.node.registry import Access, Denied, NotOffered, Registry, bypasses, is_insecure
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.images.probe import access_of
+from bai_wizard.pages.images.settings import ImagesSettings
 from tests.node.registry import INDEX, MANIFEST, make_image
 
 IMAGE = make_image([100, 200], labels={"ai.backend.role": "COMPUTE"})
@@ -94,6 +103,51 @@ def index(*entries: tuple[Any, str, str]) -> Answers:
     return made | {"/v2/a/manifests/1": (200, {"Docker-Content-Digest": "sha256:index"}, json.dumps(body).encode())}
 
 
+BOMB = gzip.compress(bytes(64 << 20))
+LAYER = b'{"layers": [{"size": "x"}], "config": {"digest": "sha256:0"}}'
+HOSTILE: dict[str, tuple[dict[str, str], bytes]] = {
+    "an endless answer": ({}, b" " * (9 << 20)),
+    "an answer that unpacks to a large one": ({"Content-Encoding": "gzip"}, BOMB),
+    "an answer that is not packed as it says": ({"Content-Encoding": "gzip"}, b"{}"),
+    "deep JSON": ({}, b"[" * 200_000),
+    "a list": ({}, b"[]"),
+    "manifests that are none": ({}, b'{"manifests": [1]}'),
+    "manifests that are no list": ({}, b'{"manifests": 7}'),
+    "a manifest without a digest": (
+        {}, b'{"manifests": [{"platform": {"os": "linux", "architecture": "amd64"}}]}'
+    ),
+    "a platform that is none": ({}, b'{"manifests": [{"platform": "linux"}]}'),
+    "layers that are none": ({}, b'{"layers": ["x"], "config": {"digest": "sha256:0"}}'),
+    "a size that is none": ({}, LAYER),
+    "a configuration that is none": ({}, b'{"layers": [{}], "config": "x"}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_answer_costs_little_and_is_reported(what: str) -> None:
+    headers, body = HOSTILE[what]
+    tracemalloc.start()
+    try:
+        with played({"/v2/a/manifests/1": (200, headers, body)}) as (host, _), pytest.raises(StateUnknown):
+            Registry(host, Access()).offer(f"{host}/a:1", "linux/amd64")
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bai_wizard.node.registry.LONGEST_ANSWER", 0.0)
+    with played(stored(IMAGE)) as (host, _), pytest.raises(StateUnknown, match="slowly"):
+        Registry(host, Access()).offer(f"{host}/a:1", "linux/amd64")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "registry.invalid"])
+def test_the_reason_of_a_failed_connection_names_no_object(host: str) -> None:
+    with pytest.raises(StateUnknown) as failure:
+        Registry(host, Access()).offer(f"{host}/a:1", "linux/amd64")
+    assert not re.search(r"\w\(|<|>", str(failure.value)), failure.value
+
+
 def test_one_manifest() -> None:
     with played(stored(IMAGE)) as (host, _):
         offer = Registry(host, Access()).offer(f"{host}/a:1", "linux/amd64")
@@ -112,7 +166,7 @@ def test_an_index_is_followed_to_this_platform() -> None:
 
 
 @pytest.mark.parametrize("tag", ["", ":1"])
-def test_a_digest_counts_whatever_tag_stands_before_it(tag: str) -> None:
+def test_a_digest_takes_precedence_over_a_tag(tag: str) -> None:
     digest = IMAGE.manifest.digest
     with played(stored(IMAGE)) as (host, asked):
         assert Registry(host, Access()).offer(f"{host}/a{tag}@{digest}", "linux/amd64").size
@@ -138,28 +192,28 @@ def test_a_token_without_a_password() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer, error, said",
+    "answer, error, output",
     [
         ((404, {}, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'), NotOffered, "MANIFEST_UNKNOWN"),
         ((403, {}, b"no"), Denied, "403"),
-        ((429, {}, b"slow"), CannotTell, "429 Too Many Requests"),
-        ((500, {}, b"oops"), CannotTell, "500"),
-        ((200, {}, b"<html>"), CannotTell, "no JSON"),
-        ((200, {}, b"[]"), CannotTell, "no object"),
-        ((200, {}, b'{"schemaVersion": 1}'), CannotTell, "of a kind"),
+        ((429, {}, b"slow"), StateUnknown, "429 Too Many Requests"),
+        ((500, {}, b"oops"), StateUnknown, "500"),
+        ((200, {}, b"<html>"), StateUnknown, "not valid JSON"),
+        ((200, {}, b"[]"), StateUnknown, "not a JSON object"),
+        ((200, {}, b'{"schemaVersion": 1}'), StateUnknown, "unknown type"),
     ],
 )
-def test_refusals(answer: tuple[int, dict[str, str], bytes], error: type[Exception], said: str) -> None:
-    with played({"/v2/a/manifests/1": answer}) as (host, _), pytest.raises(error) as found:
+def test_refusals(answer: tuple[int, dict[str, str], bytes], error: type[Exception], output: str) -> None:
+    with played({"/v2/a/manifests/1": answer}) as (host, _), pytest.raises(error) as raised:
         Registry(host, Access()).offer(f"{host}/a:1", "linux/amd64")
-    assert said in str(found.value)
+    assert output in str(raised.value)
 
 
-def test_nobody_there_is_said_in_words() -> None:
-    with pytest.raises(CannotTell) as found:
+def test_an_unreachable_registry_is_explained() -> None:
+    with pytest.raises(StateUnknown) as raised:
         Registry("127.0.0.1:9", Access()).offer("127.0.0.1:9/a:1", "")
-    assert "refused" in str(found.value)
-    assert "<urllib3" not in str(found.value)
+    assert "refused" in str(raised.value)
+    assert "<urllib3" not in str(raised.value)
 
 
 def test_a_proxy_is_used_and_bypassed() -> None:
@@ -186,7 +240,7 @@ def test_a_proxy_is_used_and_bypassed() -> None:
         ("harbor.corp", "", False),
     ],
 )
-def test_who_is_reached_without_the_proxy(host: str, no_proxy: str, past: bool) -> None:
+def test_hosts_that_bypass_the_proxy(host: str, no_proxy: str, past: bool) -> None:
     assert bypasses(host, no_proxy) is past
 
 
@@ -199,18 +253,123 @@ def test_who_is_reached_without_the_proxy(host: str, no_proxy: str, past: bool) 
         ("harbor.corp:5001", ("harbor.corp:5000",), False),
         ("10.1.2.3:5000", ("10.0.0.0/8",), True),
         ("harbor.corp", (), False),
+        ("127.1.2.3", (), True),
+        ("[::1]:5000", (), True),
+        ("[::1]", (), True),
+        ("[fd00::5]:5000", ("fd00::/8",), True),
+        ("[fd00::5]:5000", ("nonsense/x", "10.0.0.0/8"), False),
+        ("10.1.2.3", ("nonsense/x", "10.0.0.0/8"), True),
+        ("127.0.0.1.evil.test", (), False),
+        ("127.evil.test:5000", (), False),
+        ("localhost.evil.test", (), False),
+        ("notlocalhost", (), False),
+        ("harbor.corp:5000", ("harbor.corp",), True),
+        ("harbor.corp.evil.test", ("harbor.corp",), False),
     ],
 )
-def test_who_is_insecure_as_docker_sees_it(host: str, listed: tuple[str, ...], insecure: bool) -> None:
+def test_registries_that_docker_treats_as_insecure(host: str, listed: tuple[str, ...], insecure: bool) -> None:
     assert is_insecure(host, listed) is insecure
 
 
+@contextmanager
+def broken_tls(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A machine in the middle: no TLS, and any answer to a hello; what came in on each connection."""
+    heard: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}", heard
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x28",  # handshake_failure
+        b"\x15\x03\x01\x00\x02\x02\x46",  # protocol_version
+        b"\x15\x03\x01\x00\x02\x02\x70",  # unrecognized_name
+        b"",
+        b"garbage",
+    ],
+)
+def test_a_broken_tls_handshake_never_falls_back_to_plain_http(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr("bai_wizard.node.registry.is_insecure", lambda *_: False)
+    with broken_tls(answer) as (host, heard):
+        registry = Registry("registry.test", Access())
+        registry._api = host
+        with pytest.raises(StateUnknown):
+            registry.offer("registry.test/a:1", "")
+    assert heard
+    assert not [data for data in heard if data.startswith(b"GET")], "asked without TLS"
+
+
+def test_an_insecure_registry_is_asked_without_tls() -> None:
+    with played(stored(IMAGE)) as (host, _):
+        registry = Registry("harbor.corp", Access(insecure=(host,)))
+        registry._api = host
+        assert registry.offer("harbor.corp/a:1", "linux/amd64").size
+
+
+@pytest.mark.parametrize("token", [False, True])
+def test_a_registry_cannot_send_us_elsewhere_without_tls(monkeypatch: pytest.MonkeyPatch, token: bool) -> None:
+    """A redirect, or a realm for logins."""
+    with played({}) as (other, asked):
+        monkeypatch.setattr("bai_wizard.node.registry.is_insecure", lambda host, _: host != other)
+        away = (307, {"Location": f"http://{other}/v2/a/manifests/1"}, b"")
+        realm = (401, {"WWW-Authenticate": f'Bearer realm="HTTP://{other}/token",service="s"'}, b"")
+        with (
+            played({"/v2/a/manifests/1": realm if token else away}) as (host, _),
+            pytest.raises(StateUnknown, match="TLS"),
+        ):
+            Registry(host, Access(logins={host: ("bob", Secret("word"))})).offer(f"{host}/a:1", "")
+    assert not asked if token else all(not sent for _, sent in asked)
+
+
 def test_a_password_never_goes_out_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bai_wizard.machine.registry.is_insecure", lambda *_: False)
+    monkeypatch.setattr("bai_wizard.node.registry.is_insecure", lambda *_: False)
     with played(stored(IMAGE), login="bob:word", token=True) as (host, asked):
         access = Access(logins={"registry.test": ("bob", Secret("word"))})
         registry = Registry("registry.test", access)
         registry._api = host
-        with pytest.raises(CannotTell):
+        with pytest.raises(StateUnknown):
             registry.offer("registry.test/a:1", "")
     assert all(not sent for _, sent in asked)
+
+
+@pytest.mark.parametrize(
+    ("docker", "skip", "insecure"),
+    [
+        ('[docker]\ninsecure_registries = ["reg.corp:5000"]\n', (), ("reg.corp:5000",)),
+        ('[docker]\ninsecure_registries = ["reg.corp:5000"]\n', ("docker",), ()),
+        ('[docker]\napply = false\ninsecure_registries = ["reg.corp:5000"]\n', (), ()),
+        ("", (), ()),
+    ],
+)
+def test_a_registry_that_the_same_run_declares_insecure_is_one(
+    docker: str, skip: tuple[str, ...], insecure: tuple[str, ...]
+) -> None:
+    """What daemon.json will say when the images are pulled counts, but only if this run writes it."""
+    answers = loads(f"version = 1\n{docker}[images]\npull = ['reg.corp:5000/a:1']\n", "answers.toml", "gpu01")
+    context = desired_from_answers(answers, skip=skip).context
+    assert context.insecure_registries == insecure
+    settings = answers.tables["images"]
+    assert isinstance(settings, ImagesSettings)
+    assert access_of(SimulatedMachine({}), settings, context).insecure == insecure

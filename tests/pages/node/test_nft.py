@@ -1,4 +1,4 @@
-"""Rulesets of nftables as `nft --json list ruleset` prints them: what they let in, and what they only seem to."""
+"""nftables rulesets as printed by `nft --json list ruleset`: what they accept and what they only appear to accept."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.pages.node.nft import ALL, allowed_by
+from bai_wizard.core.errors import StateUnknown
+from bai_wizard.pages.node.check_advisories import ALL_PORTS, allowed_by
 
 Part = dict[str, Any]
 ACCEPT: Part = {"accept": None}
@@ -50,9 +50,9 @@ LETS_IN: dict[str, tuple[str, list[tuple[int, int]]]] = {
         [(22, 22), (6001, 6019)],
     ),
     "new connections to a port": (ruleset(rule(state("new"), TCP[6001], ACCEPT)), [(6001, 6001)]),
-    "everything from a network": (ruleset(rule(payload("ip", "saddr", "10.0.0.1"), ACCEPT)), [ALL]),
-    "everything at an interface": (ruleset(rule(meta("iifname", "eth1"), ACCEPT)), [ALL]),
-    "everything": (ruleset(rule(ACCEPT)), [ALL]),
+    "everything from a network": (ruleset(rule(payload("ip", "saddr", "10.0.0.1"), ACCEPT)), [ALL_PORTS]),
+    "everything at an interface": (ruleset(rule(meta("iifname", "eth1"), ACCEPT)), [ALL_PORTS]),
+    "everything": (ruleset(rule(ACCEPT)), [ALL_PORTS]),
     "a chain behind": (
         ruleset(rule(meta("l4proto", "tcp"), {"jump": {"target": "ours"}}), rule(TCP[6001], ACCEPT, chain="ours"),
                 rule({"goto": {"target": "input"}}, chain="ours")),
@@ -78,7 +78,7 @@ LETS_IN: dict[str, tuple[str, list[tuple[int, int]]]] = {
 
 
 @pytest.mark.parametrize("case", LETS_IN)
-def test_what_is_let_in(case: str) -> None:
+def test_allowed_packets(case: str) -> None:
     text, ports = LETS_IN[case]
     assert allowed_by(text) == ports
 
@@ -97,6 +97,6 @@ def test_where_nothing_is_dropped(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "table inet filter {", "[]", '{"nftables": [{"rule": {}}]}'])
-def test_what_cannot_be_read_is_not_taken_for_open(text: str) -> None:
-    with pytest.raises(CannotTell):
+def test_unreadable_rules_are_not_considered_open(text: str) -> None:
+    with pytest.raises(StateUnknown):
         allowed_by(text)

@@ -1,19 +1,26 @@
-"""Network and trust: what is written where, and whose lines are left alone."""
+"""Network and trust: what is written where, and whose lines are kept."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from bai_wizard.core.plan import Plan
-from bai_wizard.core.primitives import Primitive, RunCommand
-from bai_wizard.core.state import Entry, Key
-from bai_wizard.core.step import Blocked
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.node.page import PAGE
-from tests.pages.storage.cycle import assert_cycle, plan_of, run, shown, undo
+from bai_wizard.core.operation import Operation
+from bai_wizard.core.state import Entry, Key, Package
+from bai_wizard.core.step import Blocked, Plan
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.node.plan import PAGE
+from bai_wizard.pages.node.settings import NetworkSettings, ProxySettings
+from bai_wizard.pages.node.steps import apt_text
+from bai_wizard.resources.commands import RunCommand
+from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown, undo
 from tests.pages.ubuntu import file, link, ubuntu
+from tests.settings import RefusedSettings, settings_from
+from tests.unit.answers.strategies import plain_of
 
 PROXY = {
     "http": "http://proxy.corp:3128",
@@ -35,11 +42,11 @@ def bare(text: str | None) -> str:
 
 
 def node(files: dict[str, str | Entry | None] | None = None) -> SimulatedMachine:
-    """A node whose update-ca-certificates works: the bundle is what lies in the store."""
+    """A node whose update-ca-certificates works: the bundle consists of the files in the store."""
     machine = ubuntu(files=files)
 
-    def update(primitive: Primitive, moment: str) -> None:
-        if isinstance(primitive, RunCommand) and primitive.argv[0] == "update-ca-certificates" and moment == "after":
+    def update(operation: Operation, moment: str) -> None:
+        if isinstance(operation, RunCommand) and operation.argv[0] == "update-ca-certificates" and moment == "after":
             names = [name for name in machine.names(STORE) if name.endswith(".crt")]
             text = "".join(machine.text(f"{STORE}/{name}") or "" for name in names)
             machine.set_state(Key("file", BUNDLE), file(text))
@@ -54,7 +61,7 @@ def node(files: dict[str, str | Entry | None] | None = None) -> SimulatedMachine
     return machine
 
 
-def test_without_wishes_nothing_is_planned() -> None:
+def test_without_answers_nothing_is_planned() -> None:
     assert plan_of(PAGE, {}, ubuntu()).is_empty()
 
 
@@ -74,7 +81,7 @@ def test_a_proxy(tmp_path: Path) -> None:
     assert "+\tproxy = http://proxy.corp:3128" in text
 
 
-def test_an_empty_wish_takes_our_lines_away(tmp_path: Path) -> None:
+def test_an_empty_desired_takes_our_lines_away(tmp_path: Path) -> None:
     machine = ubuntu()
     run(machine, plan_of(PAGE, {"proxy": PROXY}, machine), tmp_path)
     assert headlines(plan_of(PAGE, {}, machine)) == [
@@ -84,7 +91,15 @@ def test_an_empty_wish_takes_our_lines_away(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["http_proxy=http://old:1", "export HTTP_PROXY = http://old:1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http_proxy=http://old:1",
+        "export HTTP_PROXY=http://old:1",
+        " Http_Proxy='http://old:1' ",
+        "A=\\\n\nhttp_proxy=",
+    ],
+)
 def test_variables_of_others_are_left_to_them(line: str) -> None:
     text = shown(plan_of(PAGE, {"proxy": PROXY}, ubuntu(files={"/etc/environment": f"{line}\n"})))
     assert "+http_proxy" not in text
@@ -92,13 +107,50 @@ def test_variables_of_others_are_left_to_them(line: str) -> None:
     assert "+https_proxy=" in text
 
 
-def test_gits_own_proxy_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export HTTP_PROXY = http://old:1",
+        "\u00a0http_proxy=x",
+        "#http_proxy=x",
+        "http_proxy=x\nhttp_proxy",
+        "A=b \\\nhttp_proxy=x",
+    ],
+)
+def test_lines_that_logins_do_not_read_are_not_left_to_others(line: str) -> None:
+    text = shown(plan_of(PAGE, {"proxy": PROXY}, ubuntu(files={"/etc/environment": f"{line}\n"})))
+    assert "+http_proxy=http://proxy.corp:3128" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "is_read"),
+    [
+        ("A=1\n", "1.7.0-5", True),
+        ("A=1\\\n", "1.7.0-5", True),
+        ("A=1\\\n", "1.5.3-5ubuntu5", False),
+        ("A=1\0\nB=2\n", "1.5.3-5ubuntu5", False),
+        ("A=1\0\nB=2\n", "1.7.0-5", True),
+        (f"A={'x' * 8190}\n", "1.5.3-5ubuntu5", False),
+        (f"# BEGIN bai-wizard\nno_proxy=x\n# END bai-wizard\nA={'x' * 8190}\n", "1.5.3-5ubuntu5", True),
+    ],
+)
+def test_a_proxy_that_logins_would_not_read_is_not_written(text: str, version: str, is_read: bool) -> None:
+    node = ubuntu({Key("package", "libpam-modules"): Package(version)}, files={"/etc/environment": text})
+    plan = plan_of(PAGE, {"proxy": PROXY}, node)
+    assert any("/etc/environment" in line for line in headlines(plan)) == is_read
+    reasons = [item.verdict.reason for item in plan.steps if isinstance(item.verdict, Blocked)]
+    assert any("backslash" in reason for reason in reasons) != is_read
+
+
+def test_gits_own_proxy_is_not_changed() -> None:
     files: dict[str, str | Entry | None] = {"/etc/gitconfig": "[user]\n\tproxy = x\n[HTTP]\n\tProxy = http://old:1\n"}
     assert not any("gitconfig" in line for line in headlines(plan_of(PAGE, {"proxy": PROXY}, ubuntu(files=files))))
 
 
-def test_a_proxy_with_a_password_is_written_nowhere() -> None:
-    table = {"proxy": {"http": "http://me:hunter22@proxy.corp:3128"}}
+@pytest.mark.parametrize("names", [("http",), ("https",), ("http", "https")])
+def test_a_proxy_with_a_password_is_written_nowhere(names: tuple[str, ...]) -> None:
+    secret, plain = "http://me:hunter22@proxy.corp:3128", "http://proxy.corp:3128"
+    table = {"proxy": {name: secret if name in names else plain for name in ("http", "https")}}
     plan = plan_of(PAGE, table, ubuntu())
     assert plan.is_empty()
     assert "hunter22" not in shown(plan)
@@ -118,7 +170,7 @@ class TestTrust:
             f"+ {STORE}/bai-wizard-corp_ca.crt  0:0 0644",
             f"+ {STORE}/bai-wizard-two-1.crt  0:0 0644",
             f"+ {STORE}/bai-wizard-two-2.crt  0:0 0644",
-            "> build the system's list of trusted authorities anew  update-ca-certificates",
+            "> rebuild the system's list of trusted certificates  update-ca-certificates",
         ]
         done, result = run(machine, plan, tmp_path)
         assert result.code() == 0, result
@@ -127,7 +179,7 @@ class TestTrust:
         assert machine.text(BUNDLE) == "", "built anew after the certificates are gone"
         assert machine.snapshot() == before
 
-    def test_one_that_is_no_longer_wanted_goes(self, tmp_path: Path) -> None:
+    def test_an_obsolete_file_is_removed(self, tmp_path: Path) -> None:
         machine = node({"/root/a.crt": PEM.format("a"), "/root/b.crt": PEM.format("b")})
         run(machine, plan_of(PAGE, {"ca_certificates": ["/root/a.crt", "/root/b.crt"]}, machine), tmp_path / "1")
         plan = plan_of(PAGE, {"ca_certificates": ["/root/a.crt"]}, machine)
@@ -135,7 +187,7 @@ class TestTrust:
         run(machine, plan, tmp_path / "2")
         assert "MIIBb" not in (machine.text(BUNDLE) or "")
 
-    def test_a_list_that_somebody_built_without_it_is_seen(self, tmp_path: Path) -> None:
+    def test_a_list_that_someone_built_without_it_is_seen(self, tmp_path: Path) -> None:
         machine = node({"/root/a.crt": PEM.format("a")})
         table = {"ca_certificates": ["/root/a.crt"]}
         run(machine, plan_of(PAGE, table, machine), tmp_path)
@@ -145,7 +197,7 @@ class TestTrust:
     @pytest.mark.parametrize(
         "files, reason",
         [
-            ({}, "there is no certificate file"),
+            ({}, "certificate file /root/a.crt does not exist"),
             ({"/root/a.crt": "-----BEGIN PRIVATE KEY-----\n" + PEM}, "private key"),
             ({"/root/a.crt": Entry("file", 0, 0, 0o644, b"\x30\x82\x01")}, "openssl x509 -inform der"),
             ({"/root/a.crt": PEM, "/usr/sbin/update-ca-certificates": None}, "apt-get install ca-certificates"),
@@ -153,9 +205,9 @@ class TestTrust:
     )
     def test_refused_with_the_reason(self, files: dict[str, str | Entry | None], reason: str) -> None:
         plan = plan_of(PAGE, {"ca_certificates": ["/root/a.crt"]}, ubuntu(files=files))
-        found = plan.steps[0].verdict
-        assert isinstance(found, Blocked)
-        assert reason in found.reason
+        status = plan.steps[0].verdict
+        assert isinstance(status, Blocked)
+        assert reason in status.reason
 
     @pytest.mark.parametrize(
         "before, after",
@@ -177,3 +229,61 @@ class TestTrust:
         assert machine.text("/etc/pip.conf") == after.format(BUNDLE)
         run(machine, plan_of(PAGE, {}, machine), tmp_path / "2")
         assert bare(machine.text("/etc/pip.conf")) == bare(before)
+
+
+APT_COMMAND = 'http://127.0.0.1";APT{Update{Pre-Invoke{"cd;id>X"}}};Z"1'
+
+
+@pytest.mark.parametrize("key", ["http", "https", "no_proxy"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        APT_COMMAND,
+        'http://p.corp:3128";X',
+        "http://p.corp;x:3128",
+        "http://p{x}:3128",
+        "http://p\\x:3128",
+        "http://p$x:3128",
+        "http://p`id`:3128",
+        "http://p#x:3128",
+        "http://p'x:3128",
+        "http://p%41:3128",
+        'http://u"x@p:3128',
+        "http://u;x@p:3128",
+        "http://u$(id)@p:3128",
+        "http://p\x85q:3128",
+        "http://p\u2028q:3128",
+        "http://pr\u00f6xy:3128",
+    ],
+)
+def test_no_proxy_breaks_out_of_a_file(key: str, value: str) -> None:
+    with pytest.raises(RefusedSettings):
+        settings_from(NetworkSettings, {"proxy": {"http": "http://p.corp:3128", key: value}})
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is not installed")
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(plain_of(ProxySettings))
+def test_apt_reads_exactly_the_proxies_of_the_answers(tmp_path: Path, table: dict[str, str]) -> None:
+    proxies = settings_from(ProxySettings, table)
+    wanted = {f"Acquire::{scheme}::Proxy": getattr(proxies, scheme) for scheme in ("http", "https")}
+    if any("@" in url for url in wanted.values()):
+        return
+    file = tmp_path / "apt.conf"
+    file.write_text(apt_text(proxies.http, proxies.https, proxies.no_proxy))
+    output = subprocess.run(
+        ["apt-config", "dump", "--no-empty", "--format", "%f %v%n"],
+        env={"APT_CONFIG": str(file), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not output.stderr
+    result = dict(line.split(" ", 1) for line in output.stdout.splitlines() if line.startswith("Acquire::http"))
+    direct = {key for key, value in result.items() if value == "DIRECT"}
+    assert {key: value for key, value in result.items() if key not in direct} == {
+        key: value for key, value in wanted.items() if value
+    }
+    bare = subprocess.run(
+        ["apt-config", "dump"], env={"APT_CONFIG": "/dev/null", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    tops = {line.partition("::")[0].partition(" ")[0] for line in bare.stdout.splitlines()}
+    assert {line.partition("::")[0].partition(" ")[0] for line in output.stdout.splitlines()} <= tops

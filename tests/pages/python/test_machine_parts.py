@@ -1,7 +1,8 @@
-"""Small parts of the machine side: fingerprints, causes, the tool that makes the catalogue."""
+"""Helpers of the node side: fingerprints, error hints, the catalog generator."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -10,17 +11,22 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.errors import StepFailed
-from bai_wizard.core.examination import fault_of
+from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.core.machine import Completed
-from bai_wizard.core.primitives.pythons import PackageSources
-from bai_wizard.machine import cache
-from bai_wizard.machine.perform.pythons import environments_of, rename_inside
-from bai_wizard.machine.perform.trees import remove_at, tree_at
-from bai_wizard.machine.perform.uv import cause, source_options
-from bai_wizard.machine.pyenv_log import BuildLog, build_cause
-from bai_wizard.machine.pythons import attempt
-from bai_wizard.machine.readers.pythons import distribution_at, interpreter_at, venv_at
+from bai_wizard.node import cache
+from bai_wizard.node.interpreter_check import problem_of
+from bai_wizard.resources.pythons import PackageSources, distribution_at, interpreter_at, venv_at
+from bai_wizard.resources.pythons_apply import (
+    BuildLog,
+    _remove_links,
+    attempt,
+    build_cause,
+    cause,
+    environments_of,
+    rename_inside,
+    source_options,
+)
+from bai_wizard.resources.trees_apply import finish_removal_at, set_aside_at, tree_at
 from tests.tools.make_python_catalogue import build_of, from_pbs_installer, merged
 
 
@@ -52,7 +58,7 @@ def grown(tmp_path: Path) -> Path:
     return tree
 
 
-def test_use_leaves_the_fingerprint_as_it_is(tmp_path: Path) -> None:
+def test_using_an_interpreter_keeps_its_fingerprint(tmp_path: Path) -> None:
     tree = grown(tmp_path)
     before = fingerprint(tree)
     (tree / "lib" / "__pycache__").mkdir()
@@ -89,10 +95,11 @@ def test_removal_never_follows_a_link(tmp_path: Path) -> None:
     (tree / "out").symlink_to(other)
     (tmp_path / "link").symlink_to(other)
     with Here(tmp_path) as here:
-        remove_at(here, "tree")
-        remove_at(here, "link")
-        remove_at(here, "nothing")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
+        set_aside_at(here, "tree", "aside")
+        set_aside_at(here, "link", "unused")
+        finish_removal_at(here, "aside", ["/srv/tree"])
+        finish_removal_at(here, "nothing", ["/srv/tree"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "other"]
     assert (other / "kept").exists()
 
 
@@ -109,9 +116,9 @@ def python_at(path: Path, version: str = "3.13.7") -> None:
 def test_interpreters_are_read_without_being_started(tmp_path: Path) -> None:
     python_at(tmp_path / "3.13.7")
     with Here(tmp_path) as here:
-        found = interpreter_at(here, "3.13.7")
-        assert found is not None
-        assert found.version == "3.13.7"
+        result = interpreter_at(here, "3.13.7")
+        assert result is not None
+        assert result.version == "3.13.7"
         (tmp_path / "3.13.7" / ".bai-wizard.unfinished").touch()
         half = interpreter_at(here, "3.13.7")
         assert half is not None
@@ -129,9 +136,9 @@ def test_environments_are_read_from_their_configuration(tmp_path: Path) -> None:
     packages = venv / "lib" / "python3.13" / "site-packages"
     (packages / "backend_ai_agent-26.4.10.dist-info").mkdir(parents=True)
     with Here(venv.parent) as here:
-        found = venv_at(here, ".venv")
-        assert found is not None
-        assert (found.version, found.home) == ("3.13.7", f"{tmp_path}/3.13.7/bin")
+        result = venv_at(here, ".venv")
+        assert result is not None
+        assert (result.version, result.home) == ("3.13.7", f"{tmp_path}/3.13.7/bin")
         package = distribution_at(here, ".venv", "backend-ai-agent")
         assert package is not None
         assert package.version == "26.4.10"
@@ -156,9 +163,9 @@ def test_places_are_renamed_in_texts_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("completed", "words"),
     [
-        (Completed(-4, "", ""), "newer processor"),
+        (Completed(-4, "", ""), "newer CPU"),
         (Completed(1, "", "boom\nImportError: x"), "does not run: ImportError: x"),
-        (Completed(0, '{"version": "3.12.1", "lacking": []}\n', ""), "it is Python 3.12.1 and not 3.13.7"),
+        (Completed(0, '{"version": "3.12.1", "lacking": []}\n', ""), "it is Python 3.12.1 instead of 3.13.7"),
         (
             Completed(0, '{"version": "3.13.7", "lacking": [["lzma", "no _lzma"]]}', ""),
             "it lacks lzma (lzma: no _lzma)",
@@ -169,13 +176,13 @@ def test_places_are_renamed_in_texts_only(tmp_path: Path) -> None:
     ],
 )
 def test_faults_of_interpreters(completed: Completed, words: str) -> None:
-    fault = fault_of(completed, "3.13.7")
+    fault = problem_of(completed, "3.13.7")
     assert words in fault
     assert bool(fault) == bool(words)
 
 
 def test_a_program_that_the_kernel_refuses(tmp_path: Path) -> None:
-    from bai_wizard.machine.runner import run
+    from bai_wizard.node.process import run
 
     def start(path: Path) -> str:
         return attempt(lambda: run([str(path)], timeout=5), "3.13.7")
@@ -190,9 +197,9 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path) -> None:
     assert "its loader is missing" in start(script)
 
 
-def test_what_uv_says_is_put_into_plain_words() -> None:
+def test_errors_of_uv_are_explained() -> None:
     full = Completed(2, "", "error: failed to write\n  Caused by: No space left on device (os error 28)\n")
-    assert cause(full).startswith("no space left: make room")
+    assert cause(full).startswith("no space left. Free some space")
     assert "os error 28" in cause(full)
     assert cause(Completed(2, "", "error: odd\n")) == "error: odd"
 
@@ -209,24 +216,24 @@ def test_source_options() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("configure: error: no acceptable C compiler found in $PATH", "install build-essential"),
-        ("ERROR: The Python ssl extension was not compiled. Missing the OpenSSL lib?", "install libssl-dev"),
-        ("ModuleNotFoundError: No module named '_ctypes'", "install libffi-dev"),
-        ("python-build: definition not found: 3.13.99", "does not know that version"),
+        ("configure: error: no acceptable C compiler found in $PATH", "Install build-essential"),
+        ("ERROR: The Python ssl extension was not compiled. Missing the OpenSSL lib?", "Install libssl-dev"),
+        ("ModuleNotFoundError: No module named '_ctypes'", "Install libffi-dev"),
+        ("python-build: definition not found: 3.13.99", "does not know that Python version"),
         ("c++: fatal error: Killed signal terminated program cc1plus", "not enough memory"),
         ("cp: error writing 'python': No space left on device", "no space left"),
-        ("./Modules/_ssl.c:1:10: fatal error: openssl/rsa.h: No such file or directory", "install libssl-dev"),
+        ("./Modules/_ssl.c:1:10: fatal error: openssl/rsa.h: No such file or directory", "Install libssl-dev"),
         ("./Modules/x.c:1:10: fatal error: gdbm.h: No such file or directory", "a header file is missing"),
     ],
 )
 def test_why_a_build_stopped(line: str, words: str) -> None:
-    told: list[tuple[Any, ...]] = []
-    log = BuildLog(lambda text, **rest: told.append((text, rest.get("done"))))
+    lines: list[tuple[Any, ...]] = []
+    log = BuildLog(lambda text, **rest: lines.append((text, rest.get("done"))))
     healthy = ("checking for stdlib extension module _ctypes... yes", "checking for OpenSSL... yes")
     for text in ("Downloading Python-3.13.7.tar.xz...", "checking for gcc... no", *healthy, line):
         log.line(text, "stderr")
     assert words in build_cause(log, Completed(1, "", line))
-    assert [(text, done) for text, done in told if done is not None] == [
+    assert [(text, done) for text, done in lines if done is not None] == [
         ("downloading the source", 0), ("configuring", 1),
     ]  # fmt: skip
 
@@ -248,10 +255,10 @@ def test_the_cache_is_roots_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in kept.parent.iterdir()] == [newer.name], "the older one is of no use any more"
     (tmp_path / "cache" / "open").mkdir()
     (tmp_path / "cache" / "open").chmod(0o777)
-    with pytest.raises(StepFailed, match="can be changed by others"):
+    with pytest.raises(StepFailed, match="can be changed by other users"):
         cache.make_directory(str(tmp_path / "cache" / "open" / "below"))
     (tmp_path / "cache" / "link").symlink_to("/etc")
-    with pytest.raises(StepFailed, match="is no directory"):
+    with pytest.raises(StepFailed, match="is not a directory"):
         cache.make_directory(str(tmp_path / "cache" / "link" / "below"))
 
 
@@ -280,7 +287,26 @@ def test_the_catalogue_is_made_of_the_newest_builds_of_each_flavour(tmp_path: Pa
     assert (entry["flavour"], entry["build"], entry["sha256"]) == ("install_only", "20250317", "b" * 64)
     assert entry["others"]["install_only_stripped"]["sha256"] == "d" * 64
     assert "github.com/astral-sh/" in entry["url"]
-    clash = build_of(URL.format("20250317", "install_only"), "e" * 64)
-    assert clash is not None
+    conflict = build_of(URL.format("20250317", "install_only"), "e" * 64)
+    assert conflict is not None
     with pytest.raises(SystemExit, match="two hashes"):
-        merged([*from_pbs_installer(old), clash])
+        merged([*from_pbs_installer(old), conflict])
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOEXEC, "another processor architecture"), (errno.ENOMEM, "cannot be started")]
+)
+def test_only_one_error_of_the_kernel_means_another_architecture(number: int, words: str) -> None:
+    def run() -> Completed:
+        raise StateUnknown("python3 cannot be started") from OSError(number, os.strerror(number))
+
+    assert words in attempt(run, "3.13.0")
+
+
+def test_only_interpreters_of_an_environment_are_removed_before_its_repair(tmp_path: Path) -> None:
+    for name in ("python", "python3", "python3.13", "pip", "python-config", "python3.13-config", "activate"):
+        (tmp_path / name).touch()
+    _remove_links(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "activate", "pip", "python-config", "python3.13-config",
+    ]  # fmt: skip

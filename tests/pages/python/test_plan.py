@@ -1,4 +1,4 @@
-"""From answers and facts to steps; the steps over a simulated node, twice."""
+"""From answers and facts to steps, applied twice to a simulated node."""
 
 from __future__ import annotations
 
@@ -6,44 +6,41 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.facts import Absent, Known, Unknown
-from bai_wizard.core.overlay import Overlay
-from bai_wizard.core.primitives.pythons import PackageSources
+from bai_wizard.core.page import Absent, Context, Known, Unknown
+from bai_wizard.core.predicted import PredictedNode
 from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
 from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.python.catalogue import choose
-from bai_wizard.pages.python.facts import PipSettings, PythonFacts
-from bai_wizard.pages.python.page import PAGE
-from bai_wizard.pages.python.plan import build_packages, steps
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.python.plan import PAGE, build_packages, steps
+from bai_wizard.pages.python.probe import PipSettings, PythonFacts
 from bai_wizard.pages.python.settings import PythonSettings
-from bai_wizard.pages.python.sources import package_sources, proxy_for
-from bai_wizard.pages.python.table import table
+from bai_wizard.pages.python.versions import choose_build, package_sources, proxy_for
+from bai_wizard.resources.pythons import PackageSources
+from tests.settings import settings_from
 
 BAI = Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")
 NODE: dict[Key, State | None] = {
     Key("user", "bai"): BAI,
     Key("file", "/home/bai"): Entry("directory", 1100, 1100, 0o750),
 }
-NEWEST = choose("3.13", "x86_64").version
+NEWEST = choose_build("3.13", "x86_64").version
 VERSIONS = "/home/bai/.static-python/versions"
 
 
 def settings(**values: Any) -> PythonSettings:
-    return PythonSettings.model_validate(values)
+    return settings_from(PythonSettings, values)
 
 
 def planned(*, release: str = "26.4", facts: PythonFacts | None = None, **values: Any) -> tuple[Step, ...]:
     return steps(settings(**values), facts or PythonFacts(), Context(backend_ai=release))
 
 
-def by_id(found: tuple[Step, ...]) -> dict[str, Any]:
-    return {step.id: step for step in found}
+def by_id(result: tuple[Step, ...]) -> dict[str, Any]:
+    return {step.id: step for step in result}
 
 
-def verdicts(found: tuple[Step, ...], node: SimulatedMachine) -> list[Any]:
-    return [step.inspect(node) for step in found]
+def verdicts(result: tuple[Step, ...], node: SimulatedMachine) -> list[Any]:
+    return [step.inspect(node) for step in result]
 
 
 class Acting:
@@ -52,37 +49,37 @@ class Acting:
     def __init__(self, machine: SimulatedMachine) -> None:
         self.view = machine
 
-    def do(self, primitive: Any) -> None:
-        if not primitive.holds(Overlay(self.view).states(primitive.keys())):
-            self.view.perform(primitive)
+    def do(self, operation: Any) -> None:
+        if not operation.is_satisfied(PredictedNode(self.view).states(operation.keys())):
+            self.view.apply(operation)
 
-    def do_together(self, primitives: Any) -> None:
-        for primitive in primitives:
-            self.do(primitive)
+    def do_together(self, operations: Any) -> None:
+        for operation in operations:
+            self.do(operation)
 
 
 def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing() -> None:
-    found = planned(venvs=[{"service": "manager"}, {"service": "agent", "packages": ["backend.ai-agent==26.4.10"]}])
-    assert [step.id for step in found] == [
+    steps = planned(venvs=[{"service": "manager"}, {"service": "agent", "packages": ["backend.ai-agent==26.4.10"]}])
+    assert [step.id for step in steps] == [
         "python.download", "python.interpreter", "python.venvs",
     ]  # fmt: skip
     node = SimulatedMachine(NODE)
     before = node.snapshot()
-    overlay = Overlay(node)
+    predicted = PredictedNode(node)
     headlines = []
-    for step in found:
-        for primitive in step.primitives(overlay):
-            headlines += [change.headline() for change in overlay.lay(primitive, step.id)]
+    for step in steps:
+        for operation in step.operations(predicted):
+            headlines += [change.headline() for change in predicted.predict(operation, step.id)]
     assert f"+ {VERSIONS}/{NEWEST}/  Python {NEWEST} (cpython-{NEWEST}-linux-x86_64-gnu)" in headlines
     assert (
         f"+ /home/bai/agent/.venv/  Python {NEWEST} with pip, setuptools, wheel, backend.ai-agent==26.4.10"
         in headlines
     )
     assert node.snapshot() == before
-    for step in found:
+    for step in steps:
         step.apply(Acting(node))
         assert step.verify(node) == ""
-    assert all(isinstance(verdict, Unchanged) for verdict in verdicts(found, node))
+    assert all(isinstance(verdict, Unchanged) for verdict in verdicts(steps, node))
     assert node.interpreter(f"{VERSIONS}/{NEWEST}") == Interpreter(NEWEST)
     assert node.distribution("/home/bai/agent/.venv", "backend-ai-agent") == Package("26.4.10")
     assert node.entry("/home/bai/.static-python") == Entry("directory", 1100, 1100, 0o755)
@@ -97,35 +94,37 @@ def test_services_come_from_the_roles_unless_listed() -> None:
     assert len(planned(venvs=[])) == 2
 
 
-def test_what_is_here_and_will_do_is_kept() -> None:
+def test_a_suitable_installed_interpreter_is_kept() -> None:
     facts = PythonFacts(standalone=Known(("3.12.4", "3.13.3", "3.13.8")))
     assert by_id(planned(facts=facts))["python.interpreter"].version == "3.13.8"
-    too_old = PythonFacts(standalone=Known(("3.13.3",)))
+    # Upstream builds 25.13 and later with 3.13.7; its wheels accept every 3.13.
+    for release in ("25.6", "26.4", "26.9"):
+        earlier = PythonFacts(standalone=Known(("3.13.3",)))
+        assert by_id(planned(facts=earlier, release=release))["python.interpreter"].version == "3.13.3"
+    too_old = PythonFacts(standalone=Known(("3.12.12",)))
     assert by_id(planned(facts=too_old))["python.interpreter"].version == NEWEST
-    assert by_id(planned(facts=too_old, release="25.6"))["python.interpreter"].version == "3.13.3"
     unknown = PythonFacts(standalone=Unknown("needs root"))
     assert by_id(planned(facts=unknown))["python.interpreter"].version == NEWEST
 
 
 def test_an_exact_version_and_a_mirror() -> None:
-    found = by_id(planned(version="3.12.6", release="24.03", mirror="http://mirror.corp/pbs"))
-    assert found["python.download"].url.startswith("http://mirror.corp/pbs/2024")
-    assert found["python.interpreter"].version == "3.12.6"
-    assert "Backend.AI 24.03 needs Python 3.12, at least 3.12.8" in found["python.interpreter"].what
+    result = by_id(planned(version="3.12.6", release="24.03", mirror="http://mirror.corp/pbs"))
+    assert result["python.download"].url.startswith("http://mirror.corp/pbs/2024")
+    assert result["python.interpreter"].version == "3.12.6"
+    assert "requires" not in result["python.interpreter"].what
+    other = by_id(planned(version="3.12.6", release="25.6"))["python.interpreter"].what
+    assert "Backend.AI 25.6 requires Python 3.13, at least 3.13.0" in other
 
 
 @pytest.mark.parametrize(
     ("values", "release", "words"),
     [
-        ({}, "", "which Python is needed depends on the release"),
+        ({}, "", "the required Python version depends on the release"),
         ({}, "20.03", "older than the oldest release"),
-        ({"version": "3.13.99"}, "26.4", "there is no build of Python 3.13.99"),
-        ({"index_url": "https://me:geheim@pypi.corp/simple"}, "26.4", "carries a password"),
+        ({"version": "3.13.99"}, "26.4", "no build of Python 3.13.99"),
     ],
 )
-def test_what_cannot_be_had_stands_in_the_plan_with_its_reason(
-    values: dict[str, Any], release: str, words: str
-) -> None:
+def test_an_unavailable_build_is_blocked_with_its_reason(values: dict[str, Any], release: str, words: str) -> None:
     (step,) = planned(release=release, **values)
     verdict = step.inspect(SimulatedMachine(NODE))
     assert isinstance(verdict, Blocked)
@@ -133,16 +132,28 @@ def test_what_cannot_be_had_stands_in_the_plan_with_its_reason(
     assert "geheim" not in verdict.reason
 
 
-def test_a_password_in_the_configuration_of_pip_is_not_handed_on() -> None:
-    facts = PythonFacts(pip=PipSettings("https://me:geheim@pypi.corp/simple"))
+@pytest.mark.parametrize(
+    "pip",
+    [
+        PipSettings("https://me:geheim@pypi.corp/simple"),
+        PipSettings("https://geheim@pypi.corp/simple"),
+        PipSettings("HTTPS://:geheim@pypi.corp/simple"),
+        PipSettings("https://pypi.corp/simple?token=geheim"),
+        PipSettings("https://pypi.corp/simple", ("https://geheim@other.corp/simple",)),
+        PipSettings("", (), ("/srv/wheels", "https://me@corp:geheim@pypi.corp/wheels")),
+    ],
+)
+def test_credentials_in_the_configuration_of_pip_are_not_handed_on(pip: PipSettings) -> None:
+    facts = PythonFacts(pip=pip)
     (step,) = planned(facts=facts)
     reason = step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
-    assert "https://…@pypi.corp in pip's configuration carries a password" in reason
+    assert "***" in reason
+    assert "in pip's configuration contains credentials" in reason
     assert "geheim" not in reason
     assert len(planned(facts=facts, index_url="https://pypi.corp/simple")) > 1
 
 
-def test_an_interpreter_that_is_here_and_does_not_work_is_told() -> None:
+def test_an_interpreter_that_is_here_and_does_not_work_is_reported() -> None:
     fault = "it lacks lzma (lzma: No module named '_lzma')"
     facts = PythonFacts(standalone=Known(("3.13.9",)), fault=Known(fault))
     (step,) = planned(facts=facts)
@@ -151,9 +162,9 @@ def test_an_interpreter_that_is_here_and_does_not_work_is_told() -> None:
     assert verdict.reason == f"{VERSIONS}/3.13.9 is Python 3.13.9, but {fault}: move it away, then plan again"
     (built,) = planned(method="pyenv", facts=PythonFacts(pyenv=Known(("3.13.9",)), fault=Known("it does not run")))
     assert "/home/bai/.pyenv/versions/3.13.9 is" in built.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
-    for told in (Known(""), Unknown("needs root"), Absent()):
-        assert len(planned(facts=PythonFacts(standalone=Known(("3.13.9",)), fault=told))) > 1
-    shown = PAGE.sheet(settings(), facts, Context(backend_ai="26.4")) if PAGE.sheet else None
+    for result in (Known(""), Unknown("needs root"), Absent()):
+        assert len(planned(facts=PythonFacts(standalone=Known(("3.13.9",)), fault=result))) > 1
+    shown = PAGE.reference_table(settings(), facts, Context(backend_ai="26.4")) if PAGE.reference_table else None
     assert shown is not None
     assert dict(shown.details)["Examined"] == fault
 
@@ -163,18 +174,18 @@ def test_an_interpreter_that_is_here_and_does_not_work_is_told() -> None:
     [
         ("v3", "v3", ""),
         ("v3", "v4", ""),
-        ("v3", "v2", "x86-64-v3 ends with an illegal instruction on this processor, which is x86-64-v2"),
-        ("v2", "", "which is baseline x86-64"),
+        ("v3", "v2", "x86-64-v3 fails with an illegal instruction on this CPU, which supports x86-64-v2"),
+        ("v2", "", "which supports baseline x86-64"),
     ],
 )
 def test_a_build_for_newer_processors(asked: str, has: str, words: str) -> None:
-    found = planned(level=asked, release="24.09", facts=PythonFacts(level=has))
+    steps = planned(level=asked, release="24.09", facts=PythonFacts(level=has))
     if words:
-        (step,) = found
+        (step,) = steps
         assert words in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
         return
-    assert f"-x86_64_{asked}-unknown" in by_id(found)["python.download"].url
-    assert by_id(found)["python.interpreter"].name.endswith(f"-linux-x86_64_{asked}-gnu")
+    assert f"-x86_64_{asked}-unknown" in by_id(steps)["python.download"].url
+    assert by_id(steps)["python.interpreter"].name.endswith(f"-linux-x86_64_{asked}-gnu")
     # An interpreter that is here stays, whatever it was made for; other processors have no such levels.
     here = PythonFacts(level="", standalone=Known(("3.12.8",)))
     assert by_id(planned(level=asked, release="24.09", facts=here))["python.interpreter"].version == "3.12.8"
@@ -182,22 +193,25 @@ def test_a_build_for_newer_processors(asked: str, has: str, words: str) -> None:
     assert "-aarch64-unknown" in other["python.download"].url
 
 
-def test_another_architecture_is_told_to_build() -> None:
+def test_other_architectures_are_advised_to_build() -> None:
     (step,) = planned(facts=PythonFacts(arch="riscv64"))
-    assert 'take method = "pyenv"' in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
+    assert 'set python.method = "pyenv"' in step.inspect(SimulatedMachine(NODE)).reason  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("3.13.1")}, "holds Python 3.13.1: move it away"),
-        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("")}, "left half built"),
-        ({Key("file", f"{VERSIONS}/{NEWEST}"): Entry("directory", 1100, 1100, 0o755)}, "is no Python that works"),
+        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("3.13.1")}, "contains Python 3.13.1: move it away"),
+        ({Key("interpreter", f"{VERSIONS}/{NEWEST}"): Interpreter("")}, "contains an incomplete Python"),
+        (
+            {Key("file", f"{VERSIONS}/{NEWEST}"): Entry("directory", 1100, 1100, 0o755)},
+            "exists but is not a working Python",
+        ),
         ({Key("file", "/home/bai/.static-python"): Entry("link", 1100, 1100, 0o777, target="/etc")}, "is a link"),
-        ({Key("file", "/home/bai/.static-python"): Entry("directory", 0, 0, 0o755)}, "does not belong to bai"),
+        ({Key("file", "/home/bai/.static-python"): Entry("directory", 1200, 1200, 0o755)}, "belongs to UID 1200"),
     ],
 )
-def test_what_stands_in_the_way_of_the_interpreter(states: dict[Key, State | None], words: str) -> None:
+def test_conditions_that_block_the_interpreter(states: dict[Key, State | None], words: str) -> None:
     verdict = by_id(planned())["python.interpreter"].inspect(SimulatedMachine({**NODE, **states}))
     assert isinstance(verdict, Blocked)
     assert words in verdict.reason
@@ -206,27 +220,27 @@ def test_what_stands_in_the_way_of_the_interpreter(states: dict[Key, State | Non
 @pytest.mark.parametrize(
     ("venv", "words"),
     [
-        (Venv("3.12.8", "/usr/bin"), "is of Python 3.12.8, from /usr/bin"),
-        (Venv("3.13.3", "/usr/bin"), "with at least 3.13.7 is needed"),
-        (Venv("", "/opt/gone/bin"), "has lost its Python, which was in /opt/gone/bin"),
+        (Venv("3.12.8", "/usr/bin"), "uses Python 3.12.8 from /usr/bin"),
+        (Venv("3.13.3", "/usr/bin"), "with at least 3.13.7 is required"),
+        (Venv("", "/opt/gone/bin"), "no longer exists; it was in /opt/gone/bin"),
     ],
 )
 def test_an_environment_of_another_python_is_never_overwritten(venv: Venv, words: str) -> None:
     node = SimulatedMachine({**NODE, Key("venv", "/home/bai/agent/.venv"): venv})
-    verdict = by_id(planned())["python.venvs"].inspect(node)
+    verdict = by_id(planned(version="3.13.7", release=""))["python.venvs"].inspect(node)
     assert isinstance(verdict, Blocked)
     assert words in verdict.reason
 
 
-def test_only_what_is_missing_is_installed() -> None:
+def test_only_missing_packages_are_installed() -> None:
     venv = "/home/bai/agent/.venv"
     there = {Key("distribution", f"{venv}:{name}"): Package("80") for name in ("pip", "setuptools", "wheel", "six")}
     node = SimulatedMachine({**NODE, Key("venv", venv): Venv("3.13.9", f"{VERSIONS}/3.13.9/bin"), **there})
     step = by_id(planned(venvs=[{"service": "agent", "packages": ["six>=81", "idna"]}]))["python.venvs"]
     verdict = step.inspect(node)
     assert isinstance(verdict, Pending)
-    told = [change.headline() for change in verdict.changes]
-    assert told == [f"~ six in {venv}  80 → ", f"+ idna in {venv}"]
+    lines = [change.headline() for change in verdict.changes]
+    assert lines == [f"~ six in {venv}  80 → ", f"+ idna in {venv}"]
     assert verdict.lasting == (f"packages stay in {venv}: six>=81 idna",)
 
 
@@ -236,15 +250,15 @@ def test_no_account_and_no_home() -> None:
     assert "does not exist" in step.inspect(SimulatedMachine({Key("user", "bai"): BAI})).reason
 
 
-def test_pyenv_takes_mirrors_beside_each_other_and_packages_of_the_release() -> None:
-    found = by_id(
+def test_pyenv_uses_both_mirrors_and_the_packages_of_the_release() -> None:
+    result = by_id(
         planned(method="pyenv", pyenv_url="https://git.corp/mirror/pyenv.git", facts=PythonFacts(codename="trixie"))
     )
-    assert found["python.pyenv-virtualenv"].url == "https://git.corp/mirror/pyenv-virtualenv.git"
-    assert "libzstd-dev" in found["python.packages"].names
+    assert result["python.pyenv-virtualenv"].url == "https://git.corp/mirror/pyenv-virtualenv.git"
+    assert "libzstd-dev" in result["python.packages"].names
     assert "libzstd-dev" not in build_packages("noble")
-    assert found["python.venv-agent"].name == "bai-26.4-agent"
-    assert found["python.shell"].effect == "next-login"
+    assert result["python.venv-agent"].name == "bai-26.4-agent"
+    assert result["python.shell"].effect == "next-login"
 
 
 def test_package_sources() -> None:
@@ -276,33 +290,30 @@ def test_the_proxy_for_an_address(url: str, proxy: str) -> None:
     assert proxy_for(url, context) == proxy
 
 
-def test_the_table_marks_the_row_and_tells_what_is_here() -> None:
+def test_the_table_marks_the_row_and_shows_installed_versions() -> None:
     facts = PythonFacts(
         standalone=Known(("3.13.9",)), system=Known("3.13.5"), pyenv=Known(("3.12.1",)), uv=Unknown("needs root")
     )
-    shown = table(settings(), facts, Context(backend_ai="25.14"))
-    chosen = [row for row in shown if row.is_chosen]
-    assert [row.releases for row in chosen] == ["25.13 ~ 25.17"]
-    assert chosen[0].manual == "3.13.x"
-    assert chosen[0].needed == "3.13, at least 3.13.7"
-    assert chosen[0].here == "3.13.9 (standalone), uv: needs root, 3.13.5 (system, too old)"
-    assert chosen[0].build.startswith(f"{NEWEST} (2026-")
-    sheet = PAGE.sheet(settings(), facts, Context(backend_ai="25.14")) if PAGE.sheet else None
+    sheet = PAGE.reference_table(settings(), facts, Context(backend_ai="25.14")) if PAGE.reference_table else None
     assert sheet is not None
-    assert sheet.rows[sheet.marked][0] == "25.13 ~ 25.17"
-    assert sheet.details == (("Version", "3.13.9, here already"),)
+    releases, needed, manual, build, _, installed = sheet.rows[sheet.marked]
+    assert releases == "25.13 – 25.17"
+    assert manual == "3.13.x"
+    assert needed == "3.13"
+    assert installed == "3.13.9 (standalone), uv: needs root, 3.13.5 (system)"
+    assert build == NEWEST
+    assert sheet.details == (("Version", "3.13.9, already installed"),)
     assert all(len(row) == len(sheet.headings) for row in sheet.rows)
     fresh = (
-        PAGE.sheet(settings(), PythonFacts(size=Known(33_600_000)), Context(backend_ai="27.1"))
-        if PAGE.sheet
+        PAGE.reference_table(settings(), PythonFacts(size=Known(33_600_000)), Context(backend_ai="27.1"))
+        if PAGE.reference_table
         else None
     )
     assert fresh is not None
     assert fresh.marked == 0
-    told = dict(fresh.details)
-    assert told["Version"] == NEWEST
-    assert told["Size"] == "34 MB"
-    assert len(told["sha256"]) == 64
-    assert "newer than the version table" in told["Note"]
-    assert {row.manual for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.13.x"}
-    assert {row.needed for row in shown if row.releases == "25.1 ~ 25.5"} == {"3.12, at least 3.12.8"}
+    result = dict(fresh.details)
+    assert result["Version"] == NEWEST
+    assert result["Size"] == "34 MB"
+    assert len(result["sha256"]) == 64
+    assert "newer than the version table" in result["Note"]
+    assert [row[1:3] for row in sheet.rows if row[0] == "25.1 – 25.5"] == [("3.12", "3.13.x !")]

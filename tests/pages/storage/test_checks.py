@@ -1,4 +1,4 @@
-"""What the doctor finds in storage, over a simulated node."""
+"""The doctor's storage findings on a simulated node."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.errors import CannotTell
-from bai_wizard.core.finding import Finding
+from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Completed
+from bai_wizard.core.page import Context, Finding
 from bai_wizard.core.state import Entry, Key, Mount, State, Unit
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.knocking import program
-from bai_wizard.pages.storage import beneath, trial
+from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages.node_state import tcp_probe_command
+from bai_wizard.pages.storage import volume_probes
 from bai_wizard.pages.storage.checks import CHECKS
-from bai_wizard.steps import volume_touch
 from tests.pages.numbered import numbered
 from tests.pages.storage.test_local import BAI
 
@@ -33,8 +31,12 @@ LOOK = {"uid": 1100, "gid": 1100, "mode": 0o755, "device": 7, "parent": 1, "owne
 SERVICE = Entry("file", 0, 0, 0o644, b"[Service]\nExecStart=/home/bai/bin/run.sh\n")
 
 
+HIDDEN = (sys.executable, "-I", "-S", volume_probes.__file__, "hidden", "/vfroot/vol1")
+TRIAL = (*HIDDEN[:4], "trial", "10.0.0.1", "/e", "", "4.2", "4.1", "4.0", "3")
+
+
 def touching(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-I", "-S", volume_touch.__file__, *arguments)
+    return (sys.executable, "-I", "-S", volume_probes.__file__, *arguments)
 
 
 def says(answer: object) -> Completed:
@@ -58,21 +60,21 @@ def node(
         touching("look", "/vfroot/vol1"): says(LOOK),
         touching("may", "/vfroot/vol1", "1100", "1100"): says({"may": True}),
         touching("may", "/vfroot/vol1", "0", "0"): says({"may": False}),
-        (sys.executable, "-I", "-S", beneath.__file__, "/vfroot/vol1"): says([]),
+        HIDDEN: says([]),
         ("findmnt", "--verify"): Completed(0, "", ""),
-        tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 open\n", ""),
+        tuple(tcp_probe_command(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 open\n", ""),
         **(looks or {}),
     }
     return SimulatedMachine(
-        known, Surroundings(looks=answers, kernel={"/proc/self/mountinfo": f"{INFO if mounted else ''}\n{more}"})
+        known, Environment(looks=answers, kernel={"/proc/self/mountinfo": f"{INFO if mounted else ''}\n{more}"})
     )
 
 
 def look(machine: SimulatedMachine, id: str) -> Finding:
     (check,) = [check for check in CHECKS if check.id == id]
-    found = check.look(machine, Context(host="gpu01"))
-    assert isinstance(found, Finding)
-    return found
+    finding = check.run(machine, Context(host="gpu01"))
+    assert isinstance(finding, Finding)
+    return finding
 
 
 def test_a_healthy_share_gives_no_finding() -> None:
@@ -82,137 +84,146 @@ def test_a_healthy_share_gives_no_finding() -> None:
 
 
 def test_a_node_without_storage_is_not_accused() -> None:
-    machine = SimulatedMachine(BAI, Surroundings(kernel={"/proc/self/mountinfo": ""}))
+    machine = SimulatedMachine(BAI, Environment(kernel={"/proc/self/mountinfo": ""}))
     results = {check.id: look(machine, check.id).result for check in CHECKS}
     assert set(results.values()) <= {"ok", "not-applicable"}, results
 
 
 def test_a_share_that_does_not_answer() -> None:
     machine = node()
-    answers = {argv: answer for argv, answer in machine.surroundings.looks.items() if "look" not in argv}
-    silent = SimulatedMachine(machine.snapshot(), Surroundings(looks=answers, kernel=machine.surroundings.kernel))
-    assert look(silent, "nfs-hung").result == "problem"
+    answers = {argv: answer for argv, answer in machine.environment.looks.items() if "look" not in argv}
+    silent = SimulatedMachine(machine.snapshot(), Environment(looks=answers, kernel=machine.environment.kernel))
+    assert look(silent, "storage.nfs-hung").result == "problem"
 
 
 def problems() -> list[Any]:
     own = touching("look", "/vfroot/vol1")
     theirs = {**LOOK, "uid": 2000, "gid": 2000, "owners": [2000]}
     refused = {touching("may", "/vfroot/vol1", "1100", "1100"): says({"may": False})}
-    trying = (sys.executable, "-I", "-S", trial.__file__, "10.0.0.1", "/e", "", "4.2", "4.1", "4.0", "3")
     agent = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = 1500\nkernel-gid = 1500\n")
     return [
-        ("nfs-stale-handle", "problem", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
-        ("storage-not-mounted", "problem", {"mounted": False}),
         (
-            "storage-hidden-files",
-            "warning",
-            {"looks": {(sys.executable, "-I", "-S", beneath.__file__, "/vfroot/vol1"): says(["data"])}},
-        ),
-        ("nfs-uid-mismatch", "problem", {"looks": {own: says(theirs), **refused}}),
-        ("nfs-root-squash", "warning", {"looks": {own: says(theirs)}}),
-        ("nfs-idmap-nobody", "problem", {"looks": {own: says({**LOOK, "owners": [65534]})}}),
-        ("storage-uid-agreement", "warning", {"looks": {own: says(theirs)}}),
-        ("storage-uid-agreement", "warning", {"states": {Key("file", "/home/bai/agent/agent.toml"): agent}}),
-        (
-            "nfs-server-unreachable",
+            "storage.nfs-stale-handle",
             "problem",
-            {"looks": {tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}},
+            {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}},
         ),
-        ("nfs-access-denied", "problem", {"mounted": False, "looks": {trying: says({"4.2": errno.EACCES})}}),
-        ("nfs-version", "warning", {"mount": Mount(SOURCE, "nfs", "rw,vers=3")}),
-        ("nfs-statd", "problem", {
+        ("storage.not-mounted", "problem", {"mounted": False}),
+        (
+            "storage.hidden-files",
+            "warning",
+            {"looks": {HIDDEN: says(["data"])}},
+        ),
+        ("storage.nfs-uid-mismatch", "problem", {"looks": {own: says(theirs), **refused}}),
+        ("storage.nfs-root-squash", "warning", {"looks": {own: says(theirs)}}),
+        ("storage.nfs-idmap-nobody", "problem", {"looks": {own: says({**LOOK, "owners": [65534]})}}),
+        ("storage.uid-agreement", "warning", {"looks": {own: says(theirs)}}),
+        ("storage.uid-agreement", "warning", {"states": {Key("file", "/home/bai/agent/agent.toml"): agent}}),
+        (
+            "storage.nfs-server-unreachable",
+            "problem",
+            {"looks": {tuple(tcp_probe_command(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}},
+        ),
+        ("storage.nfs-access-denied", "problem", {"mounted": False, "looks": {TRIAL: says({"4.2": errno.EACCES})}}),
+        ("storage.nfs-version", "warning", {"mount": Mount(SOURCE, "nfs", "rw,vers=3")}),
+        ("storage.nfs-statd", "problem", {
             "mount": Mount(SOURCE, "nfs", "rw,vers=3"),
             "states": {Key("unit", "rpc-statd.service"): Unit("static", "inactive")},
         }),
-        ("fstab-invalid", "problem", {"fstab": BLOCK + "srv:/x /vfroot/x nfs\n"}),
-        ("fstab-invalid", "warning", {"fstab": BLOCK.replace("_netdev", "_nedtev")}),
-        ("fstab-invalid", "warning", {"fstab": BLOCK.replace("hard", "soft")}),
-        ("nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs defaults 0 0\n"}),
-        ("nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs nofail,bg 0 0\n"}),
-        ("vfroot-chown-guide", "problem", {"states": {Key("file", "/vfroot/local/x"): Entry("file", 0, 0, 0o644)}}),
-        ("storage-version-file", "warning", {"states": {Key("file", "/vfroot/vol1/x"): Entry("file", 0, 0, 0o644)}}),
-        ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,nconnect=8")}),
-        ("storage-options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,timeo=50")}),
-        ("storage-same-source", "warning", {"more": "99 25 0:31 / /mnt/old rw - nfs4 10.0.0.1:/e rw"}),
-        ("storage-uid-agreement", "warning", {"states": {
+        ("storage.fstab-invalid", "problem", {"fstab": BLOCK + "srv:/x /vfroot/x\n"}),
+        ("storage.fstab-invalid", "warning", {"fstab": BLOCK.replace("_netdev", "_nedtev")}),
+        ("storage.fstab-invalid", "warning", {"fstab": BLOCK.replace("hard", "soft")}),
+        ("storage.nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs defaults 0 0\n"}),
+        ("storage.nfs-boot-hang", "problem", {"fstab": "srv:/x /data nfs nofail,bg 0 0\n"}),
+        ("storage.volume-owner", "problem", {
+            "states": {Key("file", "/vfroot/local/x"): Entry("file", 1100, 1100, 0o644)},
+        }),
+        ("storage.version-file", "warning", {"states": {Key("file", "/vfroot/vol1/x"): Entry("file", 0, 0, 0o644)}}),
+        ("storage.options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,nconnect=8")}),
+        ("storage.options-stale", "warning", {"fstab": BLOCK.replace("hard", "hard,timeo=50")}),
+        ("storage.same-source", "warning", {"more": "99 25 0:31 / /mnt/old rw - nfs4 10.0.0.1:/e rw"}),
+        ("storage.uid-agreement", "warning", {"states": {
             Key("file", "/home/bai/agent/agent.toml"): Entry("file", 0, 0, 0o600, b"[container]\nkernel-uid = -1\n"),
             Key("file", "/etc/systemd/system/backendai-agent.service"): SERVICE,
         }}),
-        ("storage-uid-agreement", "warning", {"states": {
+        ("storage.uid-agreement", "warning", {"states": {
             Key("file", "/etc/systemd/system/backendai-storage-proxy.service"): SERVICE,
         }}),
-        ("storage-same-source", "warning", {"fstab": BLOCK + f"{SOURCE} /vfroot/again nfs nofail 0 0\n"}),
+        ("storage.same-source", "warning", {"fstab": BLOCK + f"{SOURCE} /vfroot/again nfs nofail 0 0\n"}),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("id,result,about", problems(), ids=numbered(id for id, *_ in problems()))
-def test_each_trouble_is_found_with_evidence_and_words(id: str, result: str, about: dict[str, Any]) -> None:
+def test_each_problem_is_found_with_evidence_and_texts(id: str, result: str, about: dict[str, Any]) -> None:
     finding = look(node(**about), id)
     assert finding.result == result
     assert finding.evidence
     assert finding.cause
     assert finding.guidance
-    assert look(node(), id).result != result or id == "storage-version-file"
+    assert look(node(), id).result != result or id == "storage.version-file"
 
 
 def look_alikes() -> list[Any]:
     """(failure, a node that only looks as if)."""
     own = touching("look", "/vfroot/vol1")
-    trying = (sys.executable, "-I", "-S", trial.__file__, "10.0.0.1", "/e", "", "4.2", "4.1", "4.0", "3")
-    silent = {tuple(program(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}
+    silent = {tuple(tcp_probe_command(["10.0.0.1"], 2049)): Completed(0, "10.0.0.1 silent\n", "")}
     return [
-        ("storage-not-mounted", {"mounted": False, "fstab": BLOCK.replace("nofail", "nofail,noauto")}),
-        ("storage-not-mounted", {"mount": Mount("systemd-1", "autofs")}),
-        ("nfs-hung", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
-        ("nfs-stale-handle", {"looks": {own: says({"errno": errno.EACCES, "text": "Permission denied"})}}),
-        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": 0})}}),
+        ("storage.not-mounted", {"mounted": False, "fstab": BLOCK.replace("nofail", "nofail,noauto")}),
+        ("storage.not-mounted", {"mount": Mount("systemd-1", "autofs")}),
+        ("storage.nfs-hung", {"looks": {own: says({"errno": errno.ESTALE, "text": "Stale file handle"})}}),
+        ("storage.nfs-stale-handle", {"looks": {own: says({"errno": errno.EACCES, "text": "Permission denied"})}}),
+        ("storage.nfs-access-denied", {"mounted": False, "looks": {TRIAL: says({"4.2": 0})}}),
         # A container that may not mount: the trial says nothing about the server.
-        ("nfs-access-denied", {"mounted": False, "looks": {trying: says({"4.2": errno.EPERM})}}),
-        ("nfs-server-unreachable", {"fstab": BLOCK.replace("hard", "hard,rdma"), "looks": silent}),
+        ("storage.nfs-access-denied", {"mounted": False, "looks": {TRIAL: says({"4.2": errno.EPERM})}}),
+        ("storage.nfs-server-unreachable", {"fstab": BLOCK.replace("hard", "hard,rdma"), "looks": silent}),
         (
-            "nfs-server-unreachable",
+            "storage.nfs-server-unreachable",
             {
                 "fstab": BLOCK.replace("hard", "hard,port=20049"),
-                "looks": {**silent, tuple(program(["10.0.0.1"], 20049)): Completed(0, "10.0.0.1 open\n", "")},
+                "looks": {
+                    **silent,
+                    tuple(tcp_probe_command(["10.0.0.1"], 20049)): Completed(0, "10.0.0.1 open\n", ""),
+                },
             },
         ),
         # The directory is another's, and its mode or an ACL lets the account write.
-        ("nfs-uid-mismatch", {"looks": {own: says({**LOOK, "uid": 2000, "gid": 2000, "owners": [2000]})}}),
-        ("nfs-boot-hang", {"fstab": "srv:/x /data nfs noauto 0 0\n"}),
-        ("nfs-boot-hang", {"fstab": "srv:/x /data nfs x-systemd.automount 0 0\n"}),
-        ("nfs-boot-hang", {"fstab": "# srv:/x /data nfs defaults 0 0\n/dev/vda1 / ext4 defaults 0 1\n"}),
-        ("fstab-invalid", {"fstab": f"# a comment alone\n\nUUID=1-2\tnone\tswap sw\n{BLOCK}"}),
+        ("storage.nfs-uid-mismatch", {"looks": {own: says({**LOOK, "uid": 2000, "gid": 2000, "owners": [2000]})}}),
+        ("storage.nfs-boot-hang", {"fstab": "srv:/x /data nfs noauto 0 0\n"}),
+        ("storage.nfs-boot-hang", {"fstab": "srv:/x /data nfs x-systemd.automount 0 0\n"}),
+        ("storage.nfs-boot-hang", {"fstab": "# srv:/x /data nfs defaults 0 0\n/dev/vda1 / ext4 defaults 0 1\n"}),
+        ("storage.fstab-invalid", {"fstab": f"fs1 /gpfs/fs1 gpfs rw,mtime,relatime,dev=fs1,noauto 0 0\n{BLOCK}"}),
+        ("storage.fstab-invalid", {"fstab": f"fs1 /weka wekafs _netdev,num_cores=1,net=ib0,net=ib1 0 0\n{BLOCK}"}),
+        ("storage.fstab-invalid", {"fstab": f"# a comment alone\n\nUUID=1-2\tnone\tswap sw\n{BLOCK}"}),
     ]
 
 
 @pytest.mark.parametrize("id,about", look_alikes(), ids=numbered(id for id, _ in look_alikes()))
-def test_what_only_looks_like_it_is_no_finding(id: str, about: dict[str, Any]) -> None:
+def test_similar_conditions_are_not_reported(id: str, about: dict[str, Any]) -> None:
     assert look(node(**about), id).result in ("ok", "not-applicable")
 
 
 def test_the_missing_client_is_installed_by_the_remedy() -> None:
     machine = node()
     machine.set_state(Key("file", "/sbin/mount.nfs"), None)
-    finding = look(machine, "nfs-helper-missing")
+    finding = look(machine, "storage.nfs-helper-missing")
     assert finding.result == "problem"
     assert [step.id for step in finding.remedy] == ["storage.lists", "storage.client"]
 
 
 def test_the_boot_is_healed_without_touching_other_options() -> None:
     machine = node("srv:/x /data nfs rsize=8192,bg 0 0 \n# mine\n")
-    finding = look(machine, "nfs-boot-hang")
+    finding = look(machine, "storage.nfs-boot-hang")
     (step,) = finding.remedy
-    (written,) = list(step.primitives(machine))
-    machine.perform(written)
+    (written,) = list(step.operations(machine))
+    machine.apply(written)
     text = machine.text("/etc/fstab")
-    assert text == "srv:/x /data nfs rsize=8192,_netdev,nofail,x-systemd.mount-timeout=30 0 0\n# mine\n"
-    assert look(machine, "nfs-boot-hang").result == "ok"
+    assert text == "srv:/x /data nfs rsize=8192,_netdev,nofail,x-systemd.mount-timeout=30 0 0 \n# mine\n"
+    assert look(machine, "storage.nfs-boot-hang").result == "ok"
 
 
-def test_a_volume_of_ours_is_mounted_by_the_remedy_and_nobody_elses() -> None:
-    (step,) = look(node(mounted=False), "storage-not-mounted").remedy
+def test_the_fix_mounts_our_volume_only() -> None:
+    (step,) = look(node(mounted=False), "storage.not-mounted").remedy
     assert step.id == "storage.vol1.mount"
-    assert look(node(LINE + "\n", mounted=False), "storage-not-mounted").remedy == ()
+    assert look(node(LINE + "\n", mounted=False), "storage.not-mounted").remedy == ()
 
 
 def bound(shown: Mount) -> SimulatedMachine:
@@ -229,32 +240,32 @@ def bound(shown: Mount) -> SimulatedMachine:
 
 def test_a_directory_that_was_shown_before_its_file_system_came() -> None:
     """At boot the vendor's client was late: what is written to the volume goes to the root disk."""
-    found = look(bound(Mount("/dev/vda1[/mnt/vendor]", "ext4")), "storage-not-mounted")
-    assert found.result == "problem"
-    assert found.evidence[0].found == "shows /dev/vda1[/mnt/vendor]"
-    assert found.remedy == ()
-    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage-not-mounted").result == "ok"
+    finding = look(bound(Mount("/dev/vda1[/mnt/vendor]", "ext4")), "storage.not-mounted")
+    assert finding.result == "problem"
+    assert finding.evidence[0].found == "shows /dev/vda1[/mnt/vendor]"
+    assert finding.remedy == ()
+    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage.not-mounted").result == "ok"
 
 
-def test_a_directory_shown_at_its_place_is_no_second_path() -> None:
-    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage-same-source").result == "ok"
+def test_a_directory_mounted_at_its_own_path_is_not_a_second_path() -> None:
+    assert look(bound(Mount("10.0.0.9:/v", "nfs4")), "storage.same-source").result == "ok"
 
 
 @pytest.mark.parametrize(
     "user,result",
     [("User=bai\n", "ok"), ("User=1100\nGroup=1100\n", "ok"), ("Group=1100\n", "warning"), ("", "warning")],
 )
-def test_containers_have_the_ids_of_the_agent_unless_it_says_otherwise(user: str, result: str) -> None:
+def test_containers_use_the_ids_of_the_agent_by_default(user: str, result: str) -> None:
     service = Entry("file", 0, 0, 0o644, f"[Service]\n{user}".encode())
     agent = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = -1\nkernel-gid = -1\n")
     states: dict[Key, State] = {
         Key("file", "/etc/systemd/system/backendai-agent.service"): service,
         Key("file", "/home/bai/agent/agent.toml"): agent,
     }
-    assert look(node(states=states), "storage-uid-agreement").result == result
+    assert look(node(states=states), "storage.uid-agreement").result == result
     own = Entry("file", 1100, 1100, 0o600, b"[container]\nkernel-uid = 1100\nkernel-gid = 1100\n")
     states[Key("file", "/home/bai/agent/agent.toml")] = own
-    assert look(node(states=states), "storage-uid-agreement").result == "ok"
+    assert look(node(states=states), "storage.uid-agreement").result == "ok"
 
 
 def test_silent_shares_are_asked_side_by_side() -> None:
@@ -265,8 +276,8 @@ def test_silent_shares_are_asked_side_by_side() -> None:
 
     def silent(argv: object, *, deadline: float = 5.0) -> Completed:
         both.wait(20.0)
-        raise CannotTell("no answer within 3 s")
+        raise StateUnknown("no answer within 3 s")
 
-    machine.look = silent  # type: ignore[method-assign]
-    found = look(machine, "nfs-hung")
-    assert [one.what for one in found.evidence] == ["/vfroot/vol1", "/vfroot/b"]
+    machine.query = silent  # type: ignore[method-assign]
+    finding = look(machine, "storage.nfs-hung")
+    assert [one.what for one in finding.evidence] == ["/vfroot/vol1", "/vfroot/b"]

@@ -1,4 +1,4 @@
-"""What is asked of an NFS server before anything is changed, over a simulated node."""
+"""Preflight checks of an NFS server on a simulated node."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import sys
 
 from bai_wizard.core.machine import Completed
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
-from bai_wizard.pages.knocking import program
-from bai_wizard.pages.storage import trial
-from bai_wizard.pages.storage.servers import refuse_nfs
+from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages.node_state import tcp_probe_command
+from bai_wizard.pages.storage import volume_probes
+from bai_wizard.pages.storage.sources import refuse_nfs
 
 TWO = Completed(0, "fd00::1 STREAM filer\nfd00::1 DGRAM\n10.0.0.1 STREAM\n", "")
 
@@ -20,7 +20,8 @@ def trying(address: str, *versions: str, extra: str = "") -> tuple[str, ...]:
         sys.executable,
         "-I",
         "-S",
-        trial.__file__,
+        volume_probes.__file__,
+        "trial",
         address,
         "/e",
         extra,
@@ -32,12 +33,12 @@ def node(knocked: str, **tried: dict[str, int]) -> SimulatedMachine:
     """A node for which `filer` has two addresses. `tried`: what the trial says, by the address's first letter."""
     looks = {
         ("getent", "ahosts", "filer"): TWO,
-        tuple(program(["fd00::1", "10.0.0.1"], 2049)): Completed(0, knocked, ""),
+        tuple(tcp_probe_command(["fd00::1", "10.0.0.1"], 2049)): Completed(0, knocked, ""),
     }
     for first, answer in tried.items():
         address = "fd00::1" if first == "f" else "10.0.0.1"
         looks[trying(address)] = Completed(0, json.dumps(answer), "")
-    return SimulatedMachine({}, Surroundings(looks=looks))
+    return SimulatedMachine({}, Environment(looks=looks))
 
 
 def test_the_address_that_answers_is_the_one_that_is_tried() -> None:
@@ -45,17 +46,17 @@ def test_the_address_that_answers_is_the_one_that_is_tried() -> None:
     machine = node("fd00::1 silent\n10.0.0.1 open\n", f={"4.2": errno.ETIMEDOUT}, v={"4.2": 0})
     assert refuse_nfs(machine, "filer:/e", ("hard",)) == ""
     denied = node("fd00::1 silent\n10.0.0.1 open\n", v={"4.2": errno.EACCES, "3": errno.EACCES})
-    assert "10.0.0.1 does not let this node mount /e" in refuse_nfs(denied, "filer:/e", ("hard",))
+    assert "10.0.0.1 does not allow this node to mount /e" in refuse_nfs(denied, "filer:/e", ("hard",))
 
 
-def test_nobody_answers() -> None:
-    said = refuse_nfs(node("fd00::1 silent\n10.0.0.1 silent\n"), "filer:/e", ("hard",))
-    assert said.startswith("fd00::1, 10.0.0.1 gives no answer at TCP port 2049")
-    assert "does not run there" in refuse_nfs(node("fd00::1 silent\n10.0.0.1 refused\n"), "filer:/e", ("hard",))
+def test_no_one_answers() -> None:
+    output = refuse_nfs(node("fd00::1 silent\n10.0.0.1 silent\n"), "filer:/e", ("hard",))
+    assert output.startswith("fd00::1, 10.0.0.1 does not respond on TCP port 2049")
+    assert "is not running there" in refuse_nfs(node("fd00::1 silent\n10.0.0.1 refused\n"), "filer:/e", ("hard",))
 
 
 def test_kerberos_is_not_tried_without_the_clients_daemon() -> None:
-    """A refusal would say nothing of the export: there may be no ticket yet, or nobody who brings one."""
+    """A refusal would not mean anything about the export: there may be no Kerberos ticket yet."""
     machine = node("10.0.0.1 open\n", v={"4.2": errno.EACCES, "3": errno.EACCES})
     assert refuse_nfs(machine, "filer:/e", ("hard",))
     assert refuse_nfs(machine, "filer:/e", ("hard", "sec=krb5p")) == ""

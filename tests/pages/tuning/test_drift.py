@@ -1,4 +1,4 @@
-"""Whatever makes one of the manual's statements untrue, now or after the next boot, is planned or found."""
+"""Any deviation from the manual's settings, now or after the next boot, is planned or reported."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.core.context import Context
-from bai_wizard.core.finding import Finding
-from bai_wizard.core.page import Page
-from bai_wizard.core.plan import Plan
+from bai_wizard.core.page import Context, Finding, Page
 from bai_wizard.core.state import Entry, Key, Sysctl
-from bai_wizard.doctor.children import look
-from bai_wizard.engine.plan.planner import PageWork, make_plan
-from bai_wizard.machine.simulated import SimulatedMachine
-from bai_wizard.pages.tuning.page import PAGE, checks
-from tests.pages.storage.cycle import plan_of, run, shown, undo
+from bai_wizard.core.step import Plan
+from bai_wizard.doctor.run import run_check
+from bai_wizard.engine.planner import PageWork, make_plan
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.pages.tuning.plan import PAGE
+from tests.pages.storage.lifecycle import plan_of, run, shown, undo
 from tests.pages.ubuntu import DOCKER, bai, file, link, ubuntu
 
 PATH = "/etc/sysctl.d/99-backendai.conf"
@@ -106,9 +104,9 @@ def machine(tmp_path: Path) -> SimulatedMachine:
 
 
 def findings(machine: SimulatedMachine) -> dict[str, str]:
-    found = [finding for check in checks() for finding in look(check, machine, Context())]
-    assert not [finding for finding in found if finding.result == "crashed"], found
-    return {finding.id: finding.result for finding in found if finding.result in ("problem", "warning")}
+    results = [finding for check in PAGE.checks() for finding in run_check(check, machine, Context())]
+    assert not [finding for finding in results if finding.result == "crashed"], results
+    return {finding.id: finding.result for finding in results if finding.result in ("problem", "warning")}
 
 
 def test_without_drift_there_is_nothing(machine: SimulatedMachine) -> None:
@@ -125,20 +123,20 @@ def test_drift_is_seen(case: str, machine: SimulatedMachine) -> None:
 
 
 FOUND_BY_DOCTOR = {
-    "a later file": "sysctl-overridden",
-    "a later file in usr": "sysctl-overridden",
-    "a later file with slashes": "sysctl-overridden",
-    "sysctl.conf": "sysctl-overridden",
-    "a later file with quotes": "sysctl-overridden",
-    "a value was quoted": "sysctl-quoted-value",
-    "an earlier file lowers a kept value": "sysctl-overridden",
-    "a glob lowers a kept value": "sysctl-overridden",
+    "a later file": "tuning.sysctl-overridden",
+    "a later file in usr": "tuning.sysctl-overridden",
+    "a later file with slashes": "tuning.sysctl-overridden",
+    "sysctl.conf": "tuning.sysctl-overridden",
+    "a later file with quotes": "tuning.sysctl-overridden",
+    "a value was quoted": "tuning.sysctl-quoted-value",
+    "an earlier file lowers a kept value": "tuning.sysctl-overridden",
+    "a glob lowers a kept value": "tuning.sysctl-overridden",
     "live: too low": "tuning.live",
     "live: a kept value was lowered": "tuning.live",
     "live: no port is reserved": "tuning.live",
-    "limits: a later file": "limits-overridden",
-    "limits: a later file for both sorts": "limits-overridden",
-    "limits: everybody is lowered": "limits-overridden",
+    "limits: a later file": "tuning.limits-overridden",
+    "limits: a later file for both sorts": "tuning.limits-overridden",
+    "limits: everybody is lowered": "tuning.limits-overridden",
 }
 
 
@@ -146,8 +144,8 @@ FOUND_BY_DOCTOR = {
 def test_the_doctor_finds_it_and_its_remedy_heals(case: str, machine: SimulatedMachine, tmp_path: Path) -> None:
     """Without answers: our own files say what is to hold."""
     DRIFTS[case](machine)
-    check = next(check for check in checks() if check.id == FOUND_BY_DOCTOR[case])
-    (finding,) = look(check, machine, Context())
+    check = next(check for check in PAGE.checks() if check.id == FOUND_BY_DOCTOR[case])
+    (finding,) = run_check(check, machine, Context())
     assert finding.result == "problem"
     assert finding.evidence
     assert finding.remedy
@@ -159,7 +157,7 @@ def test_the_doctor_finds_it_and_its_remedy_heals(case: str, machine: SimulatedM
     done, result = run(machine, plan, tmp_path / "fix")
     assert result.code() == 0, result
     assert machine.snapshot() != before
-    (again,) = look(check, machine, Context())
+    (again,) = run_check(check, machine, Context())
     assert again.result == "ok", again
     assert undo(machine, done, tmp_path / "fix").code() == 0
     assert machine.snapshot() == before
@@ -167,10 +165,10 @@ def test_the_doctor_finds_it_and_its_remedy_heals(case: str, machine: SimulatedM
 
 def test_a_masked_copy_replaces_a_line_of_a_package(machine: SimulatedMachine, tmp_path: Path) -> None:
     DRIFTS["a later file in usr"](machine)
-    check = next(check for check in checks() if check.id == "sysctl-overridden")
-    (finding,) = look(check, machine, Context())
+    check = next(check for check in PAGE.checks() if check.id == "tuning.sysctl-overridden")
+    (finding,) = run_check(check, machine, Context())
     (step,) = finding.remedy
-    assert step.scope() == ("file:/etc/sysctl.d/99-z.conf",), "the package's own file stays as it is"
+    assert step.scope() == (Key("file", "/etc/sysctl.d/99-z.conf"),), "the package's own file stays as it is"
     assert machine.text("/usr/lib/sysctl.d/99-z.conf") == "net.ipv4.tcp_fin_timeout = 60\n"
 
 
@@ -179,5 +177,5 @@ def test_overrides_do_not_stop_the_rest(machine: SimulatedMachine) -> None:
     plan: Plan = plan_of(PAGE, {}, machine)
     assert not plan.blocked(), "optional: the run goes on and ends with 6"
     text = shown(plan)
-    assert "/etc/sysctl.d/zz-site.conf:1 sets net.core.rmem_max = 212992, wanted is 16777216" in text
-    assert "--fix sysctl-overridden" in text
+    assert "/etc/sysctl.d/zz-site.conf:1 sets net.core.rmem_max = 212992 instead of 16777216" in text
+    assert "--fix tuning.sysctl-overridden" in text

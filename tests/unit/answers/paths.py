@@ -1,4 +1,4 @@
-"""Where the example files are."""
+"""Paths of the example answers files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 BAD = FIXTURES / "bad"
 GOOD = FIXTURES / "good"
-# Stands for a secret in the bad files: whatever happens, nobody may read it anywhere.
+# Represents a secret in the bad files: it must not appear anywhere.
 CANARY = "hunter2"
 
 

@@ -1,19 +1,18 @@
-"""Settings as hypothesis makes them: built from the models' own annotations, so that no field is forgotten."""
+"""Hypothesis strategies for settings, derived from the models' annotations so that no field is missed."""
 
 from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
-from annotated_types import Ge, Le, MinLen
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, PlainValidator
 
 from bai_wizard.answers.validate import validate
 from bai_wizard.pages import settings_of
-from bai_wizard.pages.fields import SettingsTable
-from bai_wizard.pages.values import Shape
+from bai_wizard.pages.fields import SettingsPart, SettingsTable, hints_of
+from bai_wizard.pages.values import Pattern
 
 HASH = "$y$j9T$abcdefghijklmnop$abcdefghijklmnopqrstuvwxyz0123456789abcdefg"
 NOT_BY_PATTERN: dict[str, st.SearchStrategy[Any]] = {
@@ -25,56 +24,45 @@ NOT_BY_PATTERN: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def plain_of(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
+def plain_of(model: type[SettingsPart]) -> st.SearchStrategy[dict[str, Any]]:
     """Plain values for a model: required keys always, the others sometimes."""
     required: dict[str, st.SearchStrategy[Any]] = {}
     optional: dict[str, st.SearchStrategy[Any]] = {}
-    for name, info in model.model_fields.items():
-        strategy = _of(info.annotation, tuple(info.metadata))
-        (required if info.is_required() else optional)[name] = strategy
+    for name, info in model.infos.items():
+        strategy = _of(hints_of(model)[name], info.limits)
+        (required if info.required else optional)[name] = strategy
     return st.fixed_dictionaries(required, optional=optional)
 
 
-def _of(hint: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+def _of(hint: Any, limits: Mapping[str, int]) -> st.SearchStrategy[Any]:
     if typing.get_origin(hint) is typing.Annotated:
-        inner, *extra = typing.get_args(hint)
-        return _of(inner, (*extra, *metadata))
-    for item in metadata:
-        if isinstance(item, Shape):
-            return _text(item)
-        if isinstance(item, AfterValidator | PlainValidator):
-            name = item.func.__name__
-            if name in NOT_BY_PATTERN:
-                return NOT_BY_PATTERN[name]
+        check = typing.get_args(hint)[1]
+        return _text(check) if isinstance(check, Pattern) else NOT_BY_PATTERN[check.check.__name__]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return st.one_of([_of(arg, ()) for arg in args if arg is not type(None)])
+        return st.one_of([_of(arg, limits) for arg in args if arg is not type(None)])
     if origin is typing.Literal:
         return st.sampled_from(args)
     if origin is tuple:
-        return st.lists(_of(args[0], ()), min_size=_bound(metadata, MinLen, "min_length", 0), max_size=4)
+        return st.lists(_of(args[0], {}), min_size=limits.get("min_length", 0), max_size=4)
     if origin is dict:
-        return st.dictionaries(_of(args[0], ()), _of(args[1], ()), max_size=3)
+        return st.dictionaries(_of(args[0], {}), _of(args[1], {}), max_size=3)
     if hint is bool:
         return st.booleans()
     if hint is int:
-        return st.integers(_bound(metadata, Ge, "ge", 0), _bound(metadata, Le, "le", 2**31))
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return st.integers(limits.get("ge", 0), limits.get("le", 2**31))
+    if isinstance(hint, type) and issubclass(hint, SettingsPart):
         return plain_of(hint)
     raise AssertionError(f"no strategy for {hint}")
 
 
-def _bound(metadata: tuple[Any, ...], sort: type, name: str, default: int) -> int:
-    return next((int(getattr(item, name)) for item in metadata if isinstance(item, sort)), default)
-
-
-def _text(shape: Shape) -> st.SearchStrategy[str]:
+def _text(shape: Pattern) -> st.SearchStrategy[str]:
     def fits(text: str) -> bool:
         try:
             shape.check(text)
         except ValueError:
             return False
-        return all(letter.isprintable() for letter in text) and len(text) <= 120
+        return all(character.isprintable() for character in text) and len(text) <= 120
 
     return st.from_regex(shape.pattern, fullmatch=True).filter(fits)
 

@@ -1,10 +1,9 @@
-"""What a node shows of an earlier set-up comes back as answers."""
+"""The settings of an existing installation are recovered from the node as answers."""
 
 from __future__ import annotations
 
-from bai_wizard.answers.from_node import from_node
 from bai_wizard.answers.load import loads
-from bai_wizard.answers.save import answers_from
+from bai_wizard.answers.save import answers_from, from_node
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import (
     Account,
@@ -17,7 +16,8 @@ from bai_wizard.core.state import (
     Password,
     State,
 )
-from bai_wizard.machine.simulated import SimulatedMachine, Surroundings
+from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages.fields import dump
 
 HOSTS = """127.0.0.1 localhost
 10.9.9.9 not-ours
@@ -75,7 +75,7 @@ def ready_node() -> dict[Key, State | None]:
 def test_a_ready_node() -> None:
     read = from_node(SimulatedMachine(ready_node()))
     assert read.remarks == ()
-    plain = {name: settings.model_dump(exclude_defaults=True, mode="json") for name, settings in read.tables.items()}
+    plain = {name: dump(settings) for name, settings in read.tables.items()}
     assert plain == {
         "account": {
             "username": "ops",
@@ -111,34 +111,38 @@ def test_a_ready_node() -> None:
     }
 
 
-def test_the_file_made_from_it_is_valid_and_tells_no_hash() -> None:
+def test_the_file_made_from_it_is_valid_and_reports_no_hash() -> None:
     machine = SimulatedMachine(ready_node())
     text = answers_from(machine)
     assert dict(loads(text, "node.toml", "h").tables) == dict(from_node(machine).tables)
     assert HASH not in text
 
 
-def test_a_bare_node_gives_an_empty_wish() -> None:
+def test_a_bare_node_gives_an_empty_desired() -> None:
     read = from_node(SimulatedMachine({}))
     assert (dict(read.tables), read.remarks) == ({}, ())
 
 
-def test_what_does_not_fit_or_cannot_be_read_is_told_and_costs_only_itself() -> None:
+def test_an_unreadable_value_is_reported_and_omitted_alone() -> None:
     states = ready_node()
     states[Key("file", "/etc/docker/daemon.json")] = file('{"data-root": "relative", "log-driver": "local"}')
     states[Key("file", "/etc/sudoers.d/90-ops")] = file("ops ALL=(ALL:ALL) NOPASSWD: ALL\n")
-    hidden = Surroundings(unknown={"file:/etc/hosts": "timed out"})
+    hidden = Environment(unknown={"file:/etc/hosts": "timed out"})
     read = from_node(SimulatedMachine(states, hidden))
     assert "aliases" not in read.tables
-    assert read.tables["docker"].model_dump(exclude_defaults=True) == {"log": {"driver": "local"}}
-    assert read.tables["account"].model_dump()["sudo"] == "nopasswd"
+    assert dump(read.tables["docker"]) == {"log": {"driver": "local"}}
+    assert dump(read.tables["account"], defaults=True)["sudo"] == "nopasswd"
+    states[Key("file", "/etc/sudoers.d/90-ops")] = file("# The account ops.\n#1100 ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    assert dump(from_node(SimulatedMachine(states)).tables["account"], defaults=True)["sudo"] == "nopasswd"
+    states[Key("file", "/etc/sudoers.d/90-ops")] = file("#11000 ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    assert dump(from_node(SimulatedMachine(states)).tables["account"], defaults=True)["sudo"] == "password"
     assert any("[aliases]" in remark and "timed out" in remark for remark in read.remarks)
-    assert any(remark.startswith("docker.data_root of this node is left out") for remark in read.remarks)
+    assert any(remark.startswith("docker.data_root of this node was left out") for remark in read.remarks)
 
 
-def test_broken_daemon_json_is_told() -> None:
+def test_broken_daemon_json_is_reported() -> None:
     states = ready_node()
     states[Key("file", "/etc/docker/daemon.json")] = file("{ // comment\n}")
     read = from_node(SimulatedMachine(states))
-    assert read.tables["docker"].model_dump()["source"] == "docker-ce"
-    assert any("no valid JSON" in remark for remark in read.remarks)
+    assert dump(read.tables["docker"], defaults=True)["source"] == "docker-ce"
+    assert any("not valid JSON" in remark for remark in read.remarks)

@@ -1,4 +1,4 @@
-"""Whatever the file holds: Answers, or problems in words. Never a traceback."""
+"""Any file content yields answers or readable problems, never a traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bai_wizard.answers.load import loads
-from bai_wizard.answers.report import report
+from bai_wizard.answers.model import report
 from bai_wizard.core.errors import AnswersError, Problem
 from bai_wizard.pages import TABLES, settings_of
 from tests.unit.answers.paths import GOOD
@@ -44,7 +44,7 @@ def test_a_good_file_with_a_slip_of_the_hand(text: str, data: st.DataObject) -> 
     read(text)
 
 
-fields = st.sampled_from([(table, name) for table in TABLES for name in settings_of(table).model_fields])
+fields = st.sampled_from([(table, name) for table in TABLES for name in settings_of(table).infos])
 plain: st.SearchStrategy[Any] = st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
 words = st.sampled_from(
     ["name", "type", "nfs", "local", "host", "password", "env", "prompt", "ip", "names", "nofile"]

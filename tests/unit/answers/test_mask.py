@@ -1,4 +1,4 @@
-"""Wherever a secret was typed into the file, no problem quotes it."""
+"""No problem quotes a secret, wherever in the file it was written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bai_wizard.answers.load import loads
+from bai_wizard.answers.source import _value_of_secret
 from bai_wizard.core.errors import AnswersError
 
 SECRET = "k0rrektes-Pferd"
@@ -65,12 +66,12 @@ PLACES = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-@given(place=st.sampled_from(PLACES), key=st.sampled_from(KEYS))
+@given(location=st.sampled_from(PLACES), key=st.sampled_from(KEYS))
 @settings(max_examples=60, deadline=None)
-def test_a_secret_is_never_quoted(way: str, place: str, key: str) -> None:
+def test_a_secret_is_never_quoted(way: str, location: str, key: str) -> None:
     line = way.format(key=key, secret=SECRET)
     with pytest.raises(AnswersError) as caught:
-        loads(place.format(line=line, inline=line), "a.toml", "h")
+        loads(location.format(line=line, inline=line), "a.toml", "h")
     shown = "".join(traceback.format_exception(caught.value))
     assert SECRET not in shown
 
@@ -91,3 +92,9 @@ def test_terminals_are_not_written_to_by_the_file() -> None:
     with pytest.raises(AnswersError) as caught:
         loads('version = 1\n[account]\nsudo = "no"\nhome = "\\u001b[2J\u202e"\n', "a.toml", "h")
     assert "\u202e" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["password=abc", "token = abc", "x = 1, secret=abc"])
+def test_the_value_of_a_secret_begins_right_after_its_sign(text: str) -> None:
+    """One character later, a line without blanks would show the first one of the secret."""
+    assert text[: _value_of_secret(text)] == text[: text.rindex("=") + 1]

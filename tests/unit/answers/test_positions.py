@@ -1,4 +1,4 @@
-"""The scanner finds the same keys as tomllib, and points at them."""
+"""The position scanner finds the same keys as tomllib, at the right lines and columns."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def token_at(text: str, position: tuple[int, int]) -> str:
 
 def assert_agrees(text: str) -> None:
     document = tomllib.loads(text)
-    found = positions(text)
-    assert set(found) == set(paths_of(document))
-    for path, position in found.items():
+    result = positions(text)
+    assert set(result) == set(paths_of(document))
+    for path, position in result.items():
         name = path[-1]
         if isinstance(name, int):
             continue
@@ -78,7 +78,7 @@ def test_agrees_with_tomllib_on_documents_written_by_tomlkit(document: dict[str,
 
 
 def quoted(name: str, literal: bool) -> str:
-    if name and name.isascii() and all(letter.isalnum() or letter in "_-" for letter in name):
+    if name and name.isascii() and all(character.isalnum() or character in "_-" for character in name):
         return name
     if literal and "'" not in name and name.isprintable():
         return f"'{name}'"

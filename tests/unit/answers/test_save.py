@@ -1,7 +1,8 @@
-"""A written answers file says the same when it is read, and helps with every field."""
+"""A saved answers file is read back with the same meaning and documents every field."""
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from bai_wizard.answers.load import load, loads
 from bai_wizard.answers.save import answers_text, render
 from bai_wizard.answers.validate import validate
 from bai_wizard.pages import TABLES, settings_of
-from bai_wizard.pages.fields import SettingsTable, notes
+from bai_wizard.pages.fields import SettingsTable, dump, hints_of, parts_of
+from tests.sampling import is_soak
 from tests.unit.answers.paths import GOOD
 from tests.unit.answers.strategies import HASH, settings_tables
 
 
 @pytest.mark.parametrize("table", TABLES)
 @given(data=st.data())
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30 if is_soak() else 10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_saved_then_loaded_gives_the_same_settings(table: str, data: st.DataObject) -> None:
     wanted: SettingsTable = data.draw(settings_tables(table))
     answers = loads(render({table: wanted}), "saved.toml", "h")
@@ -66,34 +68,32 @@ def uncommented(text: str) -> str:
 def test_the_example_with_everything_switched_on_is_valid_and_is_the_default() -> None:
     answers = loads(uncommented(answers_text()), "example.toml", "h")
     assert tuple(answers.tables) == TABLES
-    dumped = {name: table.model_dump(exclude_defaults=True) for name, table in answers.tables.items()}
+    dumped = {name: dump(table) for name, table in answers.tables.items()}
     changed = {f"{name}.{key}" for name, values in dumped.items() for key in values}
     assert changed == {"account.password", "python.venvs", "accelerators.nvidia"}
 
 
-def models_in(hint: Any, found: dict[str, Any]) -> None:
-    from bai_wizard.answers.shape import member_models
-
-    for name in hint.model_fields:
-        for model in member_models(hint, name).values():
-            if model.__name__ not in found:
-                found[model.__name__] = model
-                models_in(model, found)
+def models_in(hint: Any, result: dict[str, Any]) -> None:
+    for inner in hints_of(hint).values():
+        for model in parts_of(inner).values():
+            if model.__name__ not in result:
+                result[model.__name__] = model
+                models_in(model, result)
 
 
 def all_models() -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for table in TABLES:
         model = settings_of(table)
-        found[model.__name__] = model
-        models_in(model, found)
-    return found
+        result[model.__name__] = model
+        models_in(model, result)
+    return result
 
 
 @pytest.mark.parametrize("name", all_models())
 def test_every_field_has_a_help_that_is_shown(name: str) -> None:
     text = " ".join(answers_text().replace("\n#", " ").split())
-    for note in notes(all_models()[name]):
+    for note in all_models()[name].infos.values():
         assert note.help.endswith("."), note
         assert 8 < len(note.help) <= 170, note
         assert note.help.count(". ") <= 2, "one or two sentences, and what the empty value means"
@@ -104,10 +104,17 @@ def test_every_field_has_a_help_that_is_shown(name: str) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_example_is_valid(table: str) -> None:
-    for note in notes(settings_of(table)):
+    for note in settings_of(table).infos.values():
         if note.example is None or note.name in ("password_hash", "authorized_keys"):
             continue
         _, faults = validate(table, {note.name: note.example, "apply": False})
         assert not [fault for fault in faults if "needs" not in fault.reason and "only" not in fault.reason], (
             note.name
         )
+
+
+def test_the_example_of_an_override_is_complete() -> None:
+    """Without its comment signs it is what `[[override]]` needs."""
+    lines = answers_text().splitlines()
+    example = [line.removeprefix("#") for line in lines[lines.index("#[[override]]") :]]
+    assert tomllib.loads("\n".join(example)) == {"override": [{"hosts": ["bai-a*"], "node": {"roles": ["compute"]}}]}

@@ -1,4 +1,4 @@
-"""The committed schema is the one of the models, with their helps."""
+"""The committed schema matches the models and their help texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from bai_wizard.answers.schema import COMMITTED, compose, schema_text
 from bai_wizard.pages import TABLES, settings_of
-from bai_wizard.pages.fields import notes
 
 SCHEMA: dict[str, Any] = json.loads(schema_text())
 
@@ -21,11 +20,11 @@ def test_every_table_and_field_is_described() -> None:
     for table in TABLES:
         definition = SCHEMA["$defs"][SCHEMA["properties"][table]["$ref"].rpartition("/")[2]]
         assert definition["additionalProperties"] is False
-        for note in notes(settings_of(table)):
+        for note in settings_of(table).infos.values():
             assert definition["properties"][note.name]["description"] == note.help
 
 
-def test_there_is_no_null_which_toml_does_not_have() -> None:
+def test_the_schema_has_no_null_because_toml_has_none() -> None:
     assert '"null"' not in schema_text()
 
 

@@ -1,4 +1,4 @@
-"""A secret is taken from where the answers say, or refused; in no case is its text told."""
+"""A secret is read from the configured source or refused; its value never appears in a message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from bai_wizard.answers.load import loads
 from bai_wizard.answers.secrets import FILE_LIMIT, Source, resolve, resolve_all
-from bai_wizard.core.errors import AnswersError
+from bai_wizard.core.errors import AnswersError, PreflightError
 from bai_wizard.core.secret import Secret, redact
 from bai_wizard.pages.fields import EnvSecret, FileSecret, PromptSecret
 
@@ -57,36 +57,47 @@ def test_first_line_of_a_file(tmp_path: Path, content: bytes) -> None:
         (TEXT.encode() * 30, 0o600, "too long"),
         (TEXT.encode() + b"\x07", 0o600, "control characters"),
         (TEXT.encode() + b"\xff\xfe", 0o600, "not UTF-8"),
-        (TEXT.encode() + b"\n" + b"x" * FILE_LIMIT, 0o600, "larger than 4 KiB"),
-        (TEXT.encode(), 0o602, "written by everybody"),
+        (TEXT.encode() + b"\n" + b"x" * FILE_LIMIT, 0o600, "exceeds 4 KiB"),
     ],
 )
-def test_files_that_are_no_secret(tmp_path: Path, content: bytes, mode: int, reason: str) -> None:
+def test_invalid_secret_files(tmp_path: Path, content: bytes, mode: int, reason: str) -> None:
     assert reason in refused(secret_file(tmp_path, content, mode))
 
 
-def test_paths_that_are_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o640, 0o604, 0o644, 0o666])
+def test_a_file_that_others_can_read_or_change(tmp_path: Path, mode: int) -> None:
+    """As a refusal in preflight, with what to do."""
+    source = secret_file(tmp_path, TEXT.encode(), mode)
+    if os.geteuid() == 0:
+        os.chown(source.file, 0, 4242)
+    with pytest.raises(PreflightError, match=r"can be (read|changed) by .*; run: chmod ") as caught:
+        resolve("account.password", source)
+    assert TEXT not in str(caught.value)
+
+
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     good = secret_file(tmp_path, TEXT.encode())
     link = tmp_path / "link"
     link.symlink_to(good.file)
     os.mkfifo(tmp_path / "pipe")
-    assert "it is a link" in refused(FileSecret(file=str(link)))
-    assert "no regular file" in refused(FileSecret(file=str(tmp_path / "pipe")))
-    assert "no regular file" in refused(FileSecret(file=str(tmp_path)))
+    assert "it is a symbolic link" in refused(FileSecret(file=str(link)))
+    assert "not a regular file" in refused(FileSecret(file=str(tmp_path / "pipe")))
+    assert "not a regular file" in refused(FileSecret(file=str(tmp_path)))
     assert "No such file" in refused(FileSecret(file=str(tmp_path / "no")))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a file away")
-def test_a_file_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = secret_file(tmp_path, TEXT.encode())
     os.chown(source.file, 4242, 4242)
-    assert "neither to you nor to root" in refused(source)
+    with pytest.raises(PreflightError, match="can be changed by its owner"):
+        resolve("account.password", source)
     monkeypatch.setenv("SUDO_UID", "4242")
     assert resolve("account.password", source) == Secret(TEXT)
 
 
-def test_nobody_is_asked_in_a_headless_run() -> None:
-    assert "nobody is there to be asked" in refused(PromptSecret(prompt=True))
+def test_no_one_is_asked_in_a_headless_run() -> None:
+    assert "cannot be prompted for" in refused(PromptSecret(prompt=True))
     asked: list[str] = []
 
     def ask(key: str) -> str | None:
@@ -94,7 +105,7 @@ def test_nobody_is_asked_in_a_headless_run() -> None:
         return TEXT if len(asked) == 1 else None
 
     assert resolve("account.password", PromptSecret(prompt=True), ask) == Secret(TEXT)
-    with pytest.raises(AnswersError, match="was not given"):
+    with pytest.raises(AnswersError, match="was not entered"):
         resolve("account.password", PromptSecret(prompt=True), ask)
 
 
@@ -110,7 +121,7 @@ registries = [
 """
 
 
-def test_all_secrets_are_resolved_or_all_problems_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_secrets_are_resolved_or_all_problems_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAI_TEST_PASSWORD", TEXT)
     answers = loads(ANSWERS, "a.toml", "h")
     with pytest.raises(AnswersError) as caught:
@@ -132,3 +143,8 @@ def test_all_secrets_are_resolved_or_all_problems_told(monkeypatch: pytest.Monke
 def test_tables_that_are_not_applied_need_no_secret() -> None:
     answers = loads("version = 1\n[account]\napply = false\npassword = { prompt = true }\n", "a", "h")
     assert resolve_all(answers) == {}
+
+
+def test_a_variable_that_every_child_gets_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", TEXT)
+    assert "https_proxy is inherited by every program" in refused(EnvSecret(env="https_proxy"))

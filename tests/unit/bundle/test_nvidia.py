@@ -1,4 +1,4 @@
-"""Which of NVIDIA's packages a bundle is to have, for nodes whose cards nobody has seen."""
+"""Which NVIDIA packages a bundle contains for nodes whose cards are unknown."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.answers.load import load
-from bai_wizard.bundle.manifest import Held, Manifest
-from bai_wizard.bundle.needs import missing
-from bai_wizard.bundle.nvidia import NO_KERNELS, WantedDriver, wanted_drivers
-from bai_wizard.bundle.system import likeness
-from bai_wizard.compose import Wish, wish_of
-from bai_wizard.pages.docker.facts import System
+from bai_wizard.compose import DesiredState, desired_from_answers
+from bai_wizard.offline.manifest import Held, Manifest
+from bai_wizard.offline.needs import NO_KERNELS, WantedDriver, missing_items, wanted_drivers
+from bai_wizard.offline.packages import likeness
+from bai_wizard.pages.node_state import System
 
 UBUNTU = System("ubuntu", "Ubuntu 24.04.3 LTS", "noble", "amd64", "24.04")
 DEBIAN = System("debian", "Debian 13", "trixie", "amd64", "13")
@@ -24,10 +23,10 @@ TOOLKIT = {
 }  # fmt: skip
 
 
-def wish(tmp_path: Path, nvidia: str = "") -> Wish:
+def desired(tmp_path: Path, nvidia: str = "") -> DesiredState:
     file = tmp_path / "answers.toml"
     file.write_text(f'version = 1\n[node]\nroles = ["compute"]\n[accelerators.nvidia]\n{nvidia}\n')
-    return wish_of(load(str(file), "gpu01"))
+    return desired_from_answers(load(str(file), "gpu01"))
 
 
 def named(driver: WantedDriver, *absent: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -39,18 +38,18 @@ def named(driver: WantedDriver, *absent: str) -> tuple[dict[str, str], tuple[str
 
 
 def test_both_flavours_come_where_the_cards_decide(tmp_path: Path) -> None:
-    opened, closed = wanted_drivers(wish(tmp_path), UBUNTU, (OLD, NEW))
+    opened, closed = wanted_drivers(desired(tmp_path), UBUNTU, (OLD, NEW))
     for driver, flavour in ((opened, "server-open"), (closed, "server")):
         packages, lacks = named(driver)
         assert lacks == ()
         assert {*packages} >= {*USER, *TOOLKIT, f"nvidia-headless-no-dkms-580-{flavour}", "libcudart12"}
         assert {f"linux-modules-nvidia-580-{flavour}-{kernel}" for kernel in (OLD, NEW)} <= {*packages}
         assert packages["nvidia-fabricmanager-580"] == "580.95.05-*", "it starts in the driver's version only"
-    assert len(wanted_drivers(wish(tmp_path, 'flavour = "server"'), UBUNTU)) == 1
+    assert len(wanted_drivers(desired(tmp_path, 'flavour = "server"'), UBUNTU)) == 1
 
 
 def test_modules_are_built_where_the_next_kernel_has_none_ready(tmp_path: Path) -> None:
-    driver = wanted_drivers(wish(tmp_path), UBUNTU, (OLD, NEW))[0]
+    driver = wanted_drivers(desired(tmp_path), UBUNTU, (OLD, NEW))[0]
     packages, _ = named(driver, f"linux-modules-nvidia-580-server-open-{NEW}")
     assert {"nvidia-dkms-580-server-open", f"linux-headers-{OLD}", f"linux-headers-{NEW}"} <= {*packages}
     packages, lacks = named(driver, f"linux-modules-nvidia-580-server-open-{NEW}", f"linux-headers-{NEW}")
@@ -58,35 +57,51 @@ def test_modules_are_built_where_the_next_kernel_has_none_ready(tmp_path: Path) 
     assert any(f"linux-headers-{NEW}" in lack for lack in lacks)
 
 
-def test_without_kernels_the_modules_are_told_as_lacking(tmp_path: Path) -> None:
-    packages, lacks = named(wanted_drivers(wish(tmp_path), DEBIAN)[0])
+def test_without_kernels_the_modules_are_reported_as_lacking(tmp_path: Path) -> None:
+    packages, lacks = named(wanted_drivers(desired(tmp_path), DEBIAN)[0])
     assert lacks == (NO_KERNELS,)
     assert {"libcuda1", "nvidia-open-kernel-dkms"} <= {*packages}
 
 
 @pytest.mark.parametrize(
-    ("asked", "system", "told"),
+    ("asked", "system", "message"),
     [
         ("", UBUNTU, "the fabric manager"),
         ("", DEBIAN, ""),
-        ('fabric_manager = "yes"', DEBIAN, "does not start on a machine with NVSwitches"),
+        ('fabric_manager = "yes"', DEBIAN, "does not start on a node with NVSwitches"),
         ('fabric_manager = "no"', UBUNTU, ""),
     ],
 )
-def test_a_fabric_manager_that_cannot_be_had(tmp_path: Path, asked: str, system: System, told: str) -> None:
+def test_a_fabric_manager_that_cannot_be_had(tmp_path: Path, asked: str, system: System, message: str) -> None:
     """Debian has none: only who asks for it is told. An archive that should have it and has not is told."""
-    driver = wanted_drivers(wish(tmp_path, asked), system, (NEW,))[0]
+    driver = wanted_drivers(desired(tmp_path, asked), system, (NEW,))[0]
     _, lacks = named(driver, "nvidia-fabricmanager", "libnvidia-nscq")
-    assert (len(lacks), told in "".join(lacks)) == (1 if told else 0, True)
+    assert (len(lacks), message in "".join(lacks)) == (1 if message else 0, True)
 
 
-def test_keeping_the_driver_brings_only_what_goes_around_it(tmp_path: Path) -> None:
-    (driver,) = wanted_drivers(wish(tmp_path, 'driver = "keep"\ncuda_toolkit = "none"'), UBUNTU, (NEW,))
+def test_keeping_the_driver_bundles_only_related_packages(tmp_path: Path) -> None:
+    (driver,) = wanted_drivers(desired(tmp_path, 'driver = "keep"\ncuda_toolkit = "none"'), UBUNTU, (NEW,))
     assert {*named(driver)[0]} == TOOLKIT
 
 
+def test_what_nvlink_5_needs_comes_where_it_is_offered(tmp_path: Path) -> None:
+    driver = wanted_drivers(desired(tmp_path), UBUNTU, (NEW,))[0]
+    packages, _ = named(driver)
+    assert {"nvlsm", "infiniband-diags"} <= {*packages}
+    assert packages["libnvsdm"] == "580.95.05-*"
+    without, lacks = named(driver, "nvlsm", "libnvsdm")
+    assert (lacks, {"nvlsm", "libnvsdm"} & {*without}) == ((), set())
+
+
+def test_a_driver_without_a_number_is_bundled_in_its_branch(tmp_path: Path) -> None:
+    driver = wanted_drivers(desired(tmp_path, 'source = "nvidia"\ndriver = "595"'), UBUNTU, (NEW,))[0]
+    packages, _ = named(driver)
+    assert packages["nvidia-driver-pinning-595"] == ""
+    assert {packages[name] for name in ("libnvidia-compute", "nvidia-dkms-open", "nvidia-fabricmanager")} == {"595.*"}
+
+
 def test_repositories_of_nvidias_and_their_keys(tmp_path: Path) -> None:
-    driver = wanted_drivers(wish(tmp_path, 'source = "nvidia"'), UBUNTU, (NEW,))[0]
+    driver = wanted_drivers(desired(tmp_path, 'source = "nvidia"'), UBUNTU, (NEW,))[0]
     assert ["ubuntu2404" in source.uri for source in driver.sources] == [True, False]
     assert [key.path.rpartition("/")[2] for key in driver.keys] == [
         "nvidia-cuda.asc",
@@ -94,14 +109,14 @@ def test_repositories_of_nvidias_and_their_keys(tmp_path: Path) -> None:
     ]
 
 
-def test_the_manifest_is_asked_for_what_every_card_needs(tmp_path: Path) -> None:
+def test_the_manifest_is_checked_for_the_packages_of_every_card(tmp_path: Path) -> None:
     """One flavour is enough: the plan knows the cards. Kernel modules are the plan's to miss."""
-    asked = wish(tmp_path)
+    asked = desired(tmp_path)
     sure = {"nvidia-headless-no-dkms-580-server", "libcudart12", *USER, *TOOLKIT}
 
     def lacks(names: set[str]) -> str:
         held = tuple(Held(f"packages/{name}_1_amd64.deb", "", 0) for name in names)
-        return str(missing(asked, Manifest("", "", held, system="noble"), UBUNTU))
+        return str(missing_items(asked, Manifest("", "", held, system="noble"), UBUNTU))
 
     assert lacks(sure) == "()"
     assert "the packages libnvidia-container1" in lacks(sure - {"libnvidia-container1"})
@@ -114,9 +129,9 @@ def test_the_kernels_of_a_node_are_read_from_its_packages(tmp_path: Path) -> Non
     status = tmp_path / "var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
     there, gone = "install ok installed", "deinstall ok config-files"
-    told = {f"linux-image-{NEW}": there, "linux-image-6.8.0-9-generic": there, "linux-image-generic": there,
+    result = {f"linux-image-{NEW}": there, "linux-image-6.8.0-9-generic": there, "linux-image-generic": there,
             "linux-image-6.8.0-99-generic": gone, f"linux-image-{NEW}-dbg": there}  # fmt: skip
-    text = "\n".join(f"Package: {name}\nStatus: {state}\nVersion: 1\n" for name, state in told.items())
+    text = "\n".join(f"Package: {name}\nStatus: {state}\nVersion: 1\n" for name, state in result.items())
     status.write_text(text)
     like = likeness(str(tmp_path))
     assert (like.kernels(), like.system.version) == (("6.8.0-9-generic", NEW), "24.04")

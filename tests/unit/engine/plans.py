@@ -1,14 +1,12 @@
-"""A plan over many sorts of primitive, for the tests of the engine."""
+"""A plan with many kinds of operations for the tests of the engine."""
 
 from __future__ import annotations
 
-from bai_wizard.core.overlay import Overlay
-from bai_wizard.core.plan import Plan, PlannedStep
+from bai_wizard.core.machine import NodeView
+from bai_wizard.core.predicted import PredictedNode
 from bai_wizard.core.state import Account, Entry, Group, Key, State, Sysctl
-from bai_wizard.core.step import Step, rehearse
-from bai_wizard.core.view import NodeView
-from bai_wizard.steps.directory import Directory
-from bai_wizard.steps.write_file import DropIn
+from bai_wizard.core.step import Plan, PlannedStep, Step, dry_run
+from bai_wizard.steps.files import Directory, DropIn
 
 STATES: dict[Key, State] = {
     Key("file", "/etc"): Entry("directory", 0, 0, 0o755),
@@ -33,5 +31,5 @@ def steps() -> tuple[Step, ...]:
 
 def plan_of(view: NodeView, wanted: tuple[Step, ...]) -> Plan:
     """Plans like the planner does, without pages."""
-    overlay = Overlay(view)
-    return Plan("test", tuple(PlannedStep(step, rehearse(step, overlay)) for step in wanted))
+    predicted = PredictedNode(view)
+    return Plan("test", tuple(PlannedStep(step, dry_run(step, predicted)) for step in wanted))

@@ -1,8 +1,9 @@
-"""Before root runs this code, nobody but root and the invoker may have been able to write it."""
+"""Root runs this code only if nobody except root and the caller could have modified it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bai_wizard.core.errors import PreflightError
-from bai_wizard.engine.launch.elevate import elevate, refuse_foreign_code
+from bai_wizard.engine import launch
+from bai_wizard.engine.launch import elevate, refuse_foreign_code
 
 SOMEBODY = 54321
 Break = Callable[[Path], None]
@@ -30,38 +32,38 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def judge(place: Path) -> None:
-    refuse_foreign_code(place / "package", place / "environment/bin/python")
+def judge(directory: Path) -> None:
+    refuse_foreign_code(directory / "package", directory / "environment/bin/python")
 
 
-def test_what_is_ours_alone_is_taken(place: Path) -> None:
+def test_files_of_root_only_are_accepted(place: Path) -> None:
     judge(place)
-    # Everybody may make files in a directory with the sticky bit, and nobody take ours away: /tmp is one.
+    # In a directory with the sticky bit, such as /tmp, all users can create files, but not remove files of others.
     place.chmod(0o1777)
     judge(place)
 
 
 BREAKS: dict[str, Break] = {
-    "the package": lambda place: (place / "package/core/step.py").chmod(0o666),
-    "a directory of it": lambda place: (place / "package/core").chmod(0o777),
-    "the directory above": lambda place: place.chmod(0o777),
-    "a library": lambda place: (place / "environment/lib/site-packages/rich.py").chmod(0o646),
-    "the standard library": lambda place: (place / "base/lib/os.py").chmod(0o602),
-    "the interpreter": lambda place: (place / "base/bin/python").chmod(0o777),
-    "the directory of the interpreter's link": lambda place: (place / "environment/bin").chmod(0o777),
+    "the package": lambda directory: (directory / "package/core/step.py").chmod(0o666),
+    "a directory of it": lambda directory: (directory / "package/core").chmod(0o777),
+    "the directory above": lambda directory: directory.chmod(0o777),
+    "a library": lambda directory: (directory / "environment/lib/site-packages/rich.py").chmod(0o646),
+    "the standard library": lambda directory: (directory / "base/lib/os.py").chmod(0o602),
+    "the interpreter": lambda directory: (directory / "base/bin/python").chmod(0o777),
+    "the directory of the interpreter's link": lambda directory: (directory / "environment/bin").chmod(0o777),
 }
 
 
 @pytest.mark.parametrize("what", BREAKS)
-def test_what_others_may_write_is_refused(what: str, place: Path) -> None:
+def test_files_writable_by_others_are_refused(what: str, place: Path) -> None:
     BREAKS[what](place)
-    with pytest.raises(PreflightError, match="can be written by others than root and you"):
+    with pytest.raises(PreflightError, match="can be written by users other than root and you"):
         judge(place)
 
 
 @pytest.mark.needs_root
 @pytest.mark.parametrize("way", ["owner", "group"])
-def test_what_belongs_to_somebody_else_is_refused(way: str, place: Path) -> None:
+def test_files_of_other_users_are_refused(way: str, place: Path) -> None:
     file = place / "package/core/step.py"
     os.chown(file, SOMEBODY if way == "owner" else -1, -1 if way == "owner" else SOMEBODY)
     if way == "group":
@@ -73,14 +75,28 @@ def test_what_belongs_to_somebody_else_is_refused(way: str, place: Path) -> None
 
 def test_sudo_gets_the_absolute_interpreter_and_must_not_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     called: list[list[str]] = []
-    monkeypatch.setattr("bai_wizard.engine.launch.elevate.refuse_foreign_code", lambda *_: None)
+    monkeypatch.setattr("bai_wizard.engine.launch.refuse_foreign_code", lambda *_: None)
     monkeypatch.setattr(os, "execv", lambda program, argv: called.append([program, *argv[1:]]))
     sudo = tmp_path / "sudo"
     sudo.touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("bai_wizard.core.programs.PROGRAM_DIRECTORIES", (str(tmp_path),))
     elevate(["--headless", "a.toml"], ask=False)
     words = [sys.executable, "-I", "-m", "bai_wizard", "--headless", "a.toml"]
     assert called == [[str(sudo), "-n", "--", *words]]
-    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("bai_wizard.core.programs.PROGRAM_DIRECTORIES", ("/nowhere",))
     with pytest.raises(PreflightError, match="sudo is not installed"):
         elevate(["runs"], ask=False)
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 128 + 15)])
+def test_the_code_of_an_elevated_command(
+    script: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/words\n{script}\n')
+    sudo.chmod(0o755)
+    monkeypatch.setattr(launch, "_sudo", lambda: str(sudo))
+    before = signal.getsignal(signal.SIGINT)
+    assert launch.run_elevated(["undo", "--plan"]) == code
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / "words").read_text() == f"-- {sys.executable} -I -m bai_wizard undo --plan\n"

@@ -1,29 +1,36 @@
-"""The demo's node with NVIDIA: a whole run ends well, is idempotent, and asks nothing of any network."""
+"""The demo node with NVIDIA GPUs: a complete run succeeds, is idempotent, and needs no network."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from argparse import Namespace
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from msgspec.structs import replace
 
 from bai_wizard import compose
 from bai_wizard.answers.load import load
 from bai_wizard.commands.wizard import _draft
 from bai_wizard.core.state import Key, Library
 from bai_wizard.doctor.run import all_checks, examine
-from bai_wizard.engine.run.directory import create_run
-from bai_wizard.engine.run.execute import execute
-from bai_wizard.engine.run.places import Places
-from bai_wizard.exits import ExitCode
-from bai_wizard.machine.demo import demo_machine
-from bai_wizard.machine.nvml import from_said
-from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.engine.directory import create_run
+from bai_wizard.engine.executor import execute
+from bai_wizard.engine.lock import StatePaths
+from bai_wizard.exit_codes import ExitCode
+from bai_wizard.node.demo import demo_machine
+from bai_wizard.node.hardware import nvml_from_json
+from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages import ORDER
 from bai_wizard.steps import load_all
+from tests.sampling import sampled
 
 ANSWERS = """\
 version = 1
@@ -39,7 +46,7 @@ sudo = "nopasswd"
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Nobody connects anywhere; who tries is written down."""
+    """No connection is made; attempts are recorded."""
     tried: list[object] = []
 
     def refuse(_socket: socket.socket, address: object) -> NoReturn:
@@ -55,10 +62,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return tried
 
 
-def wish(directory: Path, machine: SimulatedMachine) -> compose.Wish:
+def desired(directory: Path, machine: SimulatedMachine) -> compose.DesiredState:
     file = directory / "answers.toml"
     file.write_text(ANSWERS)
-    wanted = compose.wish_of(load(str(file), machine.host))
+    wanted = compose.desired_from_answers(load(str(file), machine.host))
     return replace(wanted, context=replace(wanted.context, demo=True))
 
 
@@ -66,47 +73,47 @@ def wish(directory: Path, machine: SimulatedMachine) -> compose.Wish:
 def test_a_whole_run_with_nvidia_ends_well(name: str, tmp_path: Path, no_network: list[object]) -> None:
     load_all()
     machine = demo_machine(name, delay=0)
-    wanted = wish(tmp_path, machine)
+    wanted = desired(tmp_path, machine)
     plan = compose.plan(machine, wanted)
     assert not plan.blocked()
-    places = Places(tmp_path)
-    run = create_run(places, plan, wanted.to_json())
-    result = execute(places, run, plan.digest(), machine)
+    paths = StatePaths(tmp_path)
+    run = create_run(paths, plan, wanted.to_json())
+    result = execute(paths, run, plan.digest(), machine)
     assert result.code() is ExitCode.OK, [(step.step, step.text) for step in result.steps if step.outcome == "failed"]
     # The driver answers for each card that is on the bus.
     library = machine.state(Key("library", "nvml"))
     assert isinstance(library, Library)
-    gpus = from_said(library.said).gpus
+    gpus = nvml_from_json(library.said).gpus
     assert len(gpus) == 8
     for gpu in gpus:
         assert machine.kernel_text(f"/sys/bus/pci/devices/{gpu.address}/device") == "0x2330"
     # A further attempt of the run is still one of a simulated node.
-    again = compose.wish_from_json(run.settings())
+    again = compose.desired_from_json(run.settings())
     assert again.context.demo
     assert compose.plan(machine, again).is_empty()
     assert not no_network
 
 
-def test_no_two_steps_of_a_page_are_told_alike(tmp_path: Path) -> None:
+def test_no_two_steps_of_a_page_have_the_same_text(tmp_path: Path) -> None:
     load_all()
     machine = demo_machine("bare", delay=0)
-    told = [
+    lines = [
         (planned.step.page, planned.step.describe())
-        for planned in compose.plan(machine, wish(tmp_path, machine)).steps
+        for planned in compose.plan(machine, desired(tmp_path, machine)).steps
     ]
-    assert [text for text in told if told.count(text) > 1] == []
+    assert [text for text in lines if lines.count(text) > 1] == []
 
 
 def test_troubleshooting_a_demo_asks_no_network(tmp_path: Path, no_network: list[object]) -> None:
     machine = demo_machine("broken", delay=0)
-    examine(all_checks(), machine, wish(tmp_path, machine).context)
+    examine(all_checks(), machine, desired(tmp_path, machine).context)
     assert not no_network
 
 
-def test_the_command_line_tells_the_answers_that_the_node_is_a_demo() -> None:
+def test_the_command_line_reports_the_answers_that_the_node_is_a_demo() -> None:
     for name, simulated in (("bare", True), (None, False)):
         draft = _draft(Namespace(answers="", handed_over="", demo=name), "gpu01")
-        assert draft.wish_to_look().context.demo is simulated
+        assert draft.desired_to_probe().context.demo is simulated
 
 
 @pytest.mark.parametrize("name", ["finished", "half", "broken"])
@@ -114,7 +121,7 @@ def test_a_demo_begins_with_answers_that_fit_its_node(name: str) -> None:
     machine = demo_machine(name, delay=0)
     draft = _draft(Namespace(answers="", handed_over="", demo=name), machine.host)
     assert not draft.skipped
-    wanted = draft.wish()
+    wanted = draft.desired()
     assert wanted.pages == ORDER
     plan = compose.plan(machine, wanted)
     worst = {finding.result for finding in examine(all_checks(), machine, wanted.context)}
@@ -125,3 +132,58 @@ def test_a_demo_begins_with_answers_that_fit_its_node(name: str) -> None:
         assert not plan.is_empty()
         assert bool(plan.blocked()) is (name == "broken")
         assert "problem" in worst
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_demo_leaves_no_directory(tmp_path: Path, number: int) -> None:
+    """However it ends, with its run in progress or done."""
+    (tmp_path / "a.toml").write_text('version = 1\n[tuning]\n[account]\nsudo = "nopasswd"\n[docker]\n')
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-I", "-m", "bai_wizard", "--demo=bare", "--headless", str(tmp_path / "a.toml")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as demo:
+        while number and demo.poll() is None and not os.listdir(tmp_path / "tmp"):
+            time.sleep(0.01)
+        if number:
+            demo.send_signal(number)
+        result, _ = demo.communicate(timeout=60)
+    assert os.listdir(tmp_path / "tmp") == [], result.decode()
+
+
+# The process sends itself a signal right after the nth file or directory is created directly below TMPDIR.
+CUT = """
+import os, signal, sys
+from bai_wizard.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored below nohup
+number, nth = int(sys.argv.pop()), int(sys.argv.pop())
+count = 0
+def cutting(create):
+    def call(path, *args, **named):
+        global count
+        result = create(path, *args, **named)
+        if os.path.dirname(os.fspath(path)) == os.environ["TMPDIR"]:
+            count += 1
+            if count == nth:
+                os.kill(os.getpid(), number)
+        return result
+    return call
+os.open, os.mkdir = cutting(os.open), cutting(os.mkdir)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("nth", "number"), sampled("demo", [*product((1, 2), (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))], 3)
+)
+def test_a_demo_that_is_ended_while_it_creates_its_directory_leaves_none(
+    tmp_path: Path, nth: int, number: int
+) -> None:
+    """First the file by which `tempfile` tries a directory, then the directory itself."""
+    (tmp_path / "a.toml").write_text("version = 1\n[tuning]\n")
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-I", "-c", CUT, "--demo=bare", "--headless", str(tmp_path / "a.toml")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    done = subprocess.run([*words, str(nth), str(number)], env=environment, capture_output=True, timeout=60)
+    assert done.returncode in (128 + number, 130), done.stderr.decode()
+    assert os.listdir(tmp_path / "tmp") == []

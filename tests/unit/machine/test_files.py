@@ -1,4 +1,4 @@
-"""Files below a root directory: what is written is whole, owned and in place, or nothing has changed."""
+"""Files below a root directory are written completely, with owner and mode, or not at all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bai_wizard.core.errors import CannotTell, StepFailed
-from bai_wizard.core.primitives import MakeDirectory
+from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.core.state import Entry
-from bai_wizard.machine import atomic
-from bai_wizard.machine.local import LocalMachine
+from bai_wizard.node import regular
+from bai_wizard.resources.files import MakeDirectory
+from bai_wizard.resources.local import LocalMachine
 
 UID, GID = os.geteuid(), os.getegid()
 
@@ -67,7 +67,7 @@ def test_links_are_read_made_and_removed(machine: LocalMachine, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
-def test_what_is_no_file_is_not_opened(machine: LocalMachine, tmp_path: Path, kind: str) -> None:
+def test_paths_that_are_not_files_are_not_opened(machine: LocalMachine, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "etc/odd"
     if kind == "fifo":
         os.mkfifo(path)
@@ -79,19 +79,18 @@ def test_what_is_no_file_is_not_opened(machine: LocalMachine, tmp_path: Path, ki
         if os.geteuid() != 0:
             pytest.skip("devices are root's to make")
         os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
-    begun = time.monotonic()
+    # Opening it would hang: the test's own time limit ends that.
     entry = machine.entry("/etc/odd")
     assert entry is not None
     assert entry.type == "other"
     with pytest.raises(StepFailed):
         machine.files.write("/etc/odd", b"x", UID, GID, 0o644)
-    assert time.monotonic() - begun < 1
 
 
-def test_a_directory_that_holds_something_is_left_alone(machine: LocalMachine, tmp_path: Path) -> None:
+def test_a_directory_with_content_is_kept(machine: LocalMachine, tmp_path: Path) -> None:
     machine.files.make_directory("/etc/d", UID, GID, 0o755)
     (tmp_path / "etc/d/theirs").write_text("x")
-    with pytest.raises(StepFailed, match="left alone"):
+    with pytest.raises(StepFailed, match="not changed"):
         machine.files.remove("/etc/d")
     (tmp_path / "etc/d/theirs").unlink()
     machine.files.remove("/etc/d")
@@ -108,7 +107,7 @@ def test_a_large_file_is_known_without_its_content(machine: LocalMachine, tmp_pa
     assert entry.type == "file"
 
 
-def test_absent_is_none_and_no_names(machine: LocalMachine, tmp_path: Path) -> None:
+def test_absent_paths_read_as_none_and_list_as_empty(machine: LocalMachine, tmp_path: Path) -> None:
     (tmp_path / "etc/file").write_text("")
     assert machine.entry("/etc/none/deep") is None
     assert machine.entry("/etc/file/below") is None
@@ -121,7 +120,7 @@ def test_absent_is_none_and_no_names(machine: LocalMachine, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("path", ["etc/a", "/etc/../a", "/", "/etc/\0a"])
 def test_a_path_that_climbs_is_refused(machine: LocalMachine, path: str) -> None:
-    with pytest.raises((ValueError, CannotTell)):
+    with pytest.raises((ValueError, StateUnknown)):
         machine.entry(path)
 
 
@@ -140,8 +139,8 @@ def test_a_validator_that_refuses_leaves_the_old_file(machine: LocalMachine, tmp
     assert left_over(tmp_path / "etc") == []
 
 
-def test_what_a_kill_left_is_swept_by_the_next_write_or_removal(machine: LocalMachine, tmp_path: Path) -> None:
-    left = tmp_path / "etc" / atomic.temporary("a.conf")
+def test_leftovers_of_a_kill_are_removed_by_the_next_write(machine: LocalMachine, tmp_path: Path) -> None:
+    left = tmp_path / "etc" / regular.temporary("a.conf")
     left.write_text("half")
     machine.files.write("/etc/a.conf", b"whole", UID, GID, 0o644)
     assert left_over(tmp_path / "etc") == []
@@ -171,6 +170,7 @@ def test_a_kill_at_any_instant_leaves_the_old_or_the_new_file(machine: LocalMach
         for content in contents:
             machine.files.write("/etc/a.conf", content, UID, GID, 0o640)
 
+    machine.files.write("/etc/a.conf", contents[1], UID, GID, 0o640)
     for number in range(20):
         kill_while(write_both, 0.03 + number * 0.002)
         assert (tmp_path / "etc/a.conf").read_bytes() in contents
@@ -248,7 +248,7 @@ def test_a_bind_mounted_file_is_written_in_place(machine: LocalMachine, tmp_path
         subprocess.run(["umount", str(target)], check=True)
 
 
-def test_an_unexpected_errno_keeps_its_words(
+def test_an_unexpected_errno_keeps_its_message(
     machine: LocalMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object, **_more: object) -> None:
@@ -262,7 +262,7 @@ def test_an_unexpected_errno_keeps_its_words(
 
 
 @pytest.mark.needs_root
-def test_a_directory_is_there_with_its_owner_or_not_at_all(machine: LocalMachine, tmp_path: Path) -> None:
+def test_a_directory_appears_with_its_owner_or_not_at_all(machine: LocalMachine, tmp_path: Path) -> None:
     def make_and_remove() -> None:
         machine.files.make_directory("/etc/d", 64001, 64001, 0o2770)
         machine.files.remove("/etc/d")

@@ -1,26 +1,35 @@
-"""What the kernel's and the distribution's files say, read as they are and as they might be."""
+"""Parsers of the kernel's and the distribution's files: real contents and malformed ones."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bai_wizard.core.errors import CannotTell
+from bai_wizard.core.errors import StateUnknown
+from bai_wizard.core.machine import Completed
+from bai_wizard.core.parse import decode_octal
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Account, Group, Key, Membership, Mount, Package, Sysctl, Unit
-from bai_wizard.machine.local import LocalMachine
-from bai_wizard.machine.readers.accounts import parse_group, parse_passwd
-from bai_wizard.machine.readers.kernel import belongs_to_host, sysctl_path
-from bai_wizard.machine.readers.mounts import mount_at, mount_of, parse_mountinfo, unescape
-from bai_wizard.machine.readers.packages import parse_policy
-from bai_wizard.machine.readers.units import parse_unit
+from bai_wizard.node.accounts import parse_group, parse_passwd
+from bai_wizard.node.mounts import mount_at, mount_of, parse_mountinfo
+from bai_wizard.node.regular import read_all
+from bai_wizard.resources.local import LocalMachine
+from bai_wizard.resources.packages import parse_policy
+from bai_wizard.resources.sysctl import belongs_to_host, sysctl_path
+from bai_wizard.resources.units import parse_unit
 
 STATUS = """\
+Package: never
+Status: hold ok not-installed
+Priority: optional
+
 Package: docker-ce
 Status: hold ok installed
 Priority: optional
@@ -91,11 +100,14 @@ def test_packages(machine: LocalMachine) -> None:
     assert machine.package("docker-ce") == Package("5:28.5.2-1~ubuntu.24.04~noble", held=True)
     for absent in ("gone", "half", "not-this-one", "docker", "ocker-ce"):
         assert machine.package(absent) is None
+    held = {name for name in ("docker-ce", "half", "libc6", "never", "not-there") if machine.state(Key("hold", name))}
+    assert held == {"docker-ce", "never"}
+    assert machine.package("never") is None
     assert machine.package("libc6:amd64") == Package("2.39")
     assert machine.package("libc6:arm64") == Package("2.39-arm")
 
 
-def test_packages_of_this_machine_are_what_dpkg_says() -> None:
+def test_packages_of_this_machine_match_dpkg() -> None:
     machine = LocalMachine()
     argv = ["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Abbrev}\n"]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True)
@@ -112,7 +124,7 @@ def test_the_password_field_needs_root() -> None:
     if was_root:
         os.seteuid(64001)
     try:
-        with pytest.raises(CannotTell, match="needs root"):
+        with pytest.raises(StateUnknown, match="needs root"):
             machine.password("root")
     finally:
         if was_root:
@@ -132,7 +144,7 @@ def test_keys_are_paths_as_in_sysctl(key: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "net..x", "net/../../etc/passwd", ".net", "a/", "net.\0"])
-def test_what_is_no_key_is_refused(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="not a sysctl key"):
         sysctl_path(key)
 
@@ -207,12 +219,12 @@ def test_any_mount_point_and_source_survive_mountinfo(mounts: list[tuple[str, st
         f"{number} 1 0:1 / /{escape(point)} rw shared:1 - {escape(fstype)} {escape(source)} rw\n"
         for number, (point, fstype, source) in enumerate(mounts)
     )
-    found = [(line.point[1:], line.fstype, line.source) for line in parse_mountinfo(text)]
-    assert found == mounts
+    result = [(line.point[1:], line.fstype, line.source) for line in parse_mountinfo(text)]
+    assert result == mounts
 
 
 def test_other_backslashes_stay() -> None:
-    assert unescape("a\\x20b\\9") == "a\\x20b\\9"
+    assert decode_octal("a\\x20b\\9") == "a\\x20b\\9"
 
 
 fields = st.text(st.characters(exclude_characters=":\n\0,", codec="utf-8"))
@@ -229,8 +241,8 @@ def test_any_passwd_file_reads_back(accounts: list[Account]) -> None:
 @given(st.dictionaries(names, st.tuples(ids, st.lists(names, max_size=3))))
 def test_any_group_file_reads_back(groups: dict[str, tuple[int, list[str]]]) -> None:
     text = "".join(f"{name}:x:{gid}:{','.join(members)}\n" for name, (gid, members) in groups.items())
-    found = {name: (group.gid, list(members)) for name, (group, members) in parse_group(text).items()}
-    assert found == groups
+    result = {name: (group.gid, list(members)) for name, (group, members) in parse_group(text).items()}
+    assert result == groups
 
 
 @given(st.text())
@@ -243,11 +255,15 @@ def test_no_text_breaks_the_parsers(text: str) -> None:
 
 
 def test_units() -> None:
-    since = "ActiveEnterTimestamp=Mon 2026-11-23 18:57:16.5 UTC"
-    text = f"LoadState=loaded\nUnitFileState=enabled\nActiveState=active\n{since}\n"
-    found = parse_unit(text)
-    assert found is not None
-    assert (found.enabled, found.active, found.since) == ("enabled", "active", 1795460236.5)
+    text = "LoadState=loaded\nUnitFileState=enabled\nActiveState=active\n"
+    active = "ActiveEnterTimestamp=Mon 2026-11-23 18:57:16.5 UTC\n"
+    for started in ("", "ExecMainStartTimestamp=\n"):
+        result = parse_unit(text + started + active)
+        assert result is not None
+        assert (result.enabled, result.active, result.since) == ("enabled", "active", 1795460236.5)
+    result = parse_unit(f"{text}ExecMainStartTimestamp=Mon 2026-11-23 18:57:14 UTC\n{active}")
+    assert result is not None
+    assert result.since == 1795460234, "a file that was changed while the service started was not read"
     assert parse_unit("LoadState=not-found\nActiveState=inactive\n") is None
     assert parse_unit(
         "LoadState=masked\nUnitFileState=masked\nActiveState=inactive\nActiveEnterTimestamp=\n"
@@ -260,22 +276,63 @@ def test_policy() -> None:
     assert parse_policy("") is None
 
 
-def test_a_driver_file_that_hangs_costs_one_fact(tmp_path: Path, machine: LocalMachine) -> None:
+def test_a_driver_file_that_hangs_costs_one_fact(
+    tmp_path: Path, machine: LocalMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "sys").mkdir()
-    os.mkfifo(tmp_path / "sys/hangs")
-    with pytest.raises(CannotTell, match=r"/sys/hangs: no answer within 0\.2 s"):
-        machine.kernel_text("/sys/hangs", deadline=0.2)
+    os.mkfifo(tmp_path / "sys/fifo")
+    with pytest.raises(StateUnknown, match=r"/sys/fifo: it is a fifo"):
+        machine.kernel_text("/sys/fifo", deadline=0.2)
     assert machine.kernel_text("/sys/none") is None
-    os.close(os.open(tmp_path / "sys/hangs", os.O_RDWR | os.O_NONBLOCK))
+    over = threading.Event()
+
+    def hanging(_path: str) -> NoReturn:
+        over.wait(10)
+        raise OSError("over")
+
+    monkeypatch.setattr("bai_wizard.resources.local.open_foreign", hanging)
+    with pytest.raises(StateUnknown, match=r"/sys/hangs: no response within 0\.2 s"):
+        machine.kernel_text("/sys/hangs", deadline=0.2)
+    over.set()
 
 
-def test_this_machine_answers_everything_or_says_why() -> None:
+def test_every_reader_works_on_this_machine_or_says_why_not() -> None:
     machine = LocalMachine()
     assert machine.mount("/proc") is not None
     assert machine.account("root") is not None
     assert machine.free_bytes("/no/such/path") > 0
-    assert machine.look(["true"]).code == 0
-    with pytest.raises(CannotTell):
-        machine.look(["no-such-program"])
-    with pytest.raises(CannotTell):
+    assert machine.query(["true"]).code == 0
+    with pytest.raises(StateUnknown):
+        machine.query(["no-such-program"])
+    with pytest.raises(StateUnknown):
         machine.state(Key("no-such-sort", "x"))
+
+
+def test_kernel_parameters_are_read_in_pieces_that_the_kernel_accepts() -> None:
+    """It refuses a read of 4 MiB and more from /proc/sys with ENOMEM, however short the content is."""
+    assert LocalMachine().kernel_text("/proc/sys/kernel/ostype") == "Linux"
+    with open("/proc/sys/kernel/osrelease", "rb") as file:
+        assert read_all(file, 1 << 30).decode().strip() == os.uname().release
+
+
+def test_one_call_of_systemctl_reads_several_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    texts = {
+        "a.service": "LoadState=loaded\nUnitFileState=enabled\nActiveState=active\n",
+        "b.socket": "LoadState=not-found\nActiveState=inactive\n",
+        "alias.service": "LoadState=masked\nUnitFileState=masked\nActiveState=failed\n",
+    }
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> Completed:
+        calls.append(argv)
+        return Completed(0, "\n".join(texts[name] for name in argv[argv.index("--") + 1 :]), "")
+
+    monkeypatch.setattr("bai_wizard.node.process.run", run)
+    monkeypatch.setattr(LocalMachine, "has_systemd", True)
+    found = LocalMachine("/").units(list(texts))
+    loaded, failed = Unit("enabled", "active"), Unit("masked", "failed")
+    assert found == {"a.service": loaded, "b.socket": None, "alias.service": failed}
+    assert len(calls) == 1
+    monkeypatch.setattr("bai_wizard.node.process.run", lambda argv, **_: Completed(0, "A=1\n\nB=2\n", ""))
+    with pytest.raises(StateUnknown, match="2 answers for 3 units"):
+        LocalMachine("/").units(list(texts))

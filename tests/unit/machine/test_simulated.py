@@ -1,4 +1,4 @@
-"""The simulated node behaves as a real one, as far as steps and the engine can tell."""
+"""The simulated node behaves like a real one for steps and the engine."""
 
 from __future__ import annotations
 
@@ -10,31 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bai_wizard.core.errors import CannotTell, StepFailed
-from bai_wizard.core.primitives import (
-    AddGroup,
-    AddMember,
-    AddUser,
-    HoldPackages,
-    InstallPackages,
-    MakeDirectory,
-    Primitive,
-    RefreshPackages,
-    RemovePath,
-    RestartUnit,
-    SetMount,
-    SetPassword,
-    SetSysctl,
-    SetUnit,
-    WriteFile,
-)
+from bai_wizard.core.errors import StateUnknown, StepFailed
+from bai_wizard.core.operation import Operation
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Key, Package, States, Unit
-from bai_wizard.machine.demo import demo_machine, demo_names
-from bai_wizard.machine.faults import Killed, fail_on, hang_on, kill_at
-from bai_wizard.machine.simulated import SimulatedMachine
+from bai_wizard.node.demo import demo_machine, demo_names
+from bai_wizard.node.simulated import SimulatedMachine
+from bai_wizard.resources.files import MakeDirectory, RemovePath, WriteFile
+from bai_wizard.resources.mounts import SetMount
+from bai_wizard.resources.packages import HoldPackages, InstallPackages, RefreshPackages
+from bai_wizard.resources.sysctl import SetSysctl
+from bai_wizard.resources.units import RestartUnit, SetUnit
+from bai_wizard.resources.users import AddGroup, AddMember, AddUser, SetPassword
+from tests.faults import Killed, fail_on, hang_on, kill_at
 
-ALL: tuple[Primitive, ...] = (
+ALL: tuple[Operation, ...] = (
     AddGroup("bai", 1100),
     AddUser("bai", 1100, 1100, "", "/home/bai", "/bin/bash"),
     AddMember("bai", "sudo"),
@@ -54,13 +44,13 @@ def bare() -> SimulatedMachine:
     return demo_machine("bare", delay=0)
 
 
-def do_all(machine: SimulatedMachine, wanted: tuple[Primitive, ...]) -> list[Primitive]:
+def do_all(machine: SimulatedMachine, wanted: tuple[Operation, ...]) -> list[Operation]:
     """Performs in order; returns the way back, newest first."""
     back = []
-    for primitive in wanted:
-        before: States = {key: machine.state(key) for key in primitive.keys()}
-        inverse = primitive.inverse(before)
-        machine.perform(primitive)
+    for operation in wanted:
+        before: States = {key: machine.state(key) for key in operation.keys()}
+        inverse = operation.inverse(before)
+        machine.apply(operation)
         if inverse is not None:
             back.append(inverse)
     return list(reversed(back))
@@ -68,12 +58,12 @@ def do_all(machine: SimulatedMachine, wanted: tuple[Primitive, ...]) -> list[Pri
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(ALL[4:]), unique=True, max_size=8))
-def test_whatever_is_done_can_be_taken_back(more: list[Primitive]) -> None:
+def test_whatever_is_done_can_be_undone(more: list[Operation]) -> None:
     machine = bare()
     before = machine.snapshot()
     wanted = (*ALL[:4], *more)
     for inverse in do_all(machine, wanted):
-        machine.perform(inverse)
+        machine.apply(inverse)
     assert machine.snapshot() == before
 
 
@@ -85,17 +75,19 @@ def test_every_demo_node_answers(name: str) -> None:
     assert machine.account("root") is not None
     assert len([one for one in machine.names("/sys/bus/pci/devices") if one]) == 9
     assert machine.free_bytes("/var/lib/docker/overlay2") == 3400 << 30
-    assert machine.look(["getent", "passwd", "1000"]).out.startswith("ubuntu:")
-    assert machine.look(["getent", "passwd", "4711"]).code == 2
-    assert "avail" in (machine.kernel_text("/proc/meminfo") or "").lower()
-    with pytest.raises(CannotTell):
-        machine.look(["nvidia-smi"])
+    assert machine.query(["getent", "passwd", "1000"]).out.startswith("ubuntu:")
+    assert machine.query(["getent", "passwd", "4711"]).code == 2
+    assert machine.hardware("memory").total > machine.hardware("memory").available > 0
+    assert machine.hardware("processor").threads == 64
+    assert [disk.path for disk in machine.hardware("disks")] == ["/", "/boot/efi", "/var/lib/docker"]
+    with pytest.raises(StateUnknown):
+        machine.query(["nvidia-smi"])
 
 
-def test_what_a_real_node_refuses_is_refused() -> None:
+def test_operations_that_a_real_node_refuses_are_refused() -> None:
     machine = bare()
     before = machine.snapshot()
-    refused: tuple[Primitive, ...] = (
+    refused: tuple[Operation, ...] = (
         WriteFile("/no/such/directory/x", b""),
         WriteFile("/etc/security", b""),
         MakeDirectory("/etc/hosts"),
@@ -106,21 +98,21 @@ def test_what_a_real_node_refuses_is_refused() -> None:
         InstallPackages(("docker.io",), ("99*",)),
         HoldPackages(("docker.io",)),
     )
-    for primitive in refused:
+    for operation in refused:
         with pytest.raises(StepFailed):
-            machine.perform(primitive)
+            machine.apply(operation)
     assert machine.snapshot() == before
 
 
 def test_packages_come_with_their_units_and_from_their_source() -> None:
     machine = bare()
     assert machine.candidate("docker-ce") is None
-    machine.perform(WriteFile("/etc/apt/sources.list.d/docker.sources", b"x"))
+    machine.apply(WriteFile("/etc/apt/sources.list.d/docker.sources", b"x"))
     age = machine.changed_at("/var/lib/apt/lists")
-    machine.perform(RefreshPackages("new source"))
+    machine.apply(RefreshPackages("new source"))
     assert machine.changed_at("/var/lib/apt/lists") > age
     assert machine.engine("/version") is None
-    machine.perform(InstallPackages(("docker-ce",), ("5:28*",)))
+    machine.apply(InstallPackages(("docker-ce",), ("5:28*",)))
     assert machine.package("docker-ce") == Package("5:28.5.2-1~ubuntu.24.04~noble")
     assert machine.unit("docker.service") == Unit("enabled", "active")
     assert machine.group("docker") is not None
@@ -129,11 +121,11 @@ def test_packages_come_with_their_units_and_from_their_source() -> None:
 
 def test_a_restart_makes_a_service_newer_than_its_files() -> None:
     machine = bare()
-    machine.perform(WriteFile("/etc/hosts", b"new\n"))
+    machine.apply(WriteFile("/etc/hosts", b"new\n"))
     unit = machine.unit("ssh.service")
     assert unit is not None
     assert machine.newer("/etc/hosts", unit.since)
-    machine.perform(RestartUnit("ssh.service", "its file is newer"))
+    machine.apply(RestartUnit("ssh.service", "its file is newer"))
     unit = machine.unit("ssh.service")
     assert unit is not None
     assert not machine.newer("/etc/hosts", unit.since)
@@ -144,7 +136,7 @@ def test_faults() -> None:
 
     def attempt(fault: Callable[..., None]) -> SimulatedMachine:
         machine = SimulatedMachine(bare().snapshot(), fault=fault)
-        machine.perform(write)
+        machine.apply(write)
         return machine
 
     with pytest.raises(StepFailed, match="no luck"):
@@ -165,14 +157,14 @@ def test_faults() -> None:
 def test_killed_before_and_after_differ_by_the_change() -> None:
     for moment, there in (("before", False), ("after", True)):
         machine = SimulatedMachine(bare().snapshot(), fault=kill_at(1, moment))  # type: ignore[arg-type]
-        machine.perform(WriteFile("/etc/one", b"x"))
+        machine.apply(WriteFile("/etc/one", b"x"))
         with pytest.raises(Killed):
-            machine.perform(WriteFile("/etc/two", b"x"))
+            machine.apply(WriteFile("/etc/two", b"x"))
         assert (Key("file", "/etc/two") in machine.snapshot()) is there
 
 
 def test_the_finished_demo_needs_nothing_more(tmp_path: Path) -> None:
-    """Fails when pages changed: then `python -m tests.tools.finished_demo` makes the fixture anew."""
+    """Fails if pages have changed: `python -m tests.tools.finished_demo` generates the fixture again."""
     from bai_wizard import compose
     from bai_wizard.answers.load import load
     from tests.tools.finished_demo import ANSWERS
@@ -180,6 +172,6 @@ def test_the_finished_demo_needs_nothing_more(tmp_path: Path) -> None:
     machine = demo_machine("finished", delay=0)
     answers = tmp_path / "answers.toml"
     answers.write_text(ANSWERS)
-    plan = compose.plan(machine, compose.wish_of(load(str(answers), machine.host)))
+    plan = compose.plan(machine, compose.desired_from_answers(load(str(answers), machine.host)))
     assert [item.step.id for item in plan.pending()] == []
     assert plan.blocked() == ()

@@ -1,1 +1,0 @@
-"""Starting the executor apart from the terminal, and as root."""

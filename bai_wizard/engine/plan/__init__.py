@@ -1,1 +1,0 @@
-"""From settings and facts to a plan over the predicted node."""

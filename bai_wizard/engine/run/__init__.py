@@ -1,1 +1,0 @@
-"""Carrying a plan out: journalled before each change, survivable at every instant."""

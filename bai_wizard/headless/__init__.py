@@ -1,1 +1,0 @@
-"""The front ends without a screen: text, JSON lines, line prompts, reports."""

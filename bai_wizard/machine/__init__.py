@@ -1,1 +1,0 @@
-"""The only door to the node: reads, commands that only look, and the primitives carried out."""

@@ -1,1 +1,0 @@
-"""How each sort of state is read from a real node."""

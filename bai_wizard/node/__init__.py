@@ -1,0 +1,1 @@
+"""The only interface to the node: reads, read-only commands, and the execution of operations."""

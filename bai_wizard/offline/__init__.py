@@ -1,0 +1,1 @@
+"""Bundles: everything that a set of answers needs, in one directory, for air-gapped nodes."""

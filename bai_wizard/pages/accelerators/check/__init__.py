@@ -1,1 +1,0 @@
-"""What the doctor looks at in accelerators, one module a matter."""

@@ -1,1 +1,0 @@
-"""NVIDIA: driver, fabric manager, CUDA's runtime library, container toolkit."""

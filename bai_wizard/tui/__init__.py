@@ -1,1 +1,0 @@
-"""The full screen. The only part that imports Textual."""

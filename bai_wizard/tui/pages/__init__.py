@@ -1,1 +1,0 @@
-"""The views of single pages that are more than a generated form."""

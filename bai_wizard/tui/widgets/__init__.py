@@ -1,1 +1,0 @@
-"""Widgets that say in words and glyphs what others say in colour."""

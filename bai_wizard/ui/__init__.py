@@ -1,0 +1,1 @@
+"""What all front ends share: how plans and results read, the answers during editing, run progress."""

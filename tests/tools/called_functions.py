@@ -1,0 +1,60 @@
+"""A pytest plug-in (`-p tests.tools.called_functions`) that records which functions each passing test calls.
+
+Only calls are traced, not lines, so that tests take little longer. Calls in other processes are not seen.
+`--calls FILE` is the file to write, JSON: {"calls": {"FILE:FUNCTION": [TEST, …]}, "seconds": {TEST: seconds}}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+
+import pytest
+
+from tests.cache import CHECKOUT
+
+PACKAGE = f"{CHECKOUT}/bai_wizard/"
+CALLS: defaultdict[str, set[str]] = defaultdict(set)
+SECONDS: dict[str, float] = {}
+FAILED: set[str] = set()
+seen: set[CodeType] = set()
+
+
+def _trace(frame: FrameType, _event: str, _argument: object) -> None:
+    seen.add(frame.f_code)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    seen.clear()
+    threading.settrace(_trace)
+    sys.settrace(_trace)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)
+        for code in tuple(seen):
+            if code.co_filename.startswith(PACKAGE):
+                name = code.co_filename.removeprefix(f"{CHECKOUT}/")
+                CALLS[f"{name}:{code.co_qualname}"].add(item.nodeid)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    SECONDS[report.nodeid] = SECONDS.get(report.nodeid, 0.0) + report.duration
+    if not report.passed:
+        FAILED.add(report.nodeid)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--calls", type=Path, required=True, help="file to write the calls to")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    calls = {place: sorted(tests - FAILED) for place, tests in sorted(CALLS.items())}
+    session.config.getoption("--calls").write_text(json.dumps({"calls": calls, "seconds": SECONDS}))

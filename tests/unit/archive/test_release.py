@@ -1,0 +1,140 @@
+"""The release script, on a small repository and with a builder that takes no time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cache import CHECKOUT
+from tests.tools.release import STATED, Refused, git, release, stated_version, unreleased
+
+CHANGELOG = """# Changelog
+
+## Unreleased
+
+### Added
+* A debug log.
+
+## 0.1.0
+
+* First release.
+"""
+# Stands for tests.tools.build_archive; the archive holds the version that is stated in the tree it runs in.
+BUILDER = """
+import hashlib, pathlib, sys
+output = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
+archive = output / "archive.tar.gz"
+archive.write_text(pathlib.Path("bai_wizard/__init__.py").read_text())
+(output / "SHA256SUMS").write_text(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  archive.tar.gz\\n")
+"""
+BUILD = [sys.executable, "-c", BUILDER]
+
+
+@pytest.fixture(scope="module")
+def first_commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("first")
+    for name, line in STATED.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(f"# first\n\n{line.format('0.1.0')}\n")
+    (directory / "CHANGELOG.md").write_text(CHANGELOG)
+    git(directory, "init", "--quiet", "--initial-branch", "main")
+    git(directory, "config", "user.name", "Alice")
+    git(directory, "config", "user.email", "alice@localhost")
+    git(directory, "add", ".")
+    git(directory, "commit", "--quiet", "--message", "First")
+    return directory
+
+
+@pytest.fixture
+def repository(first_commit: Path, tmp_path: Path) -> Path:
+    """A small checkout of its own."""
+    return Path(shutil.copytree(first_commit, tmp_path / "repository"))
+
+
+def state(repository: Path) -> tuple[str, ...]:
+    """Commit, tags, and changes of the checkout."""
+    head = git(repository, "rev-parse", "HEAD")
+    return head, git(repository, "tag"), git(repository, "status", "--porcelain")
+
+
+def test_a_dry_run_builds_everything_and_changes_nothing(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = state(repository)
+    release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=True)
+    assert state(repository) == before
+    assert '__version__ = "0.2.0"' in (tmp_path / "dist/archive.tar.gz").read_text()
+    assert (tmp_path / "dist/CHANGES.md").read_text() == "### Added\n* A debug log.\n"
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "dist", check=True)
+    shown = capsys.readouterr().out
+    assert "Release 0.2.0" in shown
+    assert "5 files changed" in shown
+
+
+def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path) -> None:
+    release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=False)
+    assert git(repository, "log", "--format=%s %an") == "Release 0.2.0 Alice\nFirst Alice\n"
+    assert git(repository, "describe") == "v0.2.0\n"
+    assert git(repository, "status", "--porcelain") == ""
+    assert stated_version(repository) == "0.2.0"
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert (
+        f"## Unreleased\n\n## 0.2.0 ({today})\n\n### Added\n* A debug log.\n"
+        in (repository / "CHANGELOG.md").read_text()
+    )
+    with pytest.raises(Refused, match="missing or empty"):
+        release(repository, "0.3.0", tmp_path / "next", BUILD, dry_run=True)
+
+
+def edit(name: str, before: str, after: str) -> Callable[[Path], None]:
+    def change(repository: Path) -> None:
+        path = repository / name
+        path.write_text(path.read_text().replace(before, after))
+        git(repository, "commit", "--quiet", "--all", "--message", "Edit")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("version", "prepare", "reason"),
+    [
+        ("0.2", lambda _: None, "is not a version"),
+        ("v0.2.0", lambda _: None, "is not a version"),
+        ("0.0.9", lambda _: None, "is older than 0.1.0"),
+        ("0.2.0", lambda location: (location / "new").write_text(""), "uncommitted changes"),
+        ("0.2.0", lambda location: git(location, "tag", "v0.2.0"), "exists already"),
+        ("0.2.0", edit("CHANGELOG.md", "### Added\n* A debug log.\n", ""), "missing or empty"),
+        ("0.2.0", edit("CHANGELOG.md", "## Unreleased", "## Next"), "missing or empty"),
+        ("0.2.0", edit("pyproject.toml", "0.1.0", "0.1.1"), "must state one version"),
+    ],
+)
+def test_an_unready_release_is_refused(
+    repository: Path, tmp_path: Path, version: str, prepare: Callable[[Path], object], reason: str
+) -> None:
+    prepare(repository)
+    before = state(repository)
+    with pytest.raises(Refused, match=reason):
+        release(repository, version, tmp_path / "dist", BUILD, dry_run=False)
+    assert state(repository) == before
+
+
+def test_a_failed_build_leaves_the_repository_as_it_was(repository: Path, tmp_path: Path) -> None:
+    before = state(repository)
+    for build in ([sys.executable, "-c", "raise SystemExit(1)"], [sys.executable, "-c", "pass"]):
+        with pytest.raises(Refused, match="could not be built"):
+            release(repository, "0.2.0", tmp_path / "dist", build, dry_run=False)
+    assert state(repository) == before
+    (tmp_path / "dist/left-over").write_text("")
+    with pytest.raises(Refused, match="is not empty"):
+        release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=False)
+
+
+def test_this_repository_states_one_version_and_has_a_section_for_changes() -> None:
+    assert stated_version(CHECKOUT)
+    assert unreleased(CHECKOUT) or "## Unreleased" in (CHECKOUT / "CHANGELOG.md").read_text()
