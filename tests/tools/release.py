@@ -29,7 +29,8 @@ STATED = {
     f"{COLLECTION}/galaxy.yml": "version: {}",
     f"{COLLECTION}/roles/install/defaults/main.yml": "bai_wizard_version: {}",
 }
-HEADING = "## Unreleased\n"
+# The heading of the section of changes to come; {} is their version.
+HEADING = "## {} - unreleased\n"
 
 
 class Refused(Exception):
@@ -77,8 +78,8 @@ def refuse_unready(checkout: Path, version: str) -> None:
         raise Refused(f"v{version} exists already")
     if numbers(version) < numbers(before):
         raise Refused(f"{version} is older than {before}")
-    if not unreleased(checkout):
-        raise Refused('the section "Unreleased" of CHANGELOG.md is missing or empty')
+    if not unreleased(checkout, version):
+        raise Refused(f'the section "{version} - unreleased" of CHANGELOG.md is missing or empty')
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -97,22 +98,22 @@ def stated_version(checkout: Path) -> str:
     return str(result.pop())
 
 
-def unreleased(checkout: Path) -> str:
-    """Return the section "Unreleased" of the changelog, or an empty string."""
+def unreleased(checkout: Path, version: str) -> str:
+    """Return the section of the changelog with the changes to come, or an empty string."""
     text = (checkout / "CHANGELOG.md").read_text()
-    _, result, rest = text.partition(HEADING)
+    _, result, rest = text.partition(HEADING.format(version))
     return re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0].strip() if result else ""
 
 
 def prepare(clone: Path, version: str) -> str:
     """Write the version, set the heading of the changelog's section, and return the section."""
-    before, changes = stated_version(clone), unreleased(clone)
+    before, changes = stated_version(clone), unreleased(clone, version)
     for name, line in STATED.items():
         path = clone / name
         path.write_text(path.read_text().replace(line.format(before), line.format(version), 1))
     changelog = clone / "CHANGELOG.md"
-    heading = f"{HEADING}\n## {version} ({datetime.now(UTC):%Y-%m-%d})\n"
-    changelog.write_text(changelog.read_text().replace(HEADING, heading, 1))
+    heading = f"## {version} - {datetime.now(UTC):%Y-%m-%d}\n"
+    changelog.write_text(changelog.read_text().replace(HEADING.format(version), heading, 1))
     return f"{changes}\n"
 
 

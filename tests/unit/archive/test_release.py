@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,16 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.cache import CHECKOUT
-from tests.tools.release import STATED, Refused, git, release, stated_version, unreleased
+from tests.tools.release import STATED, Refused, git, numbers, release, stated_version, unreleased
 
+KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 CHANGELOG = """# Changelog
 
-## Unreleased
+## 0.2.0 - unreleased
 
 ### Added
 * A debug log.
 
-## 0.1.0
+## 0.1.0 - 2026-01-01
 
 * First release.
 """
@@ -85,7 +87,7 @@ def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path) -> No
     assert stated_version(repository) == "0.2.0"
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert (
-        f"## Unreleased\n\n## 0.2.0 ({today})\n\n### Added\n* A debug log.\n"
+        f"# Changelog\n\n## 0.2.0 - {today}\n\n### Added\n* A debug log.\n"
         in (repository / "CHANGELOG.md").read_text()
     )
     with pytest.raises(Refused, match="missing or empty"):
@@ -110,7 +112,7 @@ def edit(name: str, before: str, after: str) -> Callable[[Path], None]:
         ("0.2.0", lambda location: (location / "new").write_text(""), "uncommitted changes"),
         ("0.2.0", lambda location: git(location, "tag", "v0.2.0"), "exists already"),
         ("0.2.0", edit("CHANGELOG.md", "### Added\n* A debug log.\n", ""), "missing or empty"),
-        ("0.2.0", edit("CHANGELOG.md", "## Unreleased", "## Next"), "missing or empty"),
+        ("0.2.0", edit("CHANGELOG.md", "## 0.2.0", "## 0.3.0"), "missing or empty"),
         ("0.2.0", edit("pyproject.toml", "0.1.0", "0.1.1"), "must state one version"),
     ],
 )
@@ -135,6 +137,18 @@ def test_a_failed_build_leaves_the_repository_as_it_was(repository: Path, tmp_pa
         release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=False)
 
 
-def test_this_repository_states_one_version_and_has_a_section_for_changes() -> None:
-    assert stated_version(CHECKOUT)
-    assert unreleased(CHECKOUT) or "## Unreleased" in (CHECKOUT / "CHANGELOG.md").read_text()
+def test_the_changelog_of_this_repository_is_in_the_form_of_keep_a_changelog() -> None:
+    """Its newest version is the one that the code states; the sections are in their order."""
+    text = (CHECKOUT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (\S+) - (?:unreleased$|\d{4}-\d\d-\d\d$)", text, re.MULTILINE)
+    assert len(versions) == len(re.findall(r"^## ", text, re.MULTILINE))
+    assert versions == sorted(versions, key=numbers, reverse=True)
+    assert versions[0] == stated_version(CHECKOUT)
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (.*)$", section, re.MULTILINE)
+        assert kinds == [kind for kind in KINDS if kind in kinds], "unknown, repeated or out of order"
+
+
+def test_the_next_release_has_its_section() -> None:
+    version = stated_version(CHECKOUT)
+    assert unreleased(CHECKOUT, version) or git(CHECKOUT, "tag", "--list", f"v{version}")
