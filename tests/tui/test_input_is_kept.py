@@ -26,8 +26,8 @@ from bai_wizard.ui.tui.screens.dialogs import LineQuestion, PasswordQuestion, Pa
 from bai_wizard.ui.tui.screens.help import HelpScreen
 from bai_wizard.ui.tui.screens.main import MainScreen
 from bai_wizard.ui.tui.typeahead import BURST, as_paste, plain
-from bai_wizard.ui.tui.widgets.field import Lines
 from bai_wizard.ui.tui.widgets.form import EditRowScreen
+from bai_wizard.ui.tui.widgets.lines import Lines
 from bai_wizard.ui.tui.widgets.sidebar import Sidebar
 from tests.sampling import sampled
 from tests.tui.app_driver import AppDriver, running_app

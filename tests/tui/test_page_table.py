@@ -19,8 +19,10 @@ from bai_wizard.ui.draft import Draft, tables_of
 from bai_wizard.ui.form_fields import form_fields
 from bai_wizard.ui.page_rows import page_rows
 from bai_wizard.ui.plans import FactCache
+from bai_wizard.ui.tui.widgets.choice import ChoiceField
+from bai_wizard.ui.tui.widgets.columns import columns_of
 from bai_wizard.ui.tui.widgets.entry import TypedField
-from bai_wizard.ui.tui.widgets.field import ChoiceField, Field, columns_of
+from bai_wizard.ui.tui.widgets.field import Field
 from bai_wizard.ui.tui.widgets.form import EditRowScreen, Fold
 from tests.tui.app_driver import AppDriver, running_app
 

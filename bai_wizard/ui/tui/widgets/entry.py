@@ -16,7 +16,10 @@ from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
 from bai_wizard.locale import tr
 from bai_wizard.ui.form_fields import FormField, from_lines, from_text, to_lines, to_text
 from bai_wizard.ui.tui.base import FieldPath, is_live, while_mounted, wizard
-from bai_wizard.ui.tui.widgets.field import GAP, ChoiceField, Field, Lines
+from bai_wizard.ui.tui.widgets.choice import ChoiceField
+from bai_wizard.ui.tui.widgets.columns import GAP
+from bai_wizard.ui.tui.widgets.field import Field
+from bai_wizard.ui.tui.widgets.lines import Lines
 from bai_wizard.ui.tui.widgets.list_box import in_cell
 
 # Replaces each letter of a hidden value.

@@ -24,8 +24,9 @@ from bai_wizard.ui.page_rows import RowText
 from bai_wizard.ui.tui.base import Changed, FieldPath, Static, is_live, while_mounted, wizard
 from bai_wizard.ui.tui.screens.dialogs import EditDialogue
 from bai_wizard.ui.tui.widgets.actions import Actions
+from bai_wizard.ui.tui.widgets.choice import Choice, ChoiceField
 from bai_wizard.ui.tui.widgets.entry import LinesField, SecretField, TextField
-from bai_wizard.ui.tui.widgets.field import ROW_TABLE, Choice, ChoiceField, Field, FieldHelp
+from bai_wizard.ui.tui.widgets.field import ROW_TABLE, Field, FieldHelp
 from bai_wizard.ui.tui.widgets.list_box import ListBox, wrapped
 
 

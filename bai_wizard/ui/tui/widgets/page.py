@@ -24,7 +24,8 @@ from bai_wizard.ui.plans import unknowns
 from bai_wizard.ui.tui.base import Changed, Static, shown, while_mounted, wizard
 from bai_wizard.ui.tui.plan_model import PlanModel
 from bai_wizard.ui.tui.widgets.actions import Actions
-from bai_wizard.ui.tui.widgets.field import BELOW, GAP, MOODS, Columns, Field, FieldHelp, columns_of
+from bai_wizard.ui.tui.widgets.columns import BELOW, GAP, MOODS, Columns, columns_of
+from bai_wizard.ui.tui.widgets.field import Field, FieldHelp
 from bai_wizard.ui.tui.widgets.form import Form
 from bai_wizard.ui.tui.widgets.list_box import ListBox, cut, in_cell, wrapped
 from bai_wizard.ui.tui.widgets.reference_table import ReferenceTableView
