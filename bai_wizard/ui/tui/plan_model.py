@@ -144,6 +144,14 @@ class PlanModel:
             return Status(tr("checking…"), "busy")
         return status_of_plan(page, self.plan)
 
+    def needs_attention(self, page: str) -> bool:
+        """Whether a page has a problem, or lacks a value without which it cannot be applied."""
+        if page in self.draft.skipped:
+            return False
+        needed = [row.field.split(".") for row in self.fact_cache.page(page).rows if row.is_needed]
+        missing = any(not self.draft.value(table, tuple(path)) for table, *path in needed)
+        return missing or self.status(page).mood == "bad"
+
     def steps(self, page: str) -> tuple[PlannedStep, ...]:
         """The page's steps that have something to show, as last planned."""
         if self.plan is None:

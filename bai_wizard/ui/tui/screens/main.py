@@ -32,7 +32,7 @@ ACTIONS = {
     "quit": (N_("Quit"), "leave"),
 }
 
-# The keys of the list of pages, of an open page, and while typing.
+# The keys of the list of pages, of an open page, and while typing one line or several.
 KEYS = (
     ("Enter", N_("Open")),
     ("A", N_("Apply all")),
@@ -50,6 +50,7 @@ PAGE_KEYS = (
     ("n", N_("Next problem")),
     ("^r", N_("Reset")),
 )
+LINE_KEYS = (("Esc", N_("Pages")), ("Enter", N_("Next field")), ("^r", N_("Reset")))
 TYPING_KEYS = (("Esc", N_("Pages")), ("^r", N_("Reset")))
 
 
@@ -197,8 +198,8 @@ class MainScreen(WizardScreen[None]):
     @on(DescendantFocus)
     def _show_keys(self, event: DescendantFocus) -> None:
         typing = getattr(event.widget, "cursor_blink", None) is not None
-        keys = KEYS if isinstance(event.widget, Sidebar) else TYPING_KEYS if typing else PAGE_KEYS
-        self.query_one(Keys).show(keys, typing=typing)
+        keys = LINE_KEYS if hasattr(event.widget, "validators") else TYPING_KEYS if typing else PAGE_KEYS
+        self.query_one(Keys).show(KEYS if isinstance(event.widget, Sidebar) else keys, typing=typing)
 
     @on(DescendantBlur)
     def _left_a_field(self) -> None:
@@ -295,7 +296,7 @@ class MainScreen(WizardScreen[None]):
         begin = ORDER.index(self.target())
         order = [ORDER[(begin + by * step) % len(ORDER)] for step in range(len(ORDER) + 1)]
         model = wizard(self).plan_model
-        bad = [page for page in order[self.has_class("-open") :] if model.status(page).mood == "bad"]
+        bad = [page for page in order[self.has_class("-open") :] if model.needs_attention(page)]
         if bad:
             await self.go_to(bad[0])
         else:

@@ -184,6 +184,8 @@ class Keys(Widget):
         # In a dialog, letters may be input: only F1 works everywhere.
         if isinstance(self.screen, Dialogue):
             return (("F1", N_("Help")),)
+        if self._typing:
+            return (("F1", N_("Help")), ("^p", N_("Commands")))
         return (("?", N_("Help")), ("^p", N_("Commands")), ("q", N_("Quit")))
 
     def render(self) -> Content:

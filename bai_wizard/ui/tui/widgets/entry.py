@@ -133,6 +133,11 @@ class TextField(TypedField):
         if value != self.value and not (value == "" and self.value is None):
             self.tell(value)
 
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
 
 class LinesField(TypedField):
     """A list with one item per line, or one `key = value` per line."""

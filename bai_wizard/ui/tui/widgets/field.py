@@ -70,6 +70,11 @@ class Field(ListBox):
         return self.value != default and not (self.value in (None, "", [], {}) and default in (None, "", [], {}))
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the field is empty although the page cannot be applied without it."""
+        return self.text.is_needed and not self.value
+
+    @property
     def columns(self) -> Columns:
         return columns_of(self.size.width or self.app.size.width, self.in_table)
 

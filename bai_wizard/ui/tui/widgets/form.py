@@ -96,6 +96,10 @@ class EditRowScreen(EditDialogue[RowAnswer | None]):
         if is_live(body):
             await body.mount(self._form())
 
+    @on(Input.Submitted, "#key")
+    def _named(self) -> None:
+        self.focus_next()
+
     @on(Changed)
     def _changed(self, event: Changed) -> None:
         event.stop()

@@ -329,8 +329,8 @@ class PageView(Vertical):
         return bool(inside)
 
     def go_to_problem(self, by: int = 0) -> bool:
-        """Focus a field that is wrong or blocked, the first one or the next; returns whether there is one."""
-        bad = [field for field in self.query(Field) if field.problem or field.text.mood == "bad"]
+        """Focus a field that is wrong, blocked or required but empty: the first one or the next, if there is one."""
+        bad = [field for field in self.query(Field) if field.problem or field.text.mood == "bad" or field.is_missing]
         focused = self.screen.focused
         at = next((index for index, field in enumerate(bad) if focused in (field, *field.children)), None)
         if by and at is not None:
