@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Sub-command → module under `bai_wizard.commands` with `run(arguments) -> ExitCode`.
 COMMANDS = {
+    "apply": "apply a plan file exactly as it was approved, or refuse and show how the plan differs now",
     "check": "validate answers; change nothing",
     "schema": "print the JSON Schema of the answers file",
     "answers": "print a commented answers file",
@@ -133,6 +134,8 @@ def _add_headless(top: ArgumentParser) -> None:
     add("--headless", metavar="FILE", help="apply these answers; - reads standard input")
     add("--plan", action="store_true", help="show planned changes and exit")
     add("--detailed-exitcode", action="store_true", help="with --plan: exit with 7 if there are changes")
+    what = "with --plan: also write the plan to this file, without secrets, for `apply`"
+    add("-o", "--output", metavar="FILE", action=stored, default="", help=what)
     add("--only", metavar="P,P", action=stored, default="", help="include only these pages")
     add("--skip", metavar="P,P", action=stored, default="", help="exclude these pages")
     add("--bundle", metavar="DIR", default="", action=stored, help="install everything from this offline bundle")
@@ -255,6 +258,22 @@ def _add_plan_and_consent(command: ArgumentParser) -> None:
     _add_consent(command, default=SUPPRESS)
 
 
+def _add_apply(apply: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    add, stored = apply.add_argument, _not_empty()
+    add("file", metavar="PLAN", help="a plan file written with --plan -o")
+    add("--digest", metavar="SHA256", action=stored, default="", help="expected SHA-256 of the plan file")
+    add("--approved-by", metavar="NAME", action=stored, default="", help="who approved the plan; recorded in the run")
+    add("--ticket", metavar="ID", action=stored, default="", help="the change request; recorded in the run")
+    what = "answers file with the password hashes and proxy logins that the plan file withholds (default: its own)"
+    add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help=what)
+    report = "write a handover report (.md or .json)"
+    add("--report", metavar="FILE", action=stored, default=SUPPRESS, help=report)
+    add("--diff", action="store_true", default=SUPPRESS, help=DIFF)
+    _add_consent(apply, default=SUPPRESS)
+
+
 def _add_bundle(bundle: ArgumentParser) -> None:
     add = bundle.add_argument
     add("file", metavar="FILE", help="the answers file")
@@ -303,6 +322,7 @@ def _add_doctor(doctor: ArgumentParser) -> None:
 # Command → the function that adds its own options.
 _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "answers": _add_answers,
+    "apply": _add_apply,
     "compare": _add_compare,
     "fleet": _add_fleet,
     "check": _add_check,

@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -104,15 +104,20 @@ class Session(Struct, frozen=True):
         desired: compose.DesiredState,
         consent: Collection[Consent] = (),
         planned_at: PlannedAt = None,
+        approval: Mapping[str, Any] | None = None,
     ) -> RunDirectory:
-        """Create a run of a confirmed plan and start it. Raises LockHeld, PlanOutdated, PreflightError."""
+        """Create a run of a confirmed plan and start it; `approval` is recorded.
+
+        Raises LockHeld, PlanOutdated, PreflightError.
+        """
         refuse_held(self.paths)
         self._refuse_unseen(compose.disruptions(self.machine, plan), consent)
         desired = compose.sourced(desired)
         self._refuse_untrusted(desired)
 
         def make() -> RunDirectory:
-            return create_run(self.paths, plan, desired.to_json(), consent=consent)
+            settings, actor = desired.to_json(), self._actor()
+            return create_run(self.paths, plan, settings, consent=consent, actor=actor, approval=approval)
 
         return self._begin(make, plan, desired, planned_at)
 
@@ -155,9 +160,17 @@ class Session(Struct, frozen=True):
         plan, settings = Plan(self.machine.host), settings_of(undone)
 
         def make() -> RunDirectory:
-            return create_run(self.paths, plan, settings, kind="undo", undoes=undone.id, consent=consent, force=force)
+            undoes, actor = undone.id, self._actor()
+            return create_run(
+                self.paths, plan, settings, kind="undo", undoes=undoes, consent=consent, force=force, actor=actor
+            )
 
         return self._begin(make, plan, None, planned_at)
+
+    def _actor(self) -> dict[str, Any]:
+        from bai_wizard.node.actor import current_actor
+
+        return current_actor(self.machine).to_json()
 
     def _begin(
         self,

@@ -280,6 +280,14 @@ def damage_of(run: RunDirectory) -> str:
     return ""
 
 
+def answers_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings. Secrets are masked: a short one could be found by trying."""
+    from hashlib import sha256
+
+    canonical = json.dumps(redacted(dict(settings)), sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()
+
+
 def create_run(
     paths: StatePaths,
     plan: Plan,
@@ -289,8 +297,10 @@ def create_run(
     undoes: str = "",
     consent: Collection[Consent] = (),
     force: bool = False,
+    actor: Mapping[str, Any] | None = None,
+    approval: Mapping[str, Any] | None = None,
 ) -> RunDirectory:
-    """Create the directory of a new run with everything the executor needs.
+    """Create the directory of a new run with everything the executor needs. `approval`: of a plan file.
 
     Raises PreflightError if the disk is full. It becomes a run when the executor takes it over; until then `all_runs`
     does not list it.
@@ -306,11 +316,13 @@ def create_run(
         "undoes": undoes,
         "host": plan.host,
         "by": (os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", ""))[:64],
+        "answers_digest": answers_digest(settings),
         "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "wizard": __version__,
         "versions": {"plan": PLAN_VERSION, "event": EVENT_VERSION, "journal": JOURNAL_VERSION},
         "consent": consents_to_json(consent),
         **({"force": True} if force else {}),
+        **{name: dict(value) for name, value in (("actor", actor), ("approval", approval)) if value},
     }
     try:
         with recording(paths.runs, PreflightError, "nothing was changed"):

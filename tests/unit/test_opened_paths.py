@@ -252,6 +252,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "named by the operator: root refuses it where others can change it": {
         "answers/secrets.py": ("Trust().open(path)",),
+        "engine/plan_file.py": ("Trust().open(path)",),
         "answers/source.py": ("Trust().open(path)", "os.open(path)"),
         "offline/collect.py": ("trust.open(wizard)",),
         "offline/needs.py": ("Path(file).read_text()",),

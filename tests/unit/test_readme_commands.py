@@ -31,6 +31,8 @@ ANSWERS = 'version = 1\n[aliases]\nhosts = [ { ip = "10.20.30.10", names = ["bai
 CODES = {
     "bai-wizard check answers.toml": 0,
     "bai-wizard --headless answers.toml --plan": 0,
+    "bai-wizard --headless answers.toml --plan -o plan.json": 0,
+    "bai-wizard apply plan.json": 0,
     "bai-wizard --headless answers.toml --report handover.md": 0,
     "bai-wizard runs": 0,
     "bai-wizard attach": 0,

@@ -57,6 +57,10 @@ class Output:
         """Show what an undo would do."""
         self.show("\n".join(undo_lines(run, wanted, held, force=force, diff=self._diff)))
 
+    def plan_file(self, path: str, digest: str) -> None:
+        """Show that a plan was written, and its digest in the format of `sha256sum`."""
+        self.show(tr("\nPlan written to {path}; its SHA-256:\n{digest}  {path}", path=path, digest=digest))
+
     def show(self, text: str) -> None:
         """Show a result."""
         _print(sys.stdout, self._stdout, text)
@@ -167,6 +171,9 @@ class JsonLines(Output):
         counts = {"holds": None if held.unknown else held.changes, "commands": wanted.commands}
         data = {"undoes": run, "force": force, "changes": changes, **counts, **texts, "interrupts": interrupts}
         self.tell("plan", data={"version": 1, "kind": "undo", **data})
+
+    def plan_file(self, path: str, digest: str) -> None:
+        self.tell("log", f"plan written to {path}", data={"plan_file": path, "sha256": digest})
 
     def show(self, text: str) -> None:
         self.note(text)

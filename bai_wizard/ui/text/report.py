@@ -38,6 +38,7 @@ def write_report(
     result: Result,
     desired: DesiredState | None = None,
     overrides: Sequence[str] = (),
+    approval: Mapping[str, Any] | None = None,
 ) -> None:
     """Write Markdown (`.md`) or JSON (`.json`).
 
@@ -45,6 +46,8 @@ def write_report(
     """
     check_report(file)
     report = {**make_report(machine, run, result, desired), "overrides": list(overrides)}
+    if approval:
+        report["approval"] = redacted(dict(approval))
     text = json.dumps(report, indent=1) + "\n" if file.endswith(".json") else markdown(report)
     write_requested_file(file, text.encode(errors="backslashreplace"))
 
@@ -91,6 +94,8 @@ def markdown(report: dict[str, Any]) -> str:
     if undone is not None:
         counts = present.undo_counts(undone, kept or 0)
     lines += [f"**Result:** {counts}; exit code {result['code']}", ""]
+    if approval := report.get("approval"):
+        lines += [f"**Approved plan:** {markdown_text(approval_text(approval))}", ""]
     for page, rows in report["node"].items():
         if rows:
             lines += [f"## {markdown_text(page)}", "", "| | |", "|---|---|"]
@@ -125,6 +130,18 @@ def markdown(report: dict[str, Any]) -> str:
         texts = (item["text"] for item in report.get("handover", ()) if item["title"] == title)
         lines += [f"## {markdown_text(title)}", "", *(f"* {markdown_text(text)}" for text in texts), ""]
     return "\n".join(lines)
+
+
+def approval_text(approval: Mapping[str, Any]) -> str:
+    """When and by whom a plan file was written and approved, and its digest."""
+    planner = approval["planned_by"]
+    who = planner["sudo_user"] or f"UID {planner['uid']}"
+    parts = [f"planned {approval['planned']} by {who}"]
+    parts += [f"{label} {approval[name]}" for name, label in APPROVALS.items() if approval[name]]
+    return "; ".join([*parts, f"SHA-256 {approval['plan_file']}"])
+
+
+APPROVALS = {"approved_by": "approved by", "ticket": "ticket"}
 
 
 def fleet_fingerprint(machine: Machine, desired: DesiredState | None) -> dict[str, str]:
