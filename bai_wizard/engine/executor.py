@@ -30,6 +30,7 @@ from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.operation import Change, Operation, Scope, admits, refuse_outside
 from bai_wizard.core.state import States
 from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, Unchanged
+from bai_wizard.engine.audit import Audit, Record, discard
 from bai_wizard.engine.directory import RunDirectory, contents_of, count_attempt, find_run, journal_of
 from bai_wizard.engine.events import EventLog, OrderedLogs, StepLog
 from bai_wizard.engine.journal import Entry, Journal
@@ -340,8 +341,11 @@ def execute(
     checkpoint: Checkpoint = no_checkpoint,
     clock: Callable[[], Moment] = moment,
     sources: Callable[[], AbstractContextManager[object]] = nullcontext,
+    record: Record = discard,
 ) -> Result:
     """Run one attempt inside `sources`, which provides what the run takes from a bundle while the lock is held.
+
+    `record` writes to the audit trail.
 
     Raises LockHeld, PreflightError if the plan is not the one that was confirmed, and whatever `sources` raises.
     """
@@ -355,6 +359,9 @@ def execute(
         kept.enter_context(sources())
         journal = _begin(paths, run, machine, event_log)
         kept.callback(journal.close)
+        audit = Audit(run, record)
+        audit.begin()
+        kept.callback(audit.end)
         machine.should_stop = should_stop
         again = f"bai-wizard resume {run.id}"
         executor = Executor(
@@ -373,6 +380,7 @@ def execute(
         run.end(result.to_json(), journal)
         for message in prune_runs(paths):
             event_log.emit("log", message, level="warning")
+        audit.result = result
         event_log.emit("summary", data=result.to_json())
         return result
 

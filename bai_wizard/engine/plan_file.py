@@ -89,8 +89,14 @@ def make_plan_file(plan: Plan, settings: Mapping[str, Any], machine: Machine, an
 
 
 def shown_json(plan: Plan) -> dict[str, Any]:
-    """A plan as JSON values without secrets."""
+    """A plan as JSON values without secrets.
+
+    Fingerprints of secrets are removed: a short secret could be found by trying, and each hash of a password differs.
+    """
     result: dict[str, Any] = redacted(plan.to_json())
+    for planned in result["steps"]:
+        for change in planned["verdict"].get("changes", ()):
+            change["token"] = ""
     return result
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from bai_wizard.cli import main
 from bai_wizard.core.state import Entry
 from bai_wizard.core.step import Step
 from bai_wizard.engine.directory import all_runs
@@ -202,6 +203,18 @@ def test_what_is_withheld_is_put_back_where_it_was(tmp_path: Path) -> None:
     file = read_plan_file(str(tmp_path / "plan.json"), digest)
     assert b"hunter22" not in data
     assert with_secrets(file.settings, file.withheld, settings) == settings
+
+
+def test_a_password_that_is_hashed_again_for_each_plan_is_no_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "password").touch(0o600)
+    (tmp_path / "password").write_text("correct horse battery\n")
+    (tmp_path / "a.toml").write_text(f'version = 1\n[account]\npassword = {{ file = "{tmp_path}/password" }}\n')
+    assert main(["--headless", "a.toml", "--demo", "--plan", "-o", "plan.json"]) == ExitCode.OK
+    assert '"account.password"' in (tmp_path / "plan.json").read_text()
+    assert main(["apply", "plan.json", "--demo"]) == ExitCode.OK, capsys.readouterr().err
 
 
 def test_a_plan_does_not_differ_from_itself() -> None:
