@@ -187,7 +187,13 @@ def plan_by_page(machine: Machine, desired: DesiredState) -> Iterator[tuple[str,
 
 def disruptions(machine: Machine, plan: Plan) -> dict[Interrupt, tuple[Affected, ...]]:
     """What the plan would interrupt right now, by kind of interruption. Raises StateUnknown."""
-    return affected_by(machine, (interrupt for planned in plan.pending() for interrupt in planned.step.interrupts))
+    wanted = (interrupt for planned in plan.pending() for interrupt in planned.step.interrupts)
+    affected = affected_by(machine, wanted)
+    if not affected:
+        return affected
+    from bai_wizard.node.sessions import with_details
+
+    return with_details(machine, affected)
 
 
 def refuse_blocked(plan: Plan, *, to_show: bool = False) -> None:

@@ -108,7 +108,7 @@ def apply_shown(
     if plan.is_empty():
         result = nothing_done(plan)
         output.summary(result)
-        _finish(arguments, output, node, desired, "", result, others_lines(desired), approval)
+        _finish(arguments, output, node, desired, "", result, others_lines(desired), approval, {})
         return result.code()
     consent = agree_to(shown.disruptions, arguments.yes_interrupt, output)
     session = session or session_for(arguments, node)
@@ -117,7 +117,7 @@ def apply_shown(
     if end is not None:
         undo = [] if session.demo else [f"run {run.id}; undo it with: bai-wizard undo {run.id}"]
         lines = [*unset_lines(plan), *others_lines(desired), *undo]
-        _finish(arguments, output, node, desired, run.id, end, lines, approval)
+        _finish(arguments, output, node, desired, run.id, end, lines, approval, shown.disruptions)
     return code
 
 
@@ -168,6 +168,7 @@ def _finish(
     result: Result,
     lines: Iterable[str],
     approval: Mapping[str, Any] | None,
+    disruptions: Disruptions,
 ) -> None:
     """Say what is open, and write the report.
 
@@ -181,7 +182,7 @@ def _finish(
         from bai_wizard.ui.text.report import write_report
 
         try:
-            write_report(arguments.report, machine, run, result, desired, arguments.overrides, approval)
+            write_report(arguments.report, machine, run, result, desired, arguments.overrides, approval, disruptions)
         except WizardError as error:
             print(f"bai-wizard: the report was not written: {error}", file=sys.stderr)
 

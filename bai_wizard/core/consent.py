@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from bai_wizard.core.machine import Machine
@@ -50,11 +51,27 @@ class Moment(Struct, frozen=True):
 NEVER = Moment("", 0.0)
 
 
+class UserSession(Struct, frozen=True):
+    """A Backend.AI session. `owner` is an e-mail address, or the ID of a user if that is not known."""
+
+    id: str
+    name: str = ""
+    owner: str = ""
+    project: str = ""
+
+
 class Affected(Struct, frozen=True):
-    """Something that an interruption would affect. `id` identifies it on this node; `name` is for display."""
+    """Something that an interruption would affect. `id` identifies it on this node, everything else is for display.
+
+    `since`: when its container was started, in seconds since 1970; 0 if unknown.
+    """
 
     id: str
     name: str
+    session: UserSession | None = None
+    gpus: tuple[str, ...] = ()
+    since: float = 0.0
+    image: str = ""
 
 
 Disruptions = Mapping[Interrupt, tuple[Affected, ...]]
@@ -145,9 +162,19 @@ def names_of(affected: tuple[Affected, ...], limit: int = 8) -> str:
     return ", ".join(item.name for item in affected[:limit]) + more
 
 
-def disruptions_to_json(disruptions: Disruptions) -> dict[str, list[dict[str, str]]]:
-    """Return JSON values for output: `{"docker.restart": [{"id": …, "name": …}]}`."""
-    return {what: [{"id": item.id, "name": item.name} for item in affected] for what, affected in disruptions.items()}
+def disruptions_to_json(disruptions: Disruptions) -> dict[str, list[dict[str, Any]]]:
+    """Return JSON values for output: `{"docker.restart": [{"id": …, "name": …}]}`, with further fields if known."""
+    return {what: [_affected_to_json(item) for item in affected] for what, affected in disruptions.items()}
+
+
+def _affected_to_json(item: Affected) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "session": asdict(item.session) if item.session else None,
+        "image": item.image,
+        "gpus": list(item.gpus),
+        "since": item.since,
+    }
+    return {"id": item.id, "name": item.name, **{name: value for name, value in details.items() if value}}
 
 
 def consents_to_json(consents: Iterable[Consent]) -> dict[str, Any]:
@@ -157,7 +184,7 @@ def consents_to_json(consents: Iterable[Consent]) -> dict[str, Any]:
             "interrupt": each.interrupt,
             "boot": each.given.boot,
             "seconds": each.given.seconds,
-            "affected": disruptions_to_json({each.interrupt: each.affected})[each.interrupt],
+            "affected": [{"id": item.id, "name": item.name} for item in each.affected],
         }
         for each in consents
         if each.given is not None

@@ -152,11 +152,17 @@ def _with_title(item: PlannedStep | None, *, brief: bool = False) -> Iterator[st
 
 
 def interruptions(disruptions: Mapping[Interrupt, tuple[Affected, ...]]) -> list[str]:
-    """What would be interrupted, one line per kind."""
-    return [
-        tr("{what} would interrupt: {names}", what=what, names=indented(names_of(affected, MAX_NAMES)))
-        for what, affected in disruptions.items()
-    ]
+    """What would be interrupted, one line per kind, and below it what is known of sessions and containers."""
+    if not disruptions:
+        return []
+    from bai_wizard.ui.workloads import workload_lines
+
+    lines: list[str] = []
+    for what, affected in disruptions.items():
+        names = indented(names_of(affected, MAX_NAMES))
+        lines.append(tr("{what} would interrupt: {names}", what=what, names=names))
+        lines += [f"  {indented(line)}" for line in workload_lines(affected)[:MAX_NAMES]]
+    return lines
 
 
 def undo_lines(run: str, wanted: UndoPlan, held: Held, *, force: bool = False, diff: bool = False) -> list[str]:

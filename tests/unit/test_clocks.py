@@ -34,6 +34,7 @@ WALL = {
     "pages/account/checks.py": "the day, against the days in /etc/shadow",
     "pages/network_probes.py": "what is compared with other nodes' clocks",
     "ui/saving.py": "time stamp of a draft",
+    "ui/workloads.py": "how long a container has been running, against the time stamp of Docker",
     "ui/tui/widgets/run_head.py": "the time that a run has taken, against the time stamps of its events",
 }
 

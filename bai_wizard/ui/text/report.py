@@ -9,11 +9,12 @@ from typing import Any
 
 from bai_wizard import __version__
 from bai_wizard.compose import DesiredState, describe, probe_all, table_of, with_current_labels, with_former_labels
+from bai_wizard.core.consent import Affected, Disruptions, disruptions_to_json
 from bai_wizard.core.display import markdown_code, markdown_text
 from bai_wizard.core.errors import PreflightError, StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context, Known, Unknown
-from bai_wizard.core.secret import redacted
+from bai_wizard.core.secret import redact, redacted
 from bai_wizard.engine.result import Result, undo_counts
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.node.user_files import check_requested_file, write_requested_file
@@ -22,6 +23,9 @@ from bai_wizard.ui import present
 from bai_wizard.ui.fleet.compare import CANNOT_TELL, MISSING
 from bai_wizard.ui.progress import next_commands
 from bai_wizard.ui.text.handover import handover
+
+# Nothing was interrupted.
+NOTHING: Disruptions = {}
 
 
 def check_report(file: str) -> None:
@@ -39,6 +43,7 @@ def write_report(
     desired: DesiredState | None = None,
     overrides: Sequence[str] = (),
     approval: Mapping[str, Any] | None = None,
+    disruptions: Disruptions = NOTHING,
 ) -> None:
     """Write Markdown (`.md`) or JSON (`.json`).
 
@@ -48,8 +53,17 @@ def write_report(
     report = {**make_report(machine, run, result, desired), "overrides": list(overrides)}
     if approval:
         report["approval"] = redacted(dict(approval))
+    if run and disruptions:
+        report["interrupts"] = redacted(disruptions_to_json(disruptions))
+        report["interrupted"] = [redact(line) for affected in disruptions.values() for line in _names(affected)]
     text = json.dumps(report, indent=1) + "\n" if file.endswith(".json") else markdown(report)
     write_requested_file(file, text.encode(errors="backslashreplace"))
+
+
+def _names(affected: tuple[Affected, ...]) -> tuple[str, ...]:
+    from bai_wizard.ui.workloads import workload_lines
+
+    return workload_lines(affected) or tuple(item.name for item in affected)
 
 
 def make_report(machine: Machine, run: str, result: Result, desired: DesiredState | None) -> dict[str, Any]:
@@ -116,6 +130,8 @@ def markdown(report: dict[str, Any]) -> str:
                 ),
                 "",
             ]
+    if interrupted := report.get("interrupted"):
+        lines += ["## Running before the run", "", *(f"* {markdown_text(text)}" for text in interrupted), ""]
     for title, names in (("At the next login", result["next_login"]), ("After a reboot", result["reboot"])):
         if names:
             lines += [f"## {title}", "", *(f"* {markdown_code(name)}" for name in names), ""]

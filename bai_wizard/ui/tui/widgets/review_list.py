@@ -17,6 +17,7 @@ from bai_wizard.ui import present
 from bai_wizard.ui.present import reason_in_words
 from bai_wizard.ui.summary import group_of, group_title, groups_of, short_title
 from bai_wizard.ui.tui.widgets.row_list import RowList
+from bai_wizard.ui.workloads import workload_lines
 
 # What each kind of interruption means.
 INTERRUPTS: dict[Interrupt, str] = {
@@ -102,6 +103,8 @@ class ReviewList(RowList[Row]):
             mark = "X" if what in self.consented else " "
             message = tr("Allow: {what}", what=interruption_text(what, self.disruptions))
             yield from self.wrap(Row("consent", what), f"[{mark}] ", message, "$text-warning")
+            for line in workload_lines(self.disruptions[what])[:NAMES]:
+                yield from self.wrap(Row("consent", what), "      ", line, "$text-warning")
         for page in dict.fromkeys(planned.step.page for planned in self.steps):
             yield from self._page(page)
         for page, reason in self.missing.items():
