@@ -59,6 +59,14 @@ def repository(first_commit: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(first_commit, tmp_path / "repository"))
 
 
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A private key; the public one is beside it."""
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
+    return path
+
+
 def state(repository: Path) -> tuple[str, ...]:
     """Commit, tags, and changes of the checkout."""
     head = git(repository, "rev-parse", "HEAD")
@@ -69,7 +77,7 @@ def test_a_dry_run_builds_everything_and_changes_nothing(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = state(repository)
-    release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=True)
+    release(repository, "0.2.0", tmp_path / "dist", BUILD, key=None, dry_run=True)
     assert state(repository) == before
     assert '__version__ = "0.2.0"' in (tmp_path / "dist/archive.tar.gz").read_text()
     assert (tmp_path / "dist/CHANGES.md").read_text() == "### Added\n* A debug log.\n"
@@ -79,8 +87,8 @@ def test_a_dry_run_builds_everything_and_changes_nothing(
     assert "5 files changed" in shown
 
 
-def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path) -> None:
-    release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=False)
+def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path, key: Path) -> None:
+    release(repository, "0.2.0", tmp_path / "dist", BUILD, key=key)
     assert git(repository, "log", "--format=%s %an") == "Release 0.2.0 Alice\nFirst Alice\n"
     assert git(repository, "describe") == "v0.2.0\n"
     assert git(repository, "status", "--porcelain") == ""
@@ -91,7 +99,36 @@ def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path) -> No
         in (repository / "CHANGELOG.md").read_text()
     )
     with pytest.raises(Refused, match="missing or empty"):
-        release(repository, "0.3.0", tmp_path / "next", BUILD, dry_run=True)
+        release(repository, "0.3.0", tmp_path / "next", BUILD, key=None, dry_run=True)
+
+
+def verify(dist: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """README's command that verifies the signature, with the line that states the trusted key."""
+    readme = (CHECKOUT / "README.md").read_text()
+    commands = re.findall(r"^\$ (ssh-keygen -Y verify (?:.*\\\n)*.*)", readme, re.MULTILINE)
+    assert len(commands) == 1
+    (dist / "allowed_signers").write_text(line)
+    return subprocess.run(["sh", "-c", commands[0]], cwd=dist, capture_output=True, text=True, check=False)
+
+
+def test_the_signature_is_verified_as_the_readme_says(repository: Path, tmp_path: Path, key: Path) -> None:
+    dist = tmp_path / "dist"
+    release(repository, "0.2.0", dist, BUILD, key=key, dry_run=True)
+    trusted = f"bai-wizard {key.with_suffix('.pub').read_text()}"
+    assert verify(dist, trusted).returncode == 0, verify(dist, trusted).stderr
+    assert verify(dist, trusted.replace("bai-wizard", "somebody")).returncode != 0
+    with (dist / "SHA256SUMS").open("a") as sums:
+        sums.write("0\n")
+    assert verify(dist, trusted).returncode != 0
+
+
+def test_a_release_is_signed(repository: Path, tmp_path: Path) -> None:
+    for key, reason in ((None, "needs --sign"), (tmp_path / "missing", "could not be signed")):
+        before = state(repository)
+        with pytest.raises(Refused, match=reason):
+            release(repository, "0.2.0", tmp_path / "dist", BUILD, key=key)
+        assert state(repository) == before
+        shutil.rmtree(tmp_path / "dist", ignore_errors=True)
 
 
 def edit(name: str, before: str, after: str) -> Callable[[Path], None]:
@@ -122,7 +159,7 @@ def test_an_unready_release_is_refused(
     prepare(repository)
     before = state(repository)
     with pytest.raises(Refused, match=reason):
-        release(repository, version, tmp_path / "dist", BUILD, dry_run=False)
+        release(repository, version, tmp_path / "dist", BUILD, key=tmp_path)
     assert state(repository) == before
 
 
@@ -130,11 +167,11 @@ def test_a_failed_build_leaves_the_repository_as_it_was(repository: Path, tmp_pa
     before = state(repository)
     for build in ([sys.executable, "-c", "raise SystemExit(1)"], [sys.executable, "-c", "pass"]):
         with pytest.raises(Refused, match="could not be built"):
-            release(repository, "0.2.0", tmp_path / "dist", build, dry_run=False)
+            release(repository, "0.2.0", tmp_path / "dist", build, key=tmp_path)
     assert state(repository) == before
     (tmp_path / "dist/left-over").write_text("")
     with pytest.raises(Refused, match="is not empty"):
-        release(repository, "0.2.0", tmp_path / "dist", BUILD, dry_run=False)
+        release(repository, "0.2.0", tmp_path / "dist", BUILD, key=tmp_path)
 
 
 def test_the_changelog_of_this_repository_is_in_the_form_of_keep_a_changelog() -> None:
