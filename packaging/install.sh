@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install, upgrade or remove bai-wizard: sh install.sh [--uninstall [--purge] | --rollback].
-#   (no option)   install in /opt/bai-wizard/VERSION, owned by root; the previous version is kept for --rollback
+#   (no option)   install in /opt/bai-wizard/VERSION, owned by root; the previous version is kept for --rollback.
+#                 The link /opt/bai-wizard/current is replaced at once: a kill at any instant leaves a working version
 #   --rollback    return to the previous version
 #   --uninstall   remove all versions; runs and backups are kept, so that undo works after the next installation
 #   --purge       with --uninstall: also remove runs and backups; nothing can be undone afterwards
@@ -44,13 +45,30 @@ refuse_while_running() {
 
 # Two owners of one tree would remove each other's files.
 refuse_beside_package() {
-    [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ] ||
+    { [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ]; } && [ ! -e "$root/usr/lib/bai-wizard" ] ||
         refuse 'bai-wizard is installed as a package; remove it first: apt-get remove bai-wizard. Runs and backups are kept'
 }
 
 # Print the target of a link; nothing without the link.
 version_of() {
     [ -L "$home/$1" ] && readlink "$home/$1" || true
+}
+
+# Print the version in a directory of /opt/bai-wizard.
+installed_version() {
+    cat "$home/$1/VERSION" 2>/dev/null || true
+}
+
+# Print a name for the directory of a version. What `current` and `previous` lead to stays as it is until the new
+# directory is complete; anything else of that name was left by an installation that was killed.
+unused_name() {
+    for each in "$1" "$1-2" "$1-3"; do
+        if [ "$each" != "$2" ] && [ "$each" != "$3" ]; then
+            rm -rf -- "${home:?}/$each"
+            printf '%s' "$each"
+            return
+        fi
+    done
 }
 
 # Create or replace a link atomically.
@@ -113,22 +131,23 @@ install_version() {
     check_archive
     version=$(cat "$here/tree/VERSION")
     before=$(version_of current)
+    replaced=$(installed_version "$before")
     mkdir -p "$home"
     rm -rf "$home"/.new.*
+    name=$(unused_name "$version" "$before" "$(version_of previous)")
     new=$home/.new.$$
     cp -R --preserve=mode,timestamps -- "$here/tree" "$new"
     cp -- "$here/install.sh" "$new/install.sh"
     chown -R root:root "$new"
     chmod -R u+rwX,go+rX,go-w "$new"
-    if [ -d "$home/$version" ]; then
-        mv -T -- "$home/$version" "$home/.old.$$"
-    fi
-    mv -T -- "$new" "$home/$version"
-    point "$home/current" "$version"
-    rm -rf "$home"/.old.*
-    if [ -n "$before" ] && [ "$before" != "$version" ]; then
+    sync -f "$new"
+    mv -T -- "$new" "$home/$name"
+    # A version that is installed again replaces itself, not the version before it.
+    if [ -n "$before" ] && [ "$replaced" != "$version" ]; then
         point "$home/previous" "$before"
     fi
+    point "$home/current" "$name"
+    sync -f "$home"
     drop_older
     links | while read -r link target; do
         mkdir -p "$root/${link%/*}"
@@ -138,7 +157,7 @@ install_version() {
         fi
         point "$root/$link" "/opt/bai-wizard/current/$target"
     done
-    say "bai-wizard $version is installed${before:+ (previous version: $before)}"
+    say "bai-wizard $version is installed${replaced:+ (previous version: $replaced)}"
 }
 
 # Remove all versions except the current and the previous one.
@@ -157,7 +176,7 @@ rollback() {
     current=$(version_of current)
     point "$home/current" "$previous"
     point "$home/previous" "$current"
-    say "bai-wizard $previous is active again (previous version: $current)"
+    say "bai-wizard $(installed_version "$previous") is active again (previous version: $(installed_version "$current"))"
 }
 
 uninstall() {
@@ -176,7 +195,7 @@ uninstall() {
 case "${1:-}${2:+ $2}" in
 '' | --rollback | --uninstall | '--uninstall --purge') ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

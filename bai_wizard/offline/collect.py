@@ -198,7 +198,7 @@ def collect_itself(archive: str, directory: Path, say: Say) -> str:
         if not source.name.endswith(".tar.gz"):
             raise StepFailed(f"{archive} is not an archive of the wizard (bai-wizard-VERSION-ARCH.tar.gz)")
         target = location / source.name
-        if not (target.exists() and target.stat().st_size == source.stat().st_size):
+        if not (target.exists() and sha256_of(target) == sha256_of(source)):
             say(f"copying {archive}")
             _keep_only(location, target.name)
             with complete_file(target) as partial:
@@ -212,18 +212,19 @@ def collect_itself(archive: str, directory: Path, say: Say) -> str:
         )
     arch, version = ((tree / name).read_text().strip() for name in ("ARCHITECTURE", "VERSION"))
     target = location / f"bai-wizard-{version}-{arch}.tar.gz"
-    if not target.exists():
-        say("packing the wizard")
-        _keep_only(location, target.name)
-        pack_wizard(tree, tree / "install.sh", target)
+    # Packed again each time: another build can have the same version. The same tree always gives the same file.
+    say("packing the wizard")
+    _keep_only(location, target.name)
+    pack_wizard(tree, tree / "install.sh", target)
     return ""
 
 
 def pack_wizard(tree: Path, script: Path, target: Path) -> None:
     """The release archive: one directory of the same name with install.sh, tree and SHA256SUMS covering both.
 
-    Everything in it is owned by root and writable by root only. Raises StepFailed for a tree that contains anything
-    but files and directories: install.sh would reject that.
+    Everything in it is owned by root, writable by root only, and has the time of the file VERSION, so that an
+    installed tree gives the archive that it came from. Raises StepFailed for a tree that contains anything but files
+    and directories: install.sh would reject that.
     """
     import gzip
     import tarfile
@@ -232,8 +233,9 @@ def pack_wizard(tree: Path, script: Path, target: Path) -> None:
 
     name = target.name.removesuffix(".tar.gz")
     sums: list[str] = []
+    changed = int((tree / "VERSION").stat().st_mtime)
 
-    def member(path: str, *, mode: int, changed: int, data: bytes | None = None) -> None:
+    def member(path: str, *, mode: int, data: bytes | None = None) -> None:
         info = tarfile.TarInfo(f"{name}/{path}".rstrip("/"))
         info.mode, info.mtime, info.uname, info.gname = mode, changed, "root", "root"
         info.type = tarfile.DIRTYPE if data is None else tarfile.REGTYPE
@@ -244,24 +246,24 @@ def pack_wizard(tree: Path, script: Path, target: Path) -> None:
 
     with (
         complete_file(target) as partial,
-        gzip.open(partial, "wb", compresslevel=6) as stream,
+        open(partial, "wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w|") as archive,
     ):
-        changed = int(script.stat().st_mtime)
-        member("", mode=0o755, changed=changed)
-        member("install.sh", mode=0o755, changed=changed, data=script.read_bytes())
+        member("", mode=0o755)
+        member("install.sh", mode=0o755, data=script.read_bytes())
         for path in [tree, *sorted(tree.rglob("*"))]:
             status, inside = path.lstat(), f"tree/{path.relative_to(tree)}".removesuffix("/.")
             if path == tree / "install.sh":
                 continue
             if S_ISDIR(status.st_mode):
-                member(inside, mode=0o755, changed=int(status.st_mtime))
+                member(inside, mode=0o755)
             elif S_ISREG(status.st_mode) and path.suffix != ".pth":
                 mode = 0o755 if status.st_mode & 0o111 else 0o644
-                member(inside, mode=mode, changed=int(status.st_mtime), data=path.read_bytes())
+                member(inside, mode=mode, data=path.read_bytes())
             else:
                 raise StepFailed(f"{path} cannot be packed: it is a .pth file, or neither a file nor a directory")
-        member("SHA256SUMS", mode=0o644, changed=changed, data="".join(sums).encode())
+        member("SHA256SUMS", mode=0o644, data="".join(sums).encode())
 
 
 def _keep_only(directory: Path, name: str) -> None:
