@@ -16,6 +16,7 @@ from bai_wizard.ui.tui.widgets.sidebar import Sidebar
 from tests.tui.app_driver import SMALL, AppDriver, good_draft
 from tests.tui.fakes import FakePages, fake_session
 from tests.tui.terminal import Terminal
+from tests.waiting import PATIENCE
 
 REPOSITORY = str(Path(__file__).parents[2])
 # Each of these costs more than the whole of our own part of the first picture, or leads to what does.
@@ -37,7 +38,7 @@ async def test_keys_wait_for_the_node_and_none_is_lost(tmp_path: Path) -> None:
     go_on = threading.Event()
 
     def opening() -> tuple[Session, Draft]:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return fake_session(tmp_path), good_draft()
 
     app = WizardApp(opening, loader=FakePages().load, console=Console("screen"))
@@ -56,7 +57,7 @@ async def test_quitting_does_not_wait(tmp_path: Path) -> None:
     never = threading.Event()
 
     def opening() -> tuple[Session, Draft]:
-        never.wait(20)
+        never.wait(PATIENCE)
         return fake_session(tmp_path), good_draft()
 
     app = WizardApp(opening, loader=FakePages().load, console=Console("screen"))

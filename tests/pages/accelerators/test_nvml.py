@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.state import Library
 from bai_wizard.node.hardware import Nvml, kernel_address, nvml_from_json
 from bai_wizard.resources.local import LocalMachine
+from tests.waiting import ends
 
 SOURCE = Path(__file__).with_name("nvml_stand_in.c")
 ASK = """
@@ -104,9 +104,8 @@ def test_a_driver_that_reports_its_error(libraries: Path, stand_in: str, code: i
 
 
 def test_a_driver_that_hangs_costs_its_deadline(libraries: Path) -> None:
-    begun = time.monotonic()
-    assert asked(libraries, "hang") == "cannot tell: NVIDIA's driver: no response within 2 s"
-    assert time.monotonic() - begun < 6
+    with ends("the driver"):
+        assert asked(libraries, "hang") == "cannot tell: NVIDIA's driver: no response within 2 s"
 
 
 def test_a_library_that_crashes_takes_only_its_child_along(libraries: Path) -> None:

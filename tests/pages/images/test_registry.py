@@ -25,6 +25,7 @@ from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages.images.probe import access_of
 from bai_wizard.pages.images.settings import ImagesSettings
 from tests.node.registry import INDEX, MANIFEST, make_image
+from tests.waiting import PATIENCE
 
 IMAGE = make_image([100, 200], labels={"ai.backend.role": "COMPUTE"})
 ARM = make_image([100], architecture="arm64")
@@ -294,7 +295,7 @@ def broken_tls(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.node import download
 from bai_wizard.node.download import Source, drop_download, fetch, size_of
 from tests.pages.python.faulty_server import ServerBehavior, serving
+from tests.waiting import until
 
 BODY = b"\x1f\x8b" + random.Random(7).randbytes(3_000_000)
 
@@ -246,7 +246,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)], check=True)
     yield directory
-    subprocess.run(["umount", str(directory)], check=True)
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)  # others may look at all mounts
 
 
 @pytest.mark.needs_root
@@ -280,10 +280,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     with serving(behavior) as url:
         child = subprocess.Popen([sys.executable, "-c", FETCHER, f"{url}/a.tar.gz", behavior.sha256, str(target)])
         part = Path(f"{target}.part")
-        deadline = time.monotonic() + 20
-        while not part.exists() or part.stat().st_size < 1_500_000:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: part.exists() and part.stat().st_size >= 1_500_000, "the part")
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         assert not target.exists()

@@ -30,6 +30,7 @@ from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown
 from tests.pages.storage.test_fstab import UBUNTU
 from tests.pages.storage.test_local import BAI
 from tests.settings import settings_from
+from tests.waiting import PATIENCE
 
 NFS: dict[str, Any] = {"name": "vol1", "type": "nfs", "source": "10.20.30.50:/export/vol1"}
 HELPERS = {"/sbin/mount.nfs", "/sbin/mount.ceph", "/sbin/mount.lustre", "/sbin/mount.wekafs", "/usr/sbin/xfs_quota"}
@@ -522,7 +523,7 @@ def test_volumes_are_checked_side_by_side() -> None:
     both = threading.Barrier(2)
 
     def slow(path: str) -> int:
-        both.wait(20.0)
+        both.wait(PATIENCE)
         raise StateUnknown("no answer within 3 s")
 
     machine.free_bytes = slow  # type: ignore[method-assign]
