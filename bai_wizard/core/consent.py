@@ -105,8 +105,11 @@ def agree(disruptions: Disruptions, words: Collection[str], now: Moment) -> tupl
 
 def affected_by(machine: Machine, interrupts: Iterable[Interrupt]) -> dict[Interrupt, tuple[Affected, ...]]:
     """Return what each interruption would affect right now; omits those without effect. Raises StateUnknown."""
-    result = {interrupt: machine.disruption(interrupt) for interrupt in dict.fromkeys(interrupts)}
-    return {interrupt: affected for interrupt, affected in result.items() if affected}
+    result: dict[Interrupt, tuple[Affected, ...]] = {}
+    for interrupt in dict.fromkeys(interrupts):
+        if affected := machine.disruption(interrupt):
+            result[interrupt] = affected
+    return result
 
 
 def uncovered(

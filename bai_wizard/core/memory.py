@@ -121,7 +121,7 @@ class RememberingMachine(Machine):
         return self._machine.packages_from
 
     @packages_from.setter
-    def packages_from(self, directory: str) -> None:
+    def packages_from(self, directory: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if directory != self._machine.packages_from:
             self._machine.packages_from = directory
             self.forget()
@@ -131,7 +131,7 @@ class RememberingMachine(Machine):
         return self._machine.wheels_from
 
     @wheels_from.setter
-    def wheels_from(self, directory: str) -> None:
+    def wheels_from(self, directory: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if directory != self._machine.wheels_from:
             self._machine.wheels_from = directory
             self.forget()

@@ -43,7 +43,9 @@ class ComparedInPart(Struct, frozen=True, eq=False):
     not_compared: ClassVar[tuple[str, ...]] = ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._compared() == other._compared()
+        return (
+            isinstance(other, ComparedInPart) and type(self) is type(other) and self._compared() == other._compared()
+        )
 
     def __ne__(self, other: object) -> bool:
         return not self == other  # Struct has a `__ne__` of its own, which compares identities here

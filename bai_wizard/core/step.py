@@ -95,6 +95,7 @@ class Node(Protocol):
     @property
     def view(self) -> NodeView:
         """The current state of the node."""
+        ...
 
     def do(self, operation: Operation) -> None:
         """Execute the operation unless it is already satisfied. Raises StepFailed with the cause."""

@@ -98,6 +98,9 @@ class RunDirectory(Struct, frozen=True, dict=True):
             raise Damaged(f"{self.path}/run.json is damaged: not the metadata of a run")
         return about
 
+    def _forget_metadata(self) -> None:
+        vars(self).pop("metadata", None)
+
     @property
     def number(self) -> int:
         """The position of this run among all runs, from 1; 0 for runs of version 0.1.0 and for runs not yet begun.
@@ -198,7 +201,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
 
     def begin_again(self, plan: Plan, consent: Collection[Consent] = ()) -> None:
         """Prepare another attempt. Consent to an earlier attempt does not carry over."""
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
         self.begin_attempt(plan, {**self.metadata, "consent": consents_to_json(consent)})
 
     def begin_attempt(self, plan: Plan, about: Mapping[str, Any]) -> None:
@@ -207,7 +210,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
             write_durably(self.path / RESERVE, bytes(RESERVED))
             write_json(self.path / "plan.json", plan.to_json(KEPT))
             write_json(self.path / "run.json", {**about, "digest": plan.digest()})
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
 
     def take_over(self, number: int, whose: Mapping[str, str], journal: Journal) -> None:
         """Begin an attempt in the executor: assign number and owner to a new run, and remove the previous result.
@@ -215,7 +218,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
         The attempt's mark is written to the journal first, so that any damage known from the previous result stays on
         record. Call it under the lock. Raises PreflightError, with the node unchanged.
         """
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
         about = self.metadata
         is_new = about.get("number") == 0
         if is_new:
@@ -225,7 +228,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
             if is_new:
                 write_json(self.path / "run.json", about)
             (self.path / "result.json").unlink(missing_ok=True)
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
 
     def end(self, result: Mapping[str, Any], journal: Journal) -> None:
         """Record how the attempt, or its later undo, ended.
@@ -274,7 +277,7 @@ def contents_of(run: RunDirectory, journal: Journal) -> Contents:
 def damage_of(run: RunDirectory) -> str:
     """Why the kind or the result of a run cannot be read; empty if both can."""
     try:
-        run.metadata, run.result()
+        _ = run.metadata, run.result()
     except Damaged as error:
         return str(error)
     return ""

@@ -285,6 +285,7 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 def _manager(source: Source, trusted: str, pace: Pace) -> PoolManager:
     import urllib3
+    from urllib3.util import parse_url
 
     options: dict[str, Any] = {
         "retries": False,
@@ -294,7 +295,7 @@ def _manager(source: Source, trusted: str, pace: Pace) -> PoolManager:
     if os.path.isfile(trusted):
         options["ca_certs"] = trusted
     if source.proxy:
-        login = urllib3.util.parse_url(source.proxy).auth
+        login = parse_url(source.proxy).auth
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
         manager: PoolManager = urllib3.ProxyManager(source.proxy, proxy_headers=headers, **options)
     else:

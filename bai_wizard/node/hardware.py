@@ -75,9 +75,8 @@ def query_nvml() -> Nvml | None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-            return None
-        return Nvml(error=int(error.value), message=str(error))
+        code = int(error.value)  # pyright: ignore[reportAttributeAccessIssue]: set by NVMLError.__new__
+        return None if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND else Nvml(error=code, message=str(error))
     number = pynvml.nvmlSystemGetCudaDriverVersion()
     return Nvml(
         driver=str(pynvml.nvmlSystemGetDriverVersion()),

@@ -125,10 +125,10 @@ def paced(manager: PoolManager, pace: Pace) -> None:
         response_class = Response
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
 
     class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
+        ConnectionCls = Tls  # pyright: ignore[reportAssignmentType]
 
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 

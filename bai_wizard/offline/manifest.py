@@ -311,7 +311,7 @@ def _read_file(file: int, limit: int) -> bytes:
 
 def _directories(manifest: Manifest) -> set[str]:
     """The directories that contain the listed files, and those of the parts, which may be empty."""
-    result = set(PARTS)
+    result: set[str] = set(PARTS)
     for held in manifest.files:
         above = held.path.rpartition("/")[0]
         while above:

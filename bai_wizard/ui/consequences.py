@@ -141,7 +141,9 @@ class Consequences(Struct, frozen=True):
             yield Part("disk", text, tr("Disk space while it is unpacked"), tuple(lines))
 
     def _interruptions(self) -> Iterator[Part]:
-        declared = dict.fromkeys(what for item in self.items for what in item.planned.step.interrupts)
+        declared: dict[Interrupt, None] = dict.fromkeys(
+            what for item in self.items for what in item.planned.step.interrupts
+        )
         for what in declared:
             affected = () if self.disruptions is None else self.disruptions.get(what, ())
             steps = tuple(

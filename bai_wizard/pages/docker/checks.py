@@ -144,7 +144,7 @@ def _properties(machine: Machine) -> dict[str, str]:
         answer = machine.query(("systemctl", "show", UNIT, f"--property={names}"))
     except StateUnknown:
         return {}
-    return dict(line.partition("=")[::2] for line in answer.out.splitlines())
+    return {name: value for name, _, value in (line.partition("=") for line in answer.out.splitlines())}
 
 
 def _age(machine: Machine, timestamp: str) -> int:

@@ -47,7 +47,7 @@ def clock(machine: Machine, context: Context) -> Outcome:
     if machine.in_container():
         return not_applicable("a container uses the clock of its host")
     answer = machine.query(("timedatectl", "show", "--property=NTPSynchronized", "--property=NTP"))
-    values = dict(line.partition("=")[::2] for line in answer.out.split("\n"))
+    values = {name: value for name, _, value in (line.partition("=") for line in answer.out.split("\n"))}
     if values.get("NTPSynchronized") == "yes":
         return ok()
     if "NTPSynchronized" not in values:

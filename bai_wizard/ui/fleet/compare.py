@@ -119,7 +119,9 @@ def _is_plain(row: dict[str, Any]) -> bool:
 def compare(reports: Mapping[str, Mapping[str, Any]]) -> Comparison:
     """Compare what each node has or should have; values that are missing or unknown count as wrong."""
     required = _by_label({host: report["same"] for host, report in reports.items()})
-    suspects = {label: groups for label, groups in required.items() if len(groups) > 1 or not _is_value(groups[0][0])}
+    suspects = {
+        label: groups for label, groups in required.items() if not (len(groups) == 1 and _is_value(groups[0][0]))
+    }
     overridden = {host: _overrides(report) for host, report in reports.items()}
     wanted = {label: groups for label, groups in suspects.items() if _is_wanted(label, groups, overridden)}
     rows = {

@@ -48,7 +48,7 @@ T = TypeVar("T")
 NOTICES = 3
 
 
-class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
+class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The wizard on a full screen.
 
     The first frame shows the names of the pages. The node and the draft are loaded afterwards; until `is_open`, keys

@@ -265,7 +265,7 @@ class MainScreen(WizardScreen[None]):
         rail = self.query_one(Sidebar)
         rail.cursor = [entry.key for entry in rail.entries].index(page)
         for view in self.query(PageView):
-            view.go_to_problem(by) or view.go_to_first()
+            _ = view.go_to_problem(by) or view.go_to_first()
 
     def action_reset(self) -> None:
         """Set the field under the cursor to its default."""

@@ -325,8 +325,8 @@ class Form(Vertical):
             field.show_text(texts.get(field.key, RowText()))
         if not self._order:
             return
-        groups = {field: self._group(field) for field in found}
-        self._groups = {field.key: group for field, group in groups.items()}
+        groups: dict[Field, Group] = {field: self._group(field) for field in found}
+        self._groups = dict(zip((field.key for field in found), groups.values(), strict=True))
         places = {field: index for index, field in enumerate(found)}
 
         def place(widget: Widget) -> tuple[int, int, int]:

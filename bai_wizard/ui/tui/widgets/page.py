@@ -123,7 +123,11 @@ def row_lines(row: RowText, width: int, columns: Columns) -> Iterator[Content]:
         # Only its state, which may use all other columns.
         yield from map(Content, _side_by_side([(row.label, columns.label, row.mood), (row.now, width, "")], width))
         return
-    cells = [(row.label, columns.label, row.mood), (row.now, columns.now, ""), (row.want, columns.want, "")]
+    cells: list[tuple[str, int, Mood]] = [
+        (row.label, columns.label, row.mood),
+        (row.now, columns.now, ""),
+        (row.want, columns.want, ""),
+    ]
     if not row.now and not row.want:
         cells = [(row.label, columns.at_want + columns.want, row.mood)]
     begin = sum(size + GAP for _, size, _ in cells)

@@ -208,7 +208,7 @@ class ReviewList(RowList[Row]):
         """Allow an interruption, or include or exclude what is under the cursor."""
         row = self.at_cursor()
         if row.kind == "consent":
-            self.consented ^= {what for what in self.disruptions if what == row.key}
+            self.consented.symmetric_difference_update(what for what in self.disruptions if what == row.key)
         elif row.steps:
             ids = {planned.step.id for planned in row.steps}
             self.left_out = self.left_out - ids if ids <= self.left_out else self.left_out | ids
