@@ -15,6 +15,7 @@ from bai_wizard.core.errors import ProgramMissing, StateUnknown, StepFailed
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, Hardware, HardwarePart, Machine
 from bai_wizard.core.operation import Effects, Offer, Operation, Simulation
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import (
     LISTS_KEY,
     WITHOUT_STATE,
@@ -235,10 +236,8 @@ class SimulatedMachine(Machine):
             self._changed_at[key.name] = self.now
 
     def _make_parents(self, key: Key) -> None:
-        above = dirname(key.name) if key.kind in ("file", "tree") else "/"
-        while above != "/":
+        for above in parents(key.name) if key.kind in ("file", "tree") else ():
             self._states.setdefault(Key("file", above), Entry("directory", 0, 0, 0o755))
-            above = dirname(above)
 
     def _getent(self, database: str, wanted: str) -> Completed:
         for state in self._states.values():
@@ -251,11 +250,4 @@ class SimulatedMachine(Machine):
 
 
 def _children(directory: str, paths: Iterable[str]) -> set[str]:
-    result = set()
-    for path in paths:
-        while path != "/" and path:
-            above = dirname(path)
-            if above == directory:
-                result.add(basename(path))
-            path = above
-    return result
+    return {basename(each) for path in paths for each in (path, *parents(path)) if dirname(each) == directory} - {""}

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from bai_wizard import __version__
 from bai_wizard.core.errors import PreflightError, StepFailed
 from bai_wizard.core.page import Absent, Fact, Known
+from bai_wizard.core.paths import parents
 from bai_wizard.node.run_as import invoker
 from bai_wizard.node.safe_path import Trust, absolute
 from bai_wizard.node.user_files import make_requested_directory
@@ -168,9 +169,7 @@ def refuse_untrusted_inputs(like: str, wizard: str) -> None:
 
 
 def _existing(directory: str) -> str:
-    while not os.path.lexists(directory):
-        directory = os.path.dirname(directory)
-    return directory
+    return next(filter(os.path.lexists, (directory, *parents(directory))), "/")
 
 
 def _refuse_links(directory: str) -> None:

@@ -16,6 +16,7 @@ from unicodedata import normalize
 from msgspec import Meta, Struct, convert, to_builtins
 
 from bai_wizard.core.errors import PreflightError, StepFailed
+from bai_wizard.core.paths import parents
 from bai_wizard.node.package_tool import LARGEST
 from bai_wizard.node.package_tool import VERSION as VERSION_OF_PACKAGE
 from bai_wizard.node.regular import kind_of, open_regular
@@ -313,10 +314,7 @@ def _directories(manifest: Manifest) -> set[str]:
     """The directories that contain the listed files, and those of the parts, which may be empty."""
     result: set[str] = set(PARTS)
     for held in manifest.files:
-        above = held.path.rpartition("/")[0]
-        while above:
-            result.add(above)
-            above = above.rpartition("/")[0]
+        result.update(parents(held.path))
     return result
 
 

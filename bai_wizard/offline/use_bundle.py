@@ -117,9 +117,7 @@ def _refuse_without_room(base: Path, manifest: Manifest, pages: Any) -> None:
     sizes = [held.size for held in manifest.files if held.part in COPIED]
     images = [held.size for held in manifest.files if held.part == "images" and "images" in pages]
     needed = sum(sizes) + max(images, default=0) + MARGIN
-    existing = base
-    while not existing.exists():
-        existing = existing.parent
+    existing = next(each for each in (base, *base.parents) if each.exists())
     room = os.statvfs(existing)
     free = room.f_bavail * room.f_frsize
     if free < needed:

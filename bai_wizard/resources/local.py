@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, HardwarePart, Machine
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import WITHOUT_STATE, Account, Group, Key, State, Tree, Unit
 from bai_wizard.node.accounts import AccountFiles
 from bai_wizard.node.deadline import with_deadline
@@ -214,15 +215,15 @@ class LocalMachine(Machine):
             components(path)
 
         def measure() -> int:
-            here = path
-            while True:
+            for here in (path, *parents(path), "/"):
                 try:
                     room = os.statvfs(self.prefix + here)
                     return room.f_bavail * room.f_frsize
                 except (FileNotFoundError, NotADirectoryError):
-                    here = os.path.dirname(here)
+                    continue
                 except OSError as error:
                     raise StateUnknown(f"{here}: {(error.strerror or str(error)).lower()}") from error
+            raise StateUnknown(f"{self.root} does not exist")
 
         return with_deadline(3.0, f"free space of {path}", measure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from posixpath import dirname
 from typing import Any
 
 from msgspec import Struct, field
@@ -104,17 +105,11 @@ def _left(machine: Machine, settings: StorageSettings) -> tuple[str, ...]:
 
 def _below(machine: Machine, path: str) -> str:
     """The type of the file system that contains a mount point."""
-    above = path.rpartition("/")[0]
     try:
-        while above:
-            result = machine.mount(above)
-            if result is not None:
-                return result.fstype
-            above = above.rpartition("/")[0]
-        root = machine.mount("/")
+        around = holder(machine, dirname(path))
     except StateUnknown:
         return ""
-    return root.fstype if root else ""
+    return around[1].fstype if around else ""
 
 
 def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
