@@ -58,9 +58,7 @@ ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
         "resources/users.py": ("int(node.now // 86400)",),
         "pages/account/checks.py": ("int(time.time())",),
         "pages/docker/probe.py": ("int(mask)",),
-        "steps/services.py": (
-            "float(whole(number) * factor)", "float(limit.value)", "float(self.processes)",
-        ),
+        "steps/services.py": ("float(limit.value)", "float(self.processes)"),
     },
     "the form is checked before": {
         "node/download.py": ("int(text)",),
