@@ -14,7 +14,7 @@ from bai_wizard.core.page import Context, Evidence, Known, Unknown
 from bai_wizard.core.parse import Malformed, json_object, whole
 from bai_wizard.core.state import Unit
 from bai_wizard.pages.check import Outcome, check, checks_in, not_applicable, ok, problem, unknown, warning
-from bai_wizard.pages.docker import check_config, check_system
+from bai_wizard.pages.docker import check_config, check_names, check_system
 from bai_wizard.pages.docker.check_system import require_running
 from bai_wizard.pages.docker.packages import GROUP, DockerUsers, incompatible
 from bai_wizard.pages.docker.probe import (
@@ -278,10 +278,10 @@ def release(machine: Machine, context: Context) -> Outcome:
         return ok(evidence)
     images = local_images(machine)
     if not images:
-        return not_applicable("this node has no image from a registry of type local")
+        return not_applicable("every Backend.AI image on this node was pulled from a registry")
     return warning(
         evidence,
-        Evidence("image without a registry", "docker images", images[0], "images of a registry"),
+        Evidence("image that was not pulled", "docker images", images[0], "images of a registry"),
         version=version,
         release=context.backend_ai,
         limit=limit.engine,
@@ -433,4 +433,4 @@ def _journal(machine: Machine, pattern: str) -> tuple[str, ...]:
     return tuple(line for line in answer.out.splitlines() if line.strip() and not line.startswith("-- "))
 
 
-CHECKS = checks_in(sys.modules[__name__], check_config, check_system)
+CHECKS = checks_in(sys.modules[__name__], check_config, check_names, check_system)
