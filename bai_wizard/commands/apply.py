@@ -9,6 +9,7 @@ from bai_wizard.commands.headless import Shown, apply_shown, interrupted_by, pre
 from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.plan_file import PlanFile, read_plan_file, shown_json, with_secrets
 from bai_wizard.engine.recovery import records_of
@@ -34,12 +35,14 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     session = None if arguments.demo is not None else local_session(arguments.root, node)
     planned_at = session.planned_at() if session else None
     machine = recovered(session, output, only_plan=False) if session else node
+    machine = RememberingMachine(machine)
     plan = compose.plan(machine, desired)
     _refuse_difference(file, approved, plan)
     disruptions = interrupted_by(machine, plan, arguments, output)
     output.plan(plan, {}, disruptions)
     approval = file.approval(arguments.approved_by, arguments.ticket)
-    return apply_shown(arguments, output, session, node, Shown(plan, desired, disruptions, planned_at), approval)
+    shown = Shown(machine, plan, desired, disruptions, planned_at)
+    return apply_shown(arguments, output, session, node, shown, approval)
 
 
 def _refuse_other_node(file: PlanFile, node: Machine) -> None:

@@ -14,12 +14,12 @@ from bai_wizard import compose
 from bai_wizard.core.consent import Disruptions
 from bai_wizard.core.errors import AnswersError, Problem, StateUnknown, WizardError
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.result import nothing_done
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.pages import ORDER, TITLES
 from bai_wizard.session import PlannedAt, Session, local_session, machine_for, session_for
-from bai_wizard.ui.fleet.compare import OVERRIDE
 from bai_wizard.ui.present import unset_lines
 from bai_wizard.ui.text.output import Output, agree_to, output_for, require_root, split_csv, watch
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Raises the errors that `cli.py` maps to exit codes."""
     from bai_wizard.answers.load import load
+    from bai_wizard.answers.model import OVERRIDE
 
     machine = node = machine_for(arguments)
     demo = arguments.demo is not None
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     planned_at = session.planned_at() if session else None
     if session:
         machine = recovered(session, output, only_plan=arguments.plan)
+    machine = RememberingMachine(machine)
     plan = compose.plan(machine, desired)
     disruptions = interrupted_by(machine, plan, arguments, output)
     output.plan(plan, answers.origins if arguments.plan else {}, disruptions)
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         if arguments.output:
             _write_plan_file(arguments, output, machine, plan, desired)
         return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
-    return apply_shown(arguments, output, session, node, Shown(plan, desired, disruptions, planned_at))
+    return apply_shown(arguments, output, session, node, Shown(machine, plan, desired, disruptions, planned_at))
 
 
 def _refuse_output_without_plan(arguments: argparse.Namespace) -> None:
@@ -86,8 +88,12 @@ def prepare_to_apply(machine: Machine, arguments: argparse.Namespace) -> None:
 
 
 class Shown(Struct, frozen=True):
-    """A plan that was shown, with what it would interrupt, and the run counter from before planning."""
+    """A plan that was shown, with what it would interrupt, and the run counter from before planning.
 
+    `machine` remembers what was read for the plan: without changes, the report describes the same state.
+    """
+
+    machine: RememberingMachine
     plan: Plan
     desired: compose.DesiredState
     disruptions: Disruptions
@@ -108,7 +114,7 @@ def apply_shown(
     if plan.is_empty():
         result = nothing_done(plan)
         output.summary(result)
-        _finish(arguments, output, node, desired, "", result, others_lines(desired), approval, {})
+        _finish(arguments, output, shown.machine, desired, "", result, others_lines(desired), approval, {})
         return result.code()
     consent = agree_to(shown.disruptions, arguments.yes_interrupt, output)
     session = session or session_for(arguments, node)

@@ -13,6 +13,9 @@ from bai_wizard.core.errors import KnownAfterApply, StateUnknown, StepBlocked
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.state import Mount
 
+# Where the packages of all distributions put the engine's socket; /var/run is a link to /run.
+DOCKER_SOCKET = "/run/docker.sock"
+
 
 def parents(path: str) -> Iterator[str]:
     """Yield the directories above a path as it is written, innermost first, without the root and the empty path."""

@@ -12,7 +12,6 @@ from bai_wizard.core.machine import NodeView
 from bai_wizard.core.page import Context, Facts, Page, Settings
 from bai_wizard.core.predicted import PredictedNode
 from bai_wizard.core.step import Plan, PlannedStep, Step, Unset, dry_run
-from bai_wizard.steps.packages import completion
 
 # Kinds of keys whose steps need a package manager without interrupted operations.
 OF_PACKAGES = ("package", "package-lists")
@@ -73,7 +72,11 @@ def _completion(predicted: PredictedNode, page: str, *, optional: bool = False) 
         unfinished = predicted.unfinished()
     except StateUnknown:
         return ()  # steps that change packages read the same database and report the problem
-    return () if unfinished is None else (completion(unfinished, page, optional=optional),)
+    if unfinished is None:
+        return ()
+    from bai_wizard.steps.packages import completion
+
+    return (completion(unfinished, page, optional=optional),)
 
 
 def _refuse_duplicates(planned: Sequence[PlannedStep]) -> None:

@@ -14,6 +14,7 @@ from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Missing, Operation, Scope, above
 from bai_wizard.core.page import Absent, Fact, Unknown
 from bai_wizard.core.parse import Malformed, json_value, toml_table, whole
+from bai_wizard.core.paths import DOCKER_SOCKET as SOCKET
 from bai_wizard.core.paths import refuse_system
 from bai_wizard.core.state import Entry, command_key, file_key
 from bai_wizard.core.step import Interrupt, Node, Step, Unchanged
@@ -233,7 +234,6 @@ def start_failure(unit: str, output: str) -> str:
     return output
 
 
-SOCKET = "/run/docker.sock"
 SOCKET_UNIT = "/etc/systemd/system/docker.socket"
 CLOSE = ("chmod", "0660", SOCKET)
 GIVE = ("chown", "root:docker", SOCKET)

@@ -13,7 +13,6 @@ from bai_wizard.core.operation import Operation, Scope
 from bai_wizard.core.state import DPKG_KEY, LISTS_KEY, Key, Unfinished, package_key
 from bai_wizard.core.step import Step
 from bai_wizard.resources.packages import CompletePackages, InstallPackages, RefreshPackages, RemovePackages, suits
-from bai_wizard.steps.apt_sources import read_all_sources, why_unreadable
 
 # Its timestamp is updated by every successful refresh (bai_wizard.resources.packages_apply).
 LISTS = "/var/lib/apt/lists"
@@ -39,9 +38,11 @@ class PackageLists(Step, frozen=True, kw_only=True):
 
     def operations(self, view: NodeView) -> Iterator[Operation]:
         newer = self._newer(view)
-        faults = read_all_sources(view).faults if newer or self._is_missing(view) else ()
-        if faults:
-            raise StepBlocked(why_unreadable(faults[0]))
+        if newer or self._is_missing(view):
+            from bai_wizard.steps.apt_sources import read_all_sources, why_unreadable
+
+            if faults := read_all_sources(view).faults:
+                raise StepBlocked(why_unreadable(faults[0]))
         if newer:
             yield RefreshPackages(f"{newer} is newer than the package lists", self.addresses, self.packages)
             return

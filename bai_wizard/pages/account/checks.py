@@ -12,6 +12,7 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context, Evidence
 from bai_wizard.core.parse import whole
+from bai_wizard.core.paths import DOCKER_SOCKET as SOCKET
 from bai_wizard.core.state import Account
 from bai_wizard.pages.account.sshd import KEYS_FILE, SSHD_CONFIG, deciding_line, rejects_passwords
 from bai_wizard.pages.account.steps import (
@@ -34,7 +35,6 @@ from bai_wizard.pages.check import (
     warning,
 )
 from bai_wizard.pages.node_state import NSSWITCH, acting_as, ends_before, lookup_order, read_sshd_rules
-from bai_wizard.steps.docker import SOCKET
 
 # Read by logins and programs of every account.
 READ = (

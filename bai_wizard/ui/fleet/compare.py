@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ LARGEST = 4 << 20
 MAX_VALUES = 20_000
 LONGEST_HOST = 253
 # The origin of an answer that an [[override]] table gives.
-OVERRIDE = re.compile(r" \(override for [^()]*\)$")
 LONGEST_SHOWN = 2000
 # In a fleet of this size, a value that nearly every node has for itself (addresses, free space, uptime) says nothing:
 # only its label is shown.

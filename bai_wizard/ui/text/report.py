@@ -13,6 +13,7 @@ from bai_wizard.core.consent import Affected, Disruptions, disruptions_to_json
 from bai_wizard.core.display import markdown_code, markdown_text
 from bai_wizard.core.errors import PreflightError, StateUnknown
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.page import Context, Known, Unknown
 from bai_wizard.core.secret import redact, redacted
 from bai_wizard.engine.result import Result, undo_counts
@@ -69,6 +70,14 @@ def _names(affected: tuple[Affected, ...]) -> tuple[str, ...]:
 def make_report(machine: Machine, run: str, result: Result, desired: DesiredState | None) -> dict[str, Any]:
     """The report as data, with redacted values; `compare` reads it."""
     context = desired.context if desired else Context(host=machine.host)
+    machine = RememberingMachine(machine)
+    with machine.helpers():
+        return _report(machine, run, result, desired, context)
+
+
+def _report(
+    machine: Machine, run: str, result: Result, desired: DesiredState | None, context: Context
+) -> dict[str, Any]:
     facts = probe_all(machine, desired.settings if desired else {}, context)
     report = {
         "version": 1,
