@@ -163,6 +163,15 @@ async def test_a_click_on_a_filtered_command_is_not_an_error() -> None:
         await driver.until(lambda: isinstance(driver.app.screen, MainScreen))
 
 
+async def test_input_that_comes_while_the_wizard_closes_is_ignored() -> None:
+    """On a busy machine, the screens are gone before the event has its turn."""
+    async with running_app() as driver:
+        app = driver.app
+    assert app.screen_stack == []
+    await app.on_event(events.MouseMove(None, 1, 1, 0, 0, 0, False, False, False))
+    await app.on_event(events.Key("down", None))
+
+
 def notes(driver: AppDriver) -> list[str]:
     """What the wizard says in notices from now on; a test's screen shows none."""
     lines: list[str] = []

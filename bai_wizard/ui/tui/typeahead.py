@@ -88,6 +88,8 @@ class TypeAheadMixin:
             # A queue that is never empty starves the event loop: signals, timers and frames would wait for the end of
             # a long paste.
             await asyncio.sleep(0)
+            if not self.screen_stack:  # type: ignore[attr-defined]
+                return  # the wizard closed in the meantime
         if self.holds_keys and isinstance(event, events.MouseEvent):
             return
         if self.holds_keys and isinstance(event, events.Key) and event.key in WAY_OUT:

@@ -88,16 +88,15 @@ def test_a_dry_run_builds_everything_and_changes_nothing(
 
 
 def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path, key: Path) -> None:
+    begun = datetime.now(UTC)
     release(repository, "0.2.0", tmp_path / "dist", BUILD, key=key)
+    days = {f"{moment:%Y-%m-%d}" for moment in (begun, datetime.now(UTC))}
     assert git(repository, "log", "--format=%s %an") == "Release 0.2.0 Alice\nFirst Alice\n"
     assert git(repository, "describe") == "v0.2.0\n"
     assert git(repository, "status", "--porcelain") == ""
     assert stated_version(repository) == "0.2.0"
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    assert (
-        f"# Changelog\n\n## 0.2.0 - {today}\n\n### Added\n* A debug log.\n"
-        in (repository / "CHANGELOG.md").read_text()
-    )
+    changelog = (repository / "CHANGELOG.md").read_text()
+    assert any(f"# Changelog\n\n## 0.2.0 - {day}\n\n### Added\n* A debug log.\n" in changelog for day in days)
     with pytest.raises(Refused, match="missing or empty"):
         release(repository, "0.3.0", tmp_path / "next", BUILD, key=None, dry_run=True)
 
