@@ -138,7 +138,13 @@ def _add_headless(top: ArgumentParser) -> None:
     add("-o", "--output", metavar="FILE", action=stored, default="", help=what)
     add("--only", metavar="P,P", action=stored, default="", help="include only these pages")
     add("--skip", metavar="P,P", action=stored, default="", help="exclude these pages")
-    add("--bundle", metavar="DIR", default="", action=stored, help="install everything from this offline bundle")
+    add(
+        "--bundle",
+        metavar="DIR",
+        default="",
+        action=stored,
+        help="install everything from this offline bundle, or URL",
+    )
     add(
         "--bundle-digest",
         metavar="SHA256",

@@ -135,7 +135,15 @@ def _desired(arguments: argparse.Namespace, answers: Answers) -> compose.Desired
         return desired
     from bai_wizard.offline.use_bundle import from_bundle
 
-    return from_bundle(desired, arguments.bundle, arguments.bundle_digest)
+    return from_bundle(desired, arguments.bundle, arguments.bundle_digest, log=_narrate)
+
+
+def _narrate(
+    text: str, *, stream: str = "", level: str = "info", done: int | None = None, total: int | None = None
+) -> None:
+    """Print a line of a download, without the progress within a file."""
+    if done is None:
+        print(text, file=sys.stderr)
 
 
 def interrupted_by(machine: Machine, plan: Plan, arguments: argparse.Namespace, output: Output) -> Disruptions:

@@ -37,8 +37,10 @@ from bai_wizard.offline.manifest import (
 from bai_wizard.offline.needs import (
     RequiredPackages,
     WantedDriver,
+    archive_name,
     not_served,
     required_packages,
+    saved_name,
     wanted_drivers,
 )
 from bai_wizard.offline.packages import (
@@ -289,15 +291,19 @@ def collect(
     (directory / "manifest.json").unlink(missing_ok=True)
     architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
     lacks: list[MissingItem] = []
+    needed: set[str] = set()
     for desired in desired_states:
         lacks += not_served(desired)
         python, images = desired.settings.get("python"), desired.settings.get("images")
         if "python" in desired.pages and isinstance(python, PythonSettings) and python.method == "standalone":
-            _python(python, desired, directory, say)
+            needed |= _python(python, desired, directory, say)
         if "images" in desired.pages and isinstance(images, ImagesSettings):
             wanted = wanted_images(images, desired.context, architecture)
             result = collect_images(images, wanted, directory, f"linux/{architecture}", say)
             lacks += [("images", what) for what in result]
+            needed |= {f"images/{archive_name(each.file, each.sha256)}" for each in images.archives}
+            needed |= {f"images/{saved_name(image.reference)}" for image in wanted}
+    _remove_unneeded(directory, needed)
     system, unoffered = _packages(desired_states, directory, say, like)
     lacks += unoffered
     without = collect_itself(wizard, directory, say)
@@ -307,6 +313,17 @@ def collect(
     manifest.write(directory)
     _refuse_extra_files(directory, manifest)
     return manifest
+
+
+def _remove_unneeded(directory: Path, needed: set[str]) -> None:
+    """Remove what an earlier collection left and these answers do not need."""
+    for part in ("python", "wheels", "images"):
+        for path in sorted((directory / part).rglob("*"), reverse=True):
+            if path.is_dir():
+                with suppress(OSError):  # not empty
+                    path.rmdir()
+            elif str(path.relative_to(directory)) not in needed:
+                path.unlink()
 
 
 def _held(directory: Path) -> tuple[Held, ...]:
@@ -362,7 +379,8 @@ def _nvidias_key(desired: DesiredState, like: Likeness) -> Fact[str]:
     return key(LocalMachine(), accelerators.nvidia, desired.context, Known(system))
 
 
-def _python(settings: PythonSettings, desired: DesiredState, directory: Path, say: Say) -> None:
+def _python(settings: PythonSettings, desired: DesiredState, directory: Path, say: Say) -> set[str]:
+    """Collect interpreter and wheels; returns the paths that are needed."""
     from bai_wizard.node.download import Source, fetch
 
     facts = PythonFacts(arch=platform.machine())
@@ -376,13 +394,16 @@ def _python(settings: PythonSettings, desired: DesiredState, directory: Path, sa
         url = build.address(settings.mirror)
         say(f"downloading {url}")
         fetch(Source(url, build.sha256, proxy_for(url, desired.context)), str(target))
-    _wheels(settings, desired, facts, build.version, directory / "wheels", say)
+    wheels = _wheels(settings, desired, facts, build.version, directory / "wheels", say)
+    return {f"python/{build.place}", *(f"wheels/{name}" for name in wheels)}
 
 
 def _wheels(
     settings: PythonSettings, desired: DesiredState, facts: PythonFacts, version: str, directory: Path, say: Say
-) -> None:
-    """Fetch wheels with pip, for the Python version of the nodes. Raises StepFailed with pip's own message.
+) -> set[str]:
+    """Fetch wheels with pip, for the Python version of the nodes. Returns their names.
+
+    Raises StepFailed with pip's own message.
 
     pip writes by name, so it must not write where another user could replace a directory.
     """
@@ -400,15 +421,20 @@ def _wheels(
     say(f"downloading wheels for Python {minor}: {' '.join((*BASICS, *packages))}")
     directory.mkdir(exist_ok=True)
     with TemporaryDirectory(dir="/var/tmp", prefix="bai-wizard-wheels-") as private:
+        earlier, new = Path(private, "earlier"), Path(private, "new")
+        for location in (earlier, new):
+            location.mkdir()
         for wheel in directory.iterdir():
-            shutil.copyfile(wheel, Path(private, wheel.name))
+            shutil.copyfile(wheel, earlier / wheel.name)
         done = run(
             [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-             "--dest", private, *target, *options, *BASICS, *packages],
+             "--dest", str(new), *target, *options, "--find-links", str(earlier), *BASICS, *packages],
             timeout=WHEELS, env=dict(environment(desired.context)),
         )  # fmt: skip
         if done.code != 0:
             raise StepFailed(f"the wheels could not be collected: {(done.err or done.out).strip()[-2000:]}")
-        for wheel in Path(private).iterdir():
-            if not (directory / wheel.name).exists():
-                shutil.copyfile(wheel, directory / wheel.name)
+        names = {wheel.name for wheel in new.iterdir()}
+        for name in names:
+            if not (directory / name).exists():
+                shutil.copyfile(new / name, directory / name)
+    return names

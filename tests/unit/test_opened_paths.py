@@ -43,6 +43,8 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
             "shutil.rmtree(old)",
             "shutil.rmtree(private)",
         ),
+        # Without root, below the user's own cache directory.
+        "offline/fetch_bundle.py": ("directory.mkdir()", "os.open(path)", "target.parent.mkdir()"),
         "core/debug_log.py": ("os.open(path)",),
         "engine/launch.py": (
             "os.open(run.log)",
@@ -243,9 +245,11 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         "offline/collect.py": (
             "TemporaryDirectory(prefix='bai-wizard-wheels-')",
             "directory.mkdir()",
+            "location.mkdir()",
+            "open(partial)",
+            "shutil.copyfile(new / name)",
             "shutil.copyfile(wheel)",
             "target.parent.mkdir()",
-            "gzip.open(partial)",
             "tarfile.open(fileobj=stream)",
         ),
         "offline/manifest.py": ("os.replace(partial)", "partial.write_text(text)", "path.open('rb')"),

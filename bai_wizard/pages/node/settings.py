@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
-from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, CheckId, PathOrEmpty, Pattern, Release
+from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, BundleSource, CheckId, Pattern, Release
 
 ProxyUrl = Annotated[
     str,
@@ -104,10 +104,11 @@ class NetworkSettings(SettingsTable):
 class SourcesSettings(SettingsTable):
     """Installation sources for air-gapped nodes."""
 
-    bundle: PathOrEmpty = field(
+    bundle: BundleSource = field(
         "",
         label="Bundle",
-        help="A directory created by `bai-wizard bundle`. All pages then install from it and access no other source.",
+        help="A directory created by `bai-wizard bundle`, or its URL on a web server, which requires the digest. All"
+        " pages then install from it and access no other source.",
         example="/media/usb/bundle",
     )
     bundle_digest: Digest = field(

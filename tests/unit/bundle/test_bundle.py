@@ -25,7 +25,8 @@ from bai_wizard.pages.python import versions
 from bai_wizard.pages.python.versions import Build
 from tests.programs import find_programs_in
 
-CONTENT = b"an interpreter"
+# It begins as a gzip file does: anything else from a web server is taken for a login page.
+CONTENT = b"\x1f\x8b an interpreter"
 IMAGE = b"an image"
 TRIXIE = System("debian", "Debian 13", "trixie", "amd64", "13")
 

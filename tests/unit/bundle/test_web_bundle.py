@@ -1,0 +1,164 @@
+"""A bundle on a web server: its digest vouches for it, and an interrupted download is resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from bai_wizard.answers.load import load
+from bai_wizard.cli import main
+from bai_wizard.compose import desired_from_answers
+from bai_wizard.core.errors import PreflightError
+from bai_wizard.exit_codes import ExitCode
+from bai_wizard.offline import fetch_bundle
+from bai_wizard.offline.manifest import digest_of
+from bai_wizard.offline.use_bundle import from_bundle, provided
+from tests.unit.bundle.test_bundle import answers, outside
+
+__all__ = ["outside"]
+
+
+@dataclass
+class Requests:
+    """The paths and ranges that were asked for; `breaks_at`: a path that ends after so many bytes, once."""
+
+    directory: Path
+    breaks_at: dict[str, int] = field(default_factory=dict)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    is_down: bool = False
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[tuple[str, Requests]]:
+    """The URL of the directory on loopback. After a break the server answers 503."""
+    requests = Requests(directory)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = unquote(self.path).removeprefix("/bundle/")
+            asked = self.headers.get("Range", "")
+            requests.seen.append((path, asked))
+            if requests.is_down or not (requests.directory / path).is_file():
+                self.send_error(503 if requests.is_down else 404)
+                return
+            data = (requests.directory / path).read_bytes()
+            begin = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(data) - begin))
+            self.send_header("ETag", '"one"')
+            self.end_headers()
+            end = requests.breaks_at.pop(path, len(data))
+            requests.is_down = end < len(data)
+            self.wfile.write(data[begin:end])
+
+        def log_message(self, format: str, *values: object) -> None:
+            """Log nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/bundle", requests
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def bundle(outside: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A complete bundle; downloads go to a temporary cache."""
+    directory = outside.parent / "bundle"
+    assert main(["bundle", str(answers(outside)), "-o", str(directory)]) == ExitCode.OK
+    cache = outside.parent / "cache"
+    monkeypatch.setattr(fetch_bundle, "DOWNLOADS", str(cache / "bai-wizard/downloaded-bundles"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    # make_directory judges the directories above, and pytest's are below a world-writable one.
+    monkeypatch.setattr(fetch_bundle, "make_directory", lambda path: os.makedirs(path, exist_ok=True))
+    return directory
+
+
+def test_a_bundle_on_a_server_is_used_like_a_local_one(outside: Path, bundle: Path) -> None:
+    with serving(bundle) as (url, requests):
+        more = f'[sources]\nbundle = "{url}"\nbundle_digest = "{digest_of(bundle)}"\n'
+        desired = from_bundle(desired_from_answers(load(str(answers(outside, more)), "a01")))
+        local = Path(desired.context.bundle)
+        assert local.name == digest_of(bundle)
+        assert url not in json.dumps(desired.to_json()), "something is still taken from the server"
+        assert sorted(path.relative_to(local) for path in local.rglob("*")) == sorted(
+            path.relative_to(bundle) for path in bundle.rglob("*")
+        )
+        with provided(desired.to_json(), outside.parent / "root") as copies:
+            assert len([*Path(copies.wheels).iterdir()]) == 3
+        requests.seen.clear()
+        from_bundle(desired_from_answers(load(str(answers(outside, more)), "a01")))
+        assert requests.seen == [], "downloaded twice"
+
+
+def test_an_interrupted_download_is_resumed(outside: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bai_wizard.node.download.time.sleep", lambda _seconds: None)
+    desired = desired_from_answers(load(str(answers(outside)), "a01"))
+    with serving(bundle) as (url, requests):
+        path = str(next(bundle.glob("python/*/*")).relative_to(bundle))
+        requests.breaks_at[path] = 5
+        with pytest.raises(PreflightError, match="cannot be downloaded"):
+            from_bundle(desired, url, digest_of(bundle))
+        done = {name for name, _ in requests.seen} - {path}
+        requests.seen.clear()
+        requests.is_down = False
+        from_bundle(desired, url, digest_of(bundle))
+        assert requests.seen[0] == (path, "bytes=5-")
+        assert done & {name for name, _ in requests.seen} == set(), "complete files were downloaded again"
+
+
+def test_the_server_is_not_trusted(outside: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desired = desired_from_answers(load(str(answers(outside)), "a01"))
+    with serving(bundle) as (url, requests):
+        with pytest.raises(PreflightError, match="digest is required"):
+            from_bundle(desired, url)
+        with pytest.raises(PreflightError, match="contains credentials"):
+            from_bundle(desired, url.replace("//", "//alice:secret@"), digest_of(bundle))
+        assert requests.seen == []
+        with pytest.raises(PreflightError, match="cannot be downloaded"):
+            from_bundle(desired, url, "0" * 64)
+        digest = digest_of(bundle)
+        wheel = next(bundle.glob("wheels/*"))
+        wheel.write_bytes(wheel.read_bytes()[::-1])
+        with pytest.raises(PreflightError, match="cannot be downloaded"):
+            from_bundle(desired, url, digest)
+
+
+def test_check_downloads_the_manifest_only(outside: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(bundle) as (url, requests):
+        more = f'[sources]\nbundle = "{url}"\nbundle_digest = "{digest_of(bundle)}"\n'
+        assert main(["check", str(answers(outside, more))]) == ExitCode.OK
+        assert [path for path, _ in requests.seen] == ["manifest.json"]
+        file = answers(
+            outside, more.replace("[sources]", '[[python.venvs]]\nservice = "x"\npackages = ["aiohttp"]\n[sources]')
+        )
+        assert main(["check", str(file)]) == ExitCode.ANSWERS
+        assert "lacks files that these answers need" in capsys.readouterr().err
+
+
+def test_leftovers_of_earlier_collections_are_removed(outside: Path) -> None:
+    """An old wheel, an old interpreter and an image that the answers no longer name."""
+    directory = outside.parent / "bundle"
+    main(["bundle", str(answers(outside)), "-o", str(directory)])
+    wanted = digest_of(directory)
+    for name in ("python/20250101/old.tar.gz", "wheels/pip-1.0-py3-none-any.whl", "images/0123-old.tar"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"old")
+    assert main(["bundle", str(answers(outside)), "-o", str(directory)]) == ExitCode.OK
+    assert digest_of(directory) == wanted
+    assert not [*directory.rglob("*old*")]
