@@ -115,6 +115,8 @@ class Answers(Struct, frozen=True, dict=True):
     text: str = ""
     # Overrides for other hosts that were too many to be checked here.
     unchecked: int = 0
+    # Whether the file has overrides, for this host or for others.
+    has_overrides: bool = False
 
     def __repr__(self) -> str:
         # Without the text, which may contain secrets.

@@ -171,3 +171,9 @@ def html_text(text: str, *, lines: bool = False) -> str:
 
 def _one_line(text: str) -> str:
     return visible(" ".join(redact(text).split("\n")), lines=False)
+
+
+def gauge(share: float, cells: int = 8) -> str:
+    """A bar of this many cells that shows a share between 0 and 1, such as `▮▮▯▯▯▯▯▯`."""
+    full = round(max(0.0, min(1.0, share)) * cells)
+    return "▮" * full + "▯" * (cells - full)

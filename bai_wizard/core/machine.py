@@ -205,6 +205,13 @@ class Memory(Struct, frozen=True):
     available: int
 
 
+class Space(Struct, frozen=True):
+    """Bytes of a file system: available to unprivileged users, and in all (0 if unknown)."""
+
+    free: int
+    total: int = 0
+
+
 class Disk(Struct, frozen=True):
     """A mounted local file system; sizes in bytes, `free` is the space available to unprivileged users."""
 
@@ -281,8 +288,12 @@ class Machine(NodeView):
         """Return what an interruption would affect now: containers, GPU users or mounts. Raises StateUnknown."""
 
     @abstractmethod
+    def space(self, path: str) -> Space:
+        """Return the space on the file system of `path` or its nearest existing parent. Raises StateUnknown."""
+
     def free_bytes(self, path: str) -> int:
-        """Free space available to unprivileged users on the file system of `path` or its nearest existing parent."""
+        """Return the bytes available to unprivileged users, as `space` does."""
+        return self.space(path).free
 
     @abstractmethod
     def in_container(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, HardwarePart, Machine, Space
 from bai_wizard.core.state import Account, Group, Key, State, Tree, Unit, unit_key
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ class RememberingMachine(Machine):
     def disruption(self, interrupt: Interrupt) -> tuple[Affected, ...]:
         return self._machine.disruption(interrupt)
 
-    def free_bytes(self, path: str) -> int:
-        return self._machine.free_bytes(path)
+    def space(self, path: str) -> Space:
+        return self._machine.space(path)
 
     def refusal(self, operation: Operation) -> str:
         return self._machine.refusal(operation)

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from bai_wizard.core.consent import Affected, Interrupt
 from bai_wizard.core.errors import ProgramMissing, StateUnknown, StepFailed
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, Hardware, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, Hardware, HardwarePart, Machine, Space
 from bai_wizard.core.operation import Effects, Offer, Operation, Simulation
 from bai_wizard.core.paths import parents
 from bai_wizard.core.state import (
@@ -189,10 +189,14 @@ class SimulatedMachine(Machine):
             raise StateUnknown(f"{part}: not part of this simulated node")
         return result
 
-    def free_bytes(self, path: str) -> int:
+    def space(self, path: str) -> Space:
         free = self.environment.free
         covering = [top for top in free if path == top or path.startswith(top.rstrip("/") + "/")]
-        return free[max(covering, key=len)] if covering else 0
+        if not covering:
+            return Space(0)
+        top = max(covering, key=len)
+        sizes = {disk.path: disk.total for disk in self.environment.hardware.disks or ()}
+        return Space(free[top], sizes.get(top, 0))
 
     def in_container(self) -> bool:
         return self.environment.container

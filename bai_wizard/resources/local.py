@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, HardwarePart, Machine, Space
 from bai_wizard.core.paths import parents
 from bai_wizard.core.state import WITHOUT_STATE, Account, Group, Key, State, Tree, Unit
 from bai_wizard.node.accounts import AccountFiles
@@ -210,15 +210,15 @@ class LocalMachine(Machine):
 
         return with_deadline(deadline, "the size", lambda: size_of(url, proxy))
 
-    def free_bytes(self, path: str) -> int:
+    def space(self, path: str) -> Space:
         if path != "/":
             components(path)
 
-        def measure() -> int:
+        def measure() -> Space:
             for here in (path, *parents(path), "/"):
                 try:
                     room = os.statvfs(self.prefix + here)
-                    return room.f_bavail * room.f_frsize
+                    return Space(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 except OSError as error:

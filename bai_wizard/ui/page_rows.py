@@ -19,7 +19,8 @@ Mood = Literal["", "good", "todo", "bad"]
 class RowText(NamedTuple):
     """What is shown beside a field or an object. `change` fits a column, `details` has one line per change.
 
-    `mood` is good if nothing is left to do, todo if there are changes, bad if they are blocked for `reason`.
+    `label` is shown, `name` identifies the row. `mood` is good if nothing is left to do, todo if there are changes,
+    bad if they are blocked for `reason`.
     """
 
     now: str = ""
@@ -29,6 +30,7 @@ class RowText(NamedTuple):
     reason: str = ""
     mood: Mood = ""
     label: str = ""
+    name: str = ""
     steps: tuple[PlannedStep, ...] = ()
     is_needed: bool = False
 
@@ -73,10 +75,12 @@ def page_rows(
         taken.add(item.label)
         owned += [*item.steps, *(planned.step.id for planned in steps if item.keys and _touches(planned, item.keys))]
     rest = [planned for planned in steps if not _is_one(planned.step.id, owned)]
-    others = [of_steps([planned])._replace(label=tr(planned.step.describe())) for planned in rest]
+    others = [
+        of_steps([planned])._replace(label=tr(planned.step.describe()), name=planned.step.id) for planned in rest
+    ]
     blocked = tuple(text for text in others if text.mood == "bad")
     left = [text for text in others if text.mood == "todo"]
-    left += [RowText(label=tr(what), now=value) for what, value in pairs if not {what, tr(what)} & taken]
+    left += [RowText(label=tr(what), name=what, now=value) for what, value in pairs if not {what, tr(what)} & taken]
     return PageRows(fields, blocked, tuple(items), tuple(left))
 
 
@@ -117,7 +121,7 @@ def _item(item: Item, steps: Sequence[PlannedStep]) -> RowText:
     if text.change == f"{item.now} → {want}":
         text = text._replace(change=tr("change"))
     details = (*((item.about,) if item.about else ()), *text.details)
-    return text._replace(label=item.label, now=item.now, want=want, details=details)
+    return text._replace(label=item.label, name=item.label, now=item.now, want=want, details=details)
 
 
 def _outcome(steps: Sequence[PlannedStep], now: str) -> str:

@@ -119,3 +119,16 @@ def test_whole_parts_are_left_out() -> None:
     assert fitting("one, two, three", 20) == "one, two, three"
     assert fitting("one, two, three", 11) == "one, two, …"
     assert fitting("a single sentence", 9) == "a single…"
+
+
+async def test_the_accelerators_page_lists_each_gpu_and_what_uses_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, "accelerators", "finished", node={"backend_ai": "26.4"}) as driver:
+        rows = driver.app.screen.query_one(SheetRows)
+        lines = [" ".join(line.plain.split()) for line in rows.lines()]
+        assert lines[0] == "0 H100 80GB HBM3 ▮▮▮▮▮▮▮▯ 72 of 80 GiB 580.95.05 kernel.train-70b"
+        assert lines[4].split()[-1] == "kernel.notebook"
+        assert lines[7] == "7 H100 80GB HBM3 ▯▯▯▯▯▯▯▯ 0 of 80 GiB 580.95.05 nothing"
+        rows.focus()
+        await driver.press("home")
+        assert lines[0] in " ".join(driver.text().split())
+        await driver.until("python (48211) in container kernel.train-70b, 71.0 GiB")

@@ -35,6 +35,7 @@ ALLOWED: dict[tuple[str, str], str] = {
         "ui/plain/prompt.py",
         "self._line(f\"{question} ({tr('yes')}/{tr('no')}) \").lower() in ('y', 'yes', tr('yes'))",
     ): "what the operator types, in the language of the question",
+    ("ui/change_words.py", "change.subject.endswith('/')"): "how the path of a directory is written",
     ("ui/tui/screens/finding.py", "COMMAND.findall(finding.guidance)"): "commands in backticks, shown to be copied",
     ("ui/fleet/text.py", "entry.title == entry.id"): "a step of 0.1.0, which has no title, is not named twice",
     ("steps/hosts_lines.py", "self.comment.endswith(VIRTUAL)"): "a mark of the format of our block in /etc/hosts",

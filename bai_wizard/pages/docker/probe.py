@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from bai_wizard.core.errors import StateUnknown
-from bai_wizard.core.machine import Machine
+from bai_wizard.core.machine import Machine, Space
 from bai_wizard.core.page import Absent, Context, Fact, Finding, Known, Unknown, read_fact, value_or
 from bai_wizard.core.parse import json_object, whole
 from bai_wizard.core.paths import parents
@@ -70,7 +70,7 @@ class DockerFacts(Struct, frozen=True):
     data_root: str = "/var/lib/docker"
     is_filled: Fact[bool] = field(default_factory=Absent)
     data_root_mount: Fact[str] = field(default_factory=Absent)
-    free: tuple[tuple[str, Fact[int]], ...] = ()
+    free: tuple[tuple[str, Fact[Space]], ...] = ()
     networks: Fact[tuple[str, ...]] = field(default_factory=Absent)
     key: Fact[str] = field(default_factory=Absent)
     registry_ca: tuple[tuple[str, Fact[str]], ...] = ()
@@ -190,9 +190,7 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
         daemon_json=config,
         data_root=data_root,
         is_filled=_is_filled(machine, docker, data_root),
-        free=tuple(
-            (path, read_fact(partial(machine.free_bytes, path))) for path in paths(machine, docker, data_root)
-        ),
+        free=tuple((path, read_fact(partial(machine.space, path))) for path in paths(machine, docker, data_root)),
         data_root_mount=mount_above(machine, settings.data_root) if settings.data_root else Absent(),
         networks=own_networks(machine),
         key=_key(machine, settings.key_file) if settings.key_file else Absent(),

@@ -26,9 +26,18 @@ from tests.waiting import PATIENCE
 
 GOOD = Path("tests/fixtures/good").resolve()
 # Asked each time: they change although nobody writes to the node.
-FRESH = {"disruption", "free_bytes", "refusal"}
-# Not reads.
-OTHER = {"apply", "sweep", "clear_caches", "wait_for_package_tool", "load_all", "package_tool", "helpers"}
+FRESH = {"disruption", "space", "refusal"}
+# Not reads, or made of another one.
+OTHER = {
+    "free_bytes",
+    "apply",
+    "sweep",
+    "clear_caches",
+    "wait_for_package_tool",
+    "load_all",
+    "package_tool",
+    "helpers",
+}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "state": (Key("file", "/etc/hosts"),), "names": ("/etc",), "accounts": (), "groups": (), "candidate": ("bash",),
     "tree_without": ("/usr", ()), "changed_at": ("/etc/hosts",), "query": (("true",),), "in_container": (),

@@ -146,8 +146,8 @@ class Actions(PartRow):
 
 # The names of keys that are written differently for people.
 NAMES = {
-    "Space": "space", "Enter": "enter", "Esc": "escape", "Tab": "tab", "F1": "f1", "^p": "ctrl+p",
-    "?": "question_mark", "/": "slash", "^r": "ctrl+r",
+    "Space": "space", "Enter": "enter", "Esc": "escape", "Tab": "tab", "F1": "f1", "F3": "f3", "F8": "f8",
+    "^p": "ctrl+p", "?": "question_mark", "/": "slash", "^r": "ctrl+r",
 }  # fmt: skip
 
 

@@ -185,6 +185,15 @@ class ReviewList(RowList[Row]):
 
     # Key actions.
 
+    def go_to_blocked(self, by: int) -> bool:
+        """Move the cursor to the next blocked step, or to the folded group or page that contains it."""
+
+        def is_wanted(row: Row) -> bool:
+            is_open = row.kind in ("page", "group") and row.key in self._unfolded
+            return not is_open and any(step in self.blocked for step in row.steps)
+
+        return self.go_to_next(by, is_wanted)
+
     def on_select(self, index: int) -> None:
         """Toggle a consent or a step, unfold a page or a group."""
         row = self.rows[index][0]
