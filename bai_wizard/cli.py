@@ -155,6 +155,37 @@ def _add_headless(top: ArgumentParser) -> None:
     add("--json", action="store_true", help="print JSON Lines, one event per line")
     add("--report", metavar="FILE", action=stored, help="write a handover report (.md or .json)")
     _add_consent(headless, default=())
+    _add_conditions(headless, default=None)
+
+
+def _add_conditions(command: argparse._ActionsContainer, default: object) -> None:
+    add = command.add_argument
+    help = "run disruptive steps only in this daily window, everything else at once; the time zone is optional"
+    add("--window", metavar="02:00-04:00+TZ", type=window_text, default=default, help=help)
+    help = "before a disruptive step, wait until no Backend.AI session is running, at most this long (default: 24h)"
+    add("--wait-idle", metavar="MAX", nargs="?", const=86400.0, type=waiting_time, default=default, help=help)
+
+
+def window_text(text: str) -> str:
+    """Check the text of `--window`. Raises argparse.ArgumentTypeError."""
+    from argparse import ArgumentTypeError
+
+    from bai_wizard.engine.window import parse_window
+
+    try:
+        return parse_window(text).text
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} {error}") from error
+
+
+def waiting_time(text: str) -> float:
+    """Parse the time of `--wait-idle`, such as `90s`, `30m`, `8h` or `2d`. Raises argparse.ArgumentTypeError."""
+    from argparse import ArgumentTypeError
+
+    number, unit = text[:-1], {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    if unit is None or not (number.isascii() and number.isdecimal() and len(number) <= 6):
+        raise ArgumentTypeError(f"{text!r} is not a duration; write it as 90s, 30m, 8h or 2d: --wait-idle=8h")
+    return float(int(number) * unit)
 
 
 def _add_consent(command: argparse._ActionsContainer, default: object) -> None:
@@ -278,6 +309,7 @@ def _add_apply(apply: ArgumentParser) -> None:
     add("--report", metavar="FILE", action=stored, default=SUPPRESS, help=report)
     add("--diff", action="store_true", default=SUPPRESS, help=DIFF)
     _add_consent(apply, default=SUPPRESS)
+    _add_conditions(apply, default=SUPPRESS)
 
 
 def _add_bundle(bundle: ArgumentParser) -> None:

@@ -28,6 +28,8 @@ from bai_wizard.pages import ORDER, load
 
 if TYPE_CHECKING:
     from bai_wizard.answers.model import Answers
+    from bai_wizard.engine.directory import RunDirectory
+    from bai_wizard.engine.maintenance import Conditions
 
 T = TypeVar("T")
 
@@ -196,6 +198,41 @@ def disruptions(machine: Machine, plan: Plan) -> dict[Interrupt, tuple[Affected,
     return with_details(machine, affected)
 
 
+def has_drain_hook(desired: DesiredState) -> bool:
+    """Whether runs of this state drain the node before they interrupt something."""
+    table: Any = desired.settings.get("maintenance")
+    return table is not None and table.apply and bool(table.drain_hook)
+
+
+def conditions_of(run: RunDirectory) -> Conditions | None:
+    """When the disruptive steps of a run may run; None without conditions."""
+    recorded = run.metadata.get("conditions")
+    if recorded is None:
+        return None
+    from bai_wizard.engine.maintenance import conditions_from_json
+
+    return conditions_from_json(recorded)
+
+
+def needing_consent(
+    disruptions: dict[Interrupt, tuple[Affected, ...]], desired: DesiredState, conditions: Conditions | None
+) -> dict[Interrupt, tuple[Affected, ...]]:
+    """What has to be agreed to: not the sessions, if the run waits for them to end or drains the node."""
+    if not (has_drain_hook(desired) or (conditions and conditions.wait_idle is not None)):
+        return disruptions
+    others = {what: tuple(item for item in items if item.session is None) for what, items in disruptions.items()}
+    return {what: items for what, items in others.items() if items}
+
+
+def ordered(plan: Plan, machine: Machine, desired: DesiredState, conditions: Conditions | None) -> Plan:
+    """The plan with its disruptive steps last, if they may have to wait."""
+    if not (conditions or has_drain_hook(desired)):
+        return plan
+    from bai_wizard.engine.planner import disruptive_last
+
+    return disruptive_last(plan, RememberingMachine(machine))
+
+
 def refuse_blocked(plan: Plan, *, to_show: bool = False) -> None:
     """Raise PreflightError naming every step that is blocked here or cannot be determined, and how many depend on it.
 
@@ -277,6 +314,9 @@ def trusted_files(desired: DesiredState) -> list[tuple[str, bool]]:
     """The files of the node whose content root relies on; true for those that hold a secret."""
     result: list[tuple[str, bool]] = [(path, False) for path in desired.context.ca_certificates]
     tables: Mapping[str, Any] = desired.settings
+    if "maintenance" in tables:
+        hooks = (tables["maintenance"].drain_hook, tables["maintenance"].resume_hook)
+        result += [(hook[0], False) for hook in hooks if hook]
     if "docker" in tables:
         result += [(path, False) for path in (tables["docker"].key_file, *tables["docker"].registry_ca.values())]
     if "images" in tables:

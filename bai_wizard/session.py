@@ -36,6 +36,7 @@ from bai_wizard.engine.result import Result
 from bai_wizard.steps import load_all
 
 if TYPE_CHECKING:
+    from bai_wizard.engine.maintenance import Conditions
     from bai_wizard.engine.undo import UndoPlan
 
 Starter = Callable[[RunDirectory, str], None]
@@ -105,19 +106,22 @@ class Session(Struct, frozen=True):
         consent: Collection[Consent] = (),
         planned_at: PlannedAt = None,
         approval: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
     ) -> RunDirectory:
-        """Create a run of a confirmed plan and start it; `approval` is recorded.
+        """Create a run of a confirmed plan and start it; `approval` is recorded, `conditions` are for its executor.
 
         Raises LockHeld, PlanOutdated, PreflightError.
         """
         refuse_held(self.paths)
-        self._refuse_unseen(compose.disruptions(self.machine, plan), consent)
+        disruptions = compose.disruptions(self.machine, plan)
+        self._refuse_unseen(compose.needing_consent(disruptions, desired, conditions), consent)
         desired = compose.sourced(desired)
         self._refuse_untrusted(desired)
 
         def make() -> RunDirectory:
-            settings, actor = desired.to_json(), self._actor()
-            return create_run(self.paths, plan, settings, consent=consent, actor=actor, approval=approval)
+            recorded = conditions.to_json() if conditions else None
+            origin = {"actor": self._actor(), "approval": approval, "conditions": recorded}
+            return create_run(self.paths, plan, desired.to_json(), consent=consent, origin=origin)
 
         return self._begin(make, plan, desired, planned_at)
 
@@ -130,10 +134,9 @@ class Session(Struct, frozen=True):
         if run.kind == "undo":
             desired, disruptions = None, self._left_to_undo(run)[1].disruptions
         else:
-            desired, disruptions = (
-                compose.desired_from_json(run.settings()),
-                compose.disruptions(self.machine, plan),
-            )
+            desired = compose.desired_from_json(run.settings())
+            disruptions = compose.disruptions(self.machine, plan)
+            disruptions = compose.needing_consent(disruptions, desired, compose.conditions_of(run))
             self._refuse_untrusted(desired)
         self._refuse_unseen(disruptions, consent)
 
@@ -160,9 +163,9 @@ class Session(Struct, frozen=True):
         plan, settings = Plan(self.machine.host), settings_of(undone)
 
         def make() -> RunDirectory:
-            undoes, actor = undone.id, self._actor()
+            undoes, origin = undone.id, {"actor": self._actor()}
             return create_run(
-                self.paths, plan, settings, kind="undo", undoes=undoes, consent=consent, force=force, actor=actor
+                self.paths, plan, settings, kind="undo", undoes=undoes, consent=consent, force=force, origin=origin
             )
 
         return self._begin(make, plan, None, planned_at)
@@ -245,10 +248,13 @@ class Session(Struct, frozen=True):
             from bai_wizard.ui.plans import without_steps
 
             plan = without_steps(plan, excluded, machine)
+        conditions = compose.conditions_of(run)
+        plan = compose.ordered(plan, machine, desired, conditions)
         messages = recovered + differences(run.plan(), plan)
         messages += [f"run {run.id} is damaged: {text}" for text in contents_of(run, journal_of(run)).damages]
         seen = moment()
-        return Attempt(plan, compose.disruptions(self.machine, plan), seen, planned_at, tuple(messages))
+        disruptions = compose.needing_consent(compose.disruptions(self.machine, plan), desired, conditions)
+        return Attempt(plan, disruptions, seen, planned_at, tuple(messages))
 
     def _left_to_undo(self, run: RunDirectory, machine: Machine | None = None) -> tuple[RunDirectory, UndoPlan]:
         """The run that an undo run reverts, and the changes that it has not undone yet."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from bai_wizard import compose
-from bai_wizard.commands.headless import Shown, apply_shown, interrupted_by, prepare_to_apply, recovered
+from bai_wizard.commands.headless import (
+    Shown,
+    apply_shown,
+    conditions_in,
+    interrupted_by,
+    prepare_to_apply,
+    recovered,
+)
 from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
@@ -38,10 +45,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     machine = RememberingMachine(machine)
     plan = compose.plan(machine, desired)
     _refuse_difference(file, approved, plan)
+    conditions = conditions_in(arguments)
+    plan = compose.ordered(plan, machine, desired, conditions)
     disruptions = interrupted_by(machine, plan, arguments, output)
     output.plan(plan, {}, disruptions)
     approval = file.approval(arguments.approved_by, arguments.ticket)
-    shown = Shown(machine, plan, desired, disruptions, planned_at)
+    shown = Shown(machine, plan, desired, disruptions, planned_at, conditions)
     return apply_shown(arguments, output, session, node, shown, approval)
 
 

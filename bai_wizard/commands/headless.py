@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from bai_wizard import compose
-from bai_wizard.core.consent import Disruptions
+from bai_wizard.core.consent import Affected, Disruptions, Interrupt
 from bai_wizard.core.errors import AnswersError, Problem, StateUnknown, WizardError
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.memory import RememberingMachine
@@ -25,6 +25,7 @@ from bai_wizard.ui.text.output import Output, agree_to, output_for, require_root
 
 if TYPE_CHECKING:
     from bai_wizard.answers.model import Answers
+    from bai_wizard.engine.maintenance import Conditions
     from bai_wizard.engine.result import Result
 
 
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if session:
         machine = recovered(session, output, only_plan=arguments.plan)
     machine = RememberingMachine(machine)
-    plan = compose.plan(machine, desired)
+    conditions = conditions_in(arguments)
+    plan = compose.ordered(compose.plan(machine, desired), machine, desired, conditions)
     disruptions = interrupted_by(machine, plan, arguments, output)
     output.plan(plan, answers.origins if arguments.plan else {}, disruptions)
     if arguments.plan:
@@ -57,7 +59,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         if arguments.output:
             _write_plan_file(arguments, output, machine, plan, desired)
         return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
-    return apply_shown(arguments, output, session, node, Shown(machine, plan, desired, disruptions, planned_at))
+    shown = Shown(machine, plan, desired, disruptions, planned_at, conditions)
+    return apply_shown(arguments, output, session, node, shown)
 
 
 def _refuse_output_without_plan(arguments: argparse.Namespace) -> None:
@@ -88,7 +91,7 @@ def prepare_to_apply(machine: Machine, arguments: argparse.Namespace) -> None:
 
 
 class Shown(Struct, frozen=True):
-    """A plan that was shown, with what it would interrupt, and the run counter from before planning.
+    """A plan that was shown, with what it would interrupt and when, and the run counter from before planning.
 
     `machine` remembers what was read for the plan: without changes, the report describes the same state.
     """
@@ -96,8 +99,18 @@ class Shown(Struct, frozen=True):
     machine: RememberingMachine
     plan: Plan
     desired: compose.DesiredState
-    disruptions: Disruptions
+    disruptions: dict[Interrupt, tuple[Affected, ...]]
     planned_at: PlannedAt
+    conditions: Conditions | None
+
+
+def conditions_in(arguments: argparse.Namespace) -> Conditions | None:
+    """When disruptive steps may run, according to the command line; None without such options."""
+    if arguments.window is None and arguments.wait_idle is None:
+        return None
+    from bai_wizard.engine.maintenance import Conditions
+
+    return Conditions(arguments.window or "", arguments.wait_idle)
 
 
 def apply_shown(
@@ -116,9 +129,13 @@ def apply_shown(
         output.summary(result)
         _finish(arguments, output, shown.machine, desired, "", result, others_lines(desired), approval, {})
         return result.code()
-    consent = agree_to(shown.disruptions, arguments.yes_interrupt, output)
+    conditions = shown.conditions
+    needed = compose.needing_consent(shown.disruptions, desired, conditions)
+    # Waiting for sessions would be in vain if consent covered them.
+    covered = needed if conditions and conditions.wait_idle is not None else shown.disruptions
+    consent = agree_to(needed, arguments.yes_interrupt, output, covered, conditions)
     session = session or session_for(arguments, node)
-    run = session.begin(plan, desired, consent, shown.planned_at, approval)
+    run = session.begin(plan, desired, consent, shown.planned_at, approval, conditions)
     code, end = watch(session, run, output)
     if end is not None:
         undo = [] if session.demo else [f"run {run.id}; undo it with: bai-wizard undo {run.id}"]
@@ -146,7 +163,9 @@ def _narrate(
         print(text, file=sys.stderr)
 
 
-def interrupted_by(machine: Machine, plan: Plan, arguments: argparse.Namespace, output: Output) -> Disruptions:
+def interrupted_by(
+    machine: Machine, plan: Plan, arguments: argparse.Namespace, output: Output
+) -> dict[Interrupt, tuple[Affected, ...]]:
     """What the plan would interrupt. Without root, `--plan` only reports that it cannot be determined."""
     try:
         return compose.disruptions(machine, plan)

@@ -86,21 +86,25 @@ class Consent(Struct, frozen=True):
     interrupt: Interrupt
     given: Moment | None
     affected: tuple[Affected, ...] = ()
+    # How long it covers the interruption, in seconds: longer if the run waits for a window.
+    lasts: float = TO_DISRUPT
 
     def is_valid(self, begun: Moment, now: Moment) -> bool:
         """Whether a run that began at `begun` may still rely on this consent at `now`."""
         if self.given is None:
             return False
         waited, passed = self.given.age(begun), self.given.age(now)
-        return waited is not None and passed is not None and 0 <= waited <= TO_BEGIN and 0 <= passed <= TO_DISRUPT
+        return waited is not None and passed is not None and 0 <= waited <= TO_BEGIN and 0 <= passed <= self.lasts
 
 
-def agree(disruptions: Disruptions, words: Collection[str], now: Moment) -> tuple[Consent, ...]:
+def agree(
+    disruptions: Disruptions, words: Collection[str], now: Moment, lasts: float = TO_DISRUPT
+) -> tuple[Consent, ...]:
     """Return a consent for each interruption in `words`, covering what `disruptions` lists for it.
 
     The covered set may be empty.
     """
-    return tuple(Consent(word, now, disruptions.get(word, ())) for word in INTERRUPTS if word in words)
+    return tuple(Consent(word, now, disruptions.get(word, ()), lasts) for word in INTERRUPTS if word in words)
 
 
 def affected_by(machine: Machine, interrupts: Iterable[Interrupt]) -> dict[Interrupt, tuple[Affected, ...]]:
@@ -187,6 +191,7 @@ def consents_to_json(consents: Iterable[Consent]) -> dict[str, Any]:
             "interrupt": each.interrupt,
             "boot": each.given.boot,
             "seconds": each.given.seconds,
+            "lasts": each.lasts,
             "affected": [{"id": item.id, "name": item.name} for item in each.affected],
         }
         for each in consents
@@ -211,7 +216,8 @@ def consents_from_json(data: object) -> tuple[Consent, ...]:
 
 def _consent(data: Any) -> Consent:
     affected = tuple(Affected(str(item["id"]), str(item["name"])) for item in data["affected"])
-    return Consent(_interrupt(data), Moment(str(data["boot"]), float(data["seconds"])), affected)
+    given = Moment(str(data["boot"]), float(data["seconds"]))
+    return Consent(_interrupt(data), given, affected, float(data.get("lasts", TO_DISRUPT)))
 
 
 def _interrupt(data: Any) -> Interrupt:

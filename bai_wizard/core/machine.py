@@ -314,6 +314,10 @@ class Machine(NodeView):
         """
         raise StateUnknown("this node cannot contact other hosts")
 
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        """Run a program of the operator's and log its output. Raises StateUnknown if it is missing or late."""
+        raise StateUnknown("this node runs no hooks")
+
     def helpers(self) -> AbstractContextManager[None]:
         """Keep the processes that read as other accounts until the block ends, instead of one for each read."""
         return nullcontext()

@@ -300,10 +300,9 @@ def create_run(
     undoes: str = "",
     consent: Collection[Consent] = (),
     force: bool = False,
-    actor: Mapping[str, Any] | None = None,
-    approval: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> RunDirectory:
-    """Create the directory of a new run with everything the executor needs. `approval`: of a plan file.
+    """Create the directory of a new run with everything the executor needs. `origin`: actor, approval, conditions.
 
     Raises PreflightError if the disk is full. It becomes a run when the executor takes it over; until then `all_runs`
     does not list it.
@@ -325,7 +324,7 @@ def create_run(
         "versions": {"plan": PLAN_VERSION, "event": EVENT_VERSION, "journal": JOURNAL_VERSION},
         "consent": consents_to_json(consent),
         **({"force": True} if force else {}),
-        **{name: dict(value) for name, value in (("actor", actor), ("approval", approval)) if value},
+        **{name: dict(value) for name, value in (origin or {}).items() if value},
     }
     try:
         with recording(paths.runs, PreflightError, "nothing was changed"):

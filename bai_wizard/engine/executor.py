@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from bai_wizard.core.errors import (
     KnownAfterApply,
     PreflightError,
     RebootNeeded,
+    RunCancelled,
     StateUnknown,
     StepBlocked,
     StepFailed,
@@ -29,7 +31,7 @@ from bai_wizard.core.machine import Machine, NodeView
 from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.operation import Change, Operation, Scope, admits, refuse_outside
 from bai_wizard.core.state import States
-from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, Unchanged
+from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, StepStatus, Unchanged
 from bai_wizard.engine.audit import Audit, Record, discard
 from bai_wizard.engine.directory import RunDirectory, contents_of, count_attempt, find_run, journal_of
 from bai_wizard.engine.events import EventLog, OrderedLogs, StepLog
@@ -40,6 +42,9 @@ from bai_wizard.engine.recovery import records_of, recover, recover_entry, refus
 from bai_wizard.engine.result import Result, StepResult
 from bai_wizard.engine.undo import declared_interrupts, others_of, rollback, shared_with
 from bai_wizard.resources.files import PathOperation
+
+if TYPE_CHECKING:
+    from bai_wizard.engine.maintenance import Maintenance
 
 # How many operations run at once when a step passes several: they are bound by network and disk, not by CPU.
 AT_ONCE = 4
@@ -146,6 +151,7 @@ class Executor(Struct, frozen=True):
     again: str = "bai-wizard resume"
     clock: Callable[[], Moment] = moment
     begun: Moment = field(default_factory=moment)
+    maintenance: Maintenance | None = None
 
     def run(self, plan: Plan) -> Result:
         """Run pending steps in order; stop at the first failure of a required step."""
@@ -163,6 +169,10 @@ class Executor(Struct, frozen=True):
             except RebootNeeded as error:
                 stopped = "reboot"
                 results.append(_result(planned.step, "skipped", str(error)))
+                continue
+            except RunCancelled as error:
+                stopped = "interrupted"
+                results.append(_result(planned.step, "skipped", f"not started: {error}"))
                 continue
             results.append(result)
             if result.outcome == "changed" and isinstance(planned.verdict, Pending):
@@ -213,8 +223,10 @@ class Executor(Struct, frozen=True):
     def _apply(self, planned: PlannedStep, log: StepLog) -> StepResult:
         step = planned.step
         assert isinstance(planned.verdict, Pending)
-        with self.machine.helpers():
-            now = step.inspect(RememberingMachine(self.machine))
+        now = self._inspect(step)
+        may_wait = bool(step.interrupts) and isinstance(now, Pending)
+        if self.maintenance is not None and may_wait and self.maintenance.enter(step.interrupts, log):
+            now = self._inspect(step)
         if isinstance(now, Unchanged):
             return _result(step, "unchanged", now.note)
         if isinstance(now, Blocked):
@@ -234,6 +246,10 @@ class Executor(Struct, frozen=True):
         if missing:
             return _result(step, "failed", f"applied, but verification failed: {missing}")
         return _result(step, "changed")
+
+    def _inspect(self, step: Step) -> StepStatus:
+        with self.machine.helpers():
+            return step.inspect(RememberingMachine(self.machine))
 
     def _refuse_to_interrupt(self, interrupts: Collection[Interrupt]) -> None:
         """Raise StepBlocked, with the command that gives consent, if something would be interrupted without it.
@@ -364,13 +380,16 @@ def execute(
         kept.callback(audit.end)
         machine.should_stop = should_stop
         again = f"bai-wizard resume {run.id}"
+        maintenance = maintenance_of(run, machine, should_stop) if undoes is None else None
         executor = Executor(
-            machine, journal, event_log, should_stop, run.consents(), checkpoint, again, clock, clock()
+            machine, journal, event_log, should_stop, run.consents(), checkpoint, again, clock, clock(), maintenance
         )
         if undoes is not None:
             result = executor.undo(undoes, force=bool(run.metadata.get("force")))
         else:
             result = executor.run(run.plan())
+            if maintenance is not None:
+                result = _resumed(result, maintenance, event_log)
             if damages := contents_of(run, journal).damages:
                 result = _with_damages(result, damages, event_log, run.id)
         try:
@@ -412,6 +431,33 @@ def _begin(paths: StatePaths, run: RunDirectory, machine: Machine, event_log: Ev
     for message in (*settle_other_runs(paths, run, machine), *recover(journal, machine)):
         event_log.emit("log", message, level="warning")
     return journal
+
+
+def maintenance_of(run: RunDirectory, machine: Machine, should_stop: Callable[[], bool]) -> Maintenance | None:
+    """The conditions and hooks of a run; None without any, and without a drained node."""
+    from bai_wizard.engine.maintenance import Maintenance, conditions_from_json, hooks_of
+
+    conditions, hooks = conditions_from_json(run.metadata.get("conditions")), hooks_of(run.settings())
+    if not (conditions or hooks.drain):
+        return None
+    return Maintenance(machine, conditions, hooks, run.path, should_stop)
+
+
+def _resumed(result: Result, maintenance: Maintenance, event_log: EventLog) -> Result:
+    """The result after the resume hook, which is run whether steps have failed or not."""
+    if not maintenance.is_drained:
+        return result
+    title = "make the node available for sessions again"
+    opened = event_log.emit("started", title, step="maintenance.resume")
+    log = StepLog(event_log, "maintenance.resume", opened)
+    problem = maintenance.leave(log)
+    log.close()
+    outcome: Outcome = "failed" if problem else "changed"
+    level: Level = "error" if problem else "info"
+    event_log.emit("finished", problem, step="maintenance.resume", parent=opened, outcome=outcome, level=level)
+    if not problem:
+        return result
+    return replace(result, steps=(*result.steps, StepResult("maintenance.resume", title, "failed", text=problem)))
 
 
 def _with_damages(result: Result, damages: Sequence[str], event_log: EventLog, run: str) -> Result:

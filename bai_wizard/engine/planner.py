@@ -41,6 +41,37 @@ def make_plan(works: Sequence[PageWork], view: NodeView, context: Context) -> Pl
     return Plan(context.host, tuple(planned), unset=tuple(unset))
 
 
+def disruptive_last(plan: Plan, view: NodeView) -> Plan:
+    """The plan with its disruptive steps, and all that may depend on them, after everything else.
+
+    A later step may depend on a disruptive one if it is of the same page, uses the container engine, or would do
+    something else without it. If the order cannot be changed without changing what is done, the plan stays as it is.
+    """
+    late = _late(plan)
+    while True:
+        early = [item for item in plan.steps if item.step.id not in late]
+        overlay = PredictedNode(view)
+        differing = next((item for item in early if dry_run(item.step, overlay) != item.verdict), None)
+        if differing is None:
+            break
+        late.add(differing.step.id)
+    rest = [item for item in plan.steps if item.step.id in late]
+    if any(dry_run(item.step, overlay) != item.verdict for item in rest):
+        return plan
+    return replace(plan, steps=(*early, *rest))
+
+
+def _late(plan: Plan) -> set[str]:
+    """The disruptive steps, and those that follow one on a page that needs it."""
+    result, pages = set[str](), set[str]()
+    for item in plan.steps:
+        if item.is_pending and item.step.interrupts:
+            pages |= {item.step.page, *(("images",) if "docker.restart" in item.step.interrupts else ())}
+        if item.step.page in pages:
+            result.add(item.step.id)
+    return result
+
+
 def plan_page(work: PageWork, predicted: PredictedNode, context: Context, *, is_last: bool) -> list[PlannedStep]:
     """The steps of one page, over the results of the earlier pages as predicted by `predicted`."""
     planned = _plan(replace(work, facts=work.page.predict(work.facts, predicted)), predicted, context)

@@ -183,6 +183,9 @@ class SimulatedMachine(Machine):
         running = isinstance(service, Unit) and service.active == "active"
         return self.environment.engine.get(path) if running else None
 
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        return self.query(argv) if tuple(argv) in self.environment.looks else Completed(0, "", "")
+
     def hardware(self, part: HardwarePart) -> Any:
         result = getattr(self.environment.hardware, part)
         if not result:

@@ -183,6 +183,13 @@ class LocalMachine(Machine):
 
         return users_of_gpus(self.prefix)
 
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        if self.prefix:
+            raise StateUnknown(f"{argv[0]} would run on the running node instead of {self.root}")
+        from bai_wizard.node.process import run
+
+        return run(argv, timeout=deadline, on_line=lambda stream, line: log(line, stream=stream))
+
     def helpers(self) -> AbstractContextManager[None]:
         from bai_wizard.node.helper import helpers
 

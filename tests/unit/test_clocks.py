@@ -25,6 +25,7 @@ WALL = {
     "engine/executor.py": "time stamp",
     "engine/events.py": "time stamp, and whether a run was made just now by another process",
     "engine/journal.py": "time stamp",
+    "engine/maintenance.py": "the time of day, against the operator's window",
     "engine/plan_file.py": "time stamp",
     "engine/prune.py": "the age of a run, against the time stamp of its result",
     "node/hardware.py": "the uptime, against the boot time that the kernel reports by the same clock",

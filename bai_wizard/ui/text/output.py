@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bai_wizard.core.consent import Consent, Disruptions, Interrupt, agree, disruptions_to_json, names_of
+from bai_wizard.core.consent import TO_DISRUPT, Consent, Disruptions, Interrupt, agree, disruptions_to_json, names_of
 from bai_wizard.core.display import VisibleStream
 from bai_wizard.core.errors import OutputLost, PreflightError
 from bai_wizard.core.event import Event, EventKind
@@ -30,6 +30,7 @@ from bai_wizard.ui.present import indented, interruptions, plan_lines, result_li
 
 if TYPE_CHECKING:
     from bai_wizard.engine.choose import Held
+    from bai_wizard.engine.maintenance import Conditions
     from bai_wizard.engine.undo import UndoPlan
     from bai_wizard.ui.text.console import Terminal
 
@@ -263,8 +264,16 @@ def split_csv(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def agree_to(disruptions: Disruptions, words: Collection[Interrupt], output: Output) -> tuple[Consent, ...]:
+def agree_to(
+    disruptions: Disruptions,
+    words: Collection[Interrupt],
+    output: Output,
+    covered: Disruptions | None = None,
+    conditions: Conditions | None = None,
+) -> tuple[Consent, ...]:
     """The consent that `--yes-interrupt` gives to what would be interrupted now; shows what that is.
+
+    `covered`: what it covers, if that is more than what needs consent now. With a window, it lasts until its end.
 
     Raises PreflightError naming what would be interrupted without consent, and the option that gives it.
     """
@@ -273,9 +282,10 @@ def agree_to(disruptions: Disruptions, words: Collection[Interrupt], output: Out
         lines = [f"  {what} would interrupt {names_of(affected)}" for what, affected in left.items()]
         allow = f"to allow this, add --yes-interrupt={','.join(disruptions)}"
         raise PreflightError("nothing was changed:\n" + "\n".join(lines) + f"\n  {allow}")
+    covered = disruptions if covered is None else covered
     for what in words:
-        output.note(f"allowed: {what}, which would now interrupt {names_of(disruptions.get(what, ())) or 'nothing'}")
-    return agree(disruptions, words, moment())
+        output.note(f"allowed: {what}, which would now interrupt {names_of(covered.get(what, ())) or 'nothing'}")
+    return agree(covered, words, moment(), conditions.longest() if conditions else TO_DISRUPT)
 
 
 def require_root(machine: Machine, arguments: argparse.Namespace) -> None:

@@ -150,6 +150,7 @@ def test_every_reader_of_answers_declares_whether_root_trusts_them() -> None:
                     output = {word.arg: ast.unparse(word.value) for word in node.keywords}
                     answers[str(path.relative_to(PACKAGE)), function.name] = output.get("trusted_only")
     assert answers == {
+        ("commands/apply.py", "_desired"): "arguments.demo is None",
         ("commands/inspect.py", "run_bundle"): "True",
         ("commands/inspect.py", "run_check"): "False",
         ("commands/doctor.py", "_use_secrets"): "True",
@@ -219,7 +220,7 @@ def _is_path(mark: object) -> bool:
 
 
 def test_every_path_of_the_answers_is_known() -> None:
-    tables = sorted({*(compose.table_of(page) for page in ORDER), "sources", "node", "doctor"})
+    tables = sorted({*(compose.table_of(page) for page in ORDER), "sources", "node", "doctor", "maintenance"})
     result = {path for table in tables for path in paths_in(settings_of(table), table)}
     assert result == set(PATHS)
     assert sum(use == "obeyed" for use in PATHS.values()) == len(FILES)

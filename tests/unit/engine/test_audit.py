@@ -29,7 +29,7 @@ def audited(tmp_path: Path, fault: Fault | None = None) -> list[tuple[str, Mappi
     plan = plan_of(machine, (FIRST,))
     actor = {"uid": 0, "sudo_user": "alice", "loginuid": None}
     approval = {"plan_file": "f" * 64, "approved_by": "J. Kim", "ticket": ""}
-    run = create_run(paths, plan, {"version": 1}, actor=actor, approval=approval)
+    run = create_run(paths, plan, {"version": 1}, origin={"actor": actor, "approval": approval})
     records: list[tuple[str, Mapping[str, str], int]] = []
 
     def record(message: str, fields: Mapping[str, str], priority: int) -> None:

@@ -1,0 +1,185 @@
+"""When a run may interrupt running work: in a window, on a node without sessions, after a hook has drained it.
+
+This applies only where something would really be interrupted, and in addition to consent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt, affected_by, names_of
+from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
+from bai_wizard.core.event import Log
+from bai_wizard.core.machine import Machine
+from bai_wizard.engine.durable import recording, write_durably
+from bai_wizard.engine.window import Window
+from bai_wizard.node.deadline import Limit
+from bai_wizard.node.sessions import with_details
+
+# How often to look whether sessions have ended or the window has opened, in seconds.
+POLL = 5.0
+# How long a hook may take, in seconds.
+HOOK_LIMIT = 60 * 60.0
+UNTOUCHED = "Nothing was interrupted"
+# The file in the run directory that exists from before the drain hook until the resume hook has succeeded.
+DRAINED = "drained"
+
+
+class Conditions(Struct, frozen=True):
+    """When disruptive steps may run. `wait_idle`: how long to wait until sessions have ended, in seconds."""
+
+    window: str = ""
+    wait_idle: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.window) or self.wait_idle is not None
+
+    def longest(self) -> float:
+        """How long consent has to last for a run that begins now, in seconds."""
+        until = Window(self.window).ends_in(datetime.now(UTC)) if self.window else 0.0
+        return max(TO_DISRUPT, until + (self.wait_idle or 0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values for the run directory."""
+        return {"window": self.window, "wait_idle": self.wait_idle}
+
+
+class Hooks(Struct, frozen=True):
+    """Programs with their arguments that stop and restart the scheduling of sessions on this node."""
+
+    drain: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
+
+
+def conditions_from_json(data: Any) -> Conditions:
+    """Read what `Conditions.to_json` wrote; no conditions for a run that recorded none."""
+    return Conditions(str(data["window"]), data["wait_idle"]) if isinstance(data, dict) else Conditions()
+
+
+def hooks_of(settings: Mapping[str, Any]) -> Hooks:
+    """The hooks in the settings of a run."""
+    table = settings.get("tables", {}).get("maintenance", {})
+    if not table.get("apply", True):
+        return Hooks()
+    return Hooks(tuple(table.get("drain_hook", ())), tuple(table.get("resume_hook", ())))
+
+
+class Maintenance:
+    """The conditions and hooks of one run, for its executor."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        conditions: Conditions,
+        hooks: Hooks,
+        directory: Path,
+        should_stop: Callable[[], bool],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._machine = machine
+        self._conditions = conditions
+        self._hooks = hooks
+        self._mark = directory / DRAINED
+        self._should_stop = should_stop
+        self._now = now
+        self._pause = pause
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the drain hook was started, also by an earlier attempt, and the resume hook is still to be run."""
+        return self._mark.exists()
+
+    def enter(self, interrupts: Collection[Interrupt], log: Log) -> bool:
+        """Wait until a step may interrupt; returns whether time has passed or a hook has run.
+
+        Raises StepBlocked if the drain hook fails or sessions do not end in time, RunCancelled.
+        """
+        if not (self._conditions or self._hooks.drain) or not affected_by(self._machine, interrupts):
+            return False
+        self._await_window(log)
+        self._drain(log)
+        self._refuse_closed()
+        self._await_idle(interrupts, log)
+        return True
+
+    def leave(self, log: Log) -> str:
+        """Run the resume hook if the node was drained; returns why it failed, empty on success."""
+        if not self.is_drained:
+            return ""
+        if self._hooks.resume and (problem := self._run("resume hook", self._hooks.resume, log)):
+            return f"{problem}. The node may still be drained: run the hook by hand"
+        self._mark.unlink()
+        return ""
+
+    def _await_window(self, log: Log) -> None:
+        if not self._conditions.window:
+            return
+        window, is_told = Window(self._conditions.window), False
+        while seconds := window.opens_in(self._now()):
+            if self.is_drained and (problem := self.leave(log)):
+                raise StepBlocked(problem)
+            if not is_told:
+                opens = window.next(self._now())[0].astimezone()
+                log(f"waiting for the window {window.text}, which opens at {opens:%Y-%m-%d %H:%M %Z}")
+                is_told = True
+            self._wait(min(seconds, POLL))
+
+    def _drain(self, log: Log) -> None:
+        if not self._hooks.drain or self.is_drained:
+            return
+        with recording(self._mark, StepBlocked, "nothing was interrupted"):
+            write_durably(self._mark, b"")
+        if problem := self._run("drain hook", self._hooks.drain, log):
+            raise StepBlocked(f"{problem}. {UNTOUCHED}")
+
+    def _await_idle(self, interrupts: Collection[Interrupt], log: Log) -> None:
+        if self._conditions.wait_idle is None:
+            return
+        limit, told = Limit(self._conditions.wait_idle), ""
+        while sessions := self._sessions(interrupts):
+            names = names_of(sessions)
+            if limit.is_over():
+                raise StepBlocked(f"sessions are still running after the time of --wait-idle: {names}. {UNTOUCHED}")
+            if names != told:
+                log(f"waiting until the node is idle: {names}")
+                told = names
+            self._wait(POLL, limit)
+            self._refuse_closed()
+
+    def _refuse_closed(self) -> None:
+        window = self._conditions.window
+        if window and Window(window).opens_in(self._now()):
+            raise StepBlocked(f"the window {window} has closed before this step could begin. {UNTOUCHED}")
+
+    def _sessions(self, interrupts: Collection[Interrupt]) -> tuple[Affected, ...]:
+        detailed = with_details(self._machine, affected_by(self._machine, interrupts))
+        return tuple({item.id: item for items in detailed.values() for item in items if item.session}.values())
+
+    def _wait(self, seconds: float, *others: Limit) -> None:
+        """Pause; `others` count the time as well. Raises RunCancelled if the run is to stop."""
+        limit = Limit(seconds)
+        while True:
+            if self._should_stop():
+                raise RunCancelled("the run was cancelled while it waited")
+            if limit.is_over():
+                return
+            self._pause(limit.wait())
+            for other in others:
+                other.is_over()
+
+    def _run(self, what: str, argv: tuple[str, ...], log: Log) -> str:
+        """Run a hook and log its output; returns why it failed, empty on success."""
+        log(f"{what}: {' '.join(argv)}")
+        try:
+            completed = self._machine.run_hook(argv, log, deadline=HOOK_LIMIT)
+        except StateUnknown as error:
+            return f"the {what} failed: {error}"
+        return f"the {what} failed with exit code {completed.code}" if completed.code else ""
