@@ -305,12 +305,13 @@ class Session(Struct, frozen=True):
         started: bool = False,
         detached: Callable[[], bool] = lambda: False,
         wait: Callable[[float], object] | None = None,
+        newest: int | None = None,
     ) -> Iterator[list[Event]]:
         """Like `engine.events.follow`."""
         from bai_wizard.engine.events import follow
 
         alive = partial(self.is_alive, run)
-        return follow(run, alive, offset=offset, started=started, detached=detached, wait=wait)
+        return follow(run, alive, offset=offset, started=started, detached=detached, wait=wait, newest=newest)
 
     def foreseen(self) -> Machine:
         """The predicted node after interrupted runs are recovered; plans are made over it. Changes nothing."""

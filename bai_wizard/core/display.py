@@ -36,6 +36,8 @@ def visible(text: str, *, lines: bool = True) -> str:
 
     `lines` keeps line feeds and tabs. Pass False for a value within a line: it cannot start a new line.
     """
+    if text.isascii() and text.isprintable():
+        return text
     if lines and _NOT_PLAIN_ASCII.search(text) is None:
         return text
     kept = "\n\t" if lines else ""

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bai_wizard.ui.tui.screens.resume_undo import UndoScreen
 
 
-# Lines per frame.
-FRAME = 1000
+# Lines per frame: as many as are drawn without a noticeable pause.
+FRAME = 500
 
 
 class Watcher:
@@ -51,6 +51,14 @@ class Watcher:
         self.cut = False
         self.moved: Signal[list[LogLine]] = Signal(app, "moved")
         self._leave = threading.Event()
+        # The id of the last event, and whether earlier lines of a long log were never read.
+        self._last = 0
+        self._has_gap = False
+
+    @property
+    def has_all_lines(self) -> bool:
+        """Whether `lines` begins with the first line that was followed."""
+        return not self._has_gap and len(self.lines) < (self.lines.maxlen or 0)
 
     @property
     def is_running(self) -> bool:
@@ -64,7 +72,8 @@ class Watcher:
         self._leave.set()
         self._leave = threading.Event()
         self.lines.clear()
-        self.cut = False
+        self.cut = self._has_gap = False
+        self._last = 0
         self.run = run
         self.progress = progress
         threading.Thread(target=self._follow, args=(run, offset, live, self._leave), daemon=True).start()
@@ -79,7 +88,11 @@ class Watcher:
 
         A run whose records cannot be read counts as interrupted.
         """
-        follow = self.app.session.follow(run, offset=offset, started=live, detached=leave.is_set, wait=leave.wait)
+        # Only the newest lines are shown. Those of an undo are its progress.
+        newest = None if run.kind_told() == "undo" else MAX_LINES
+        follow = self.app.session.follow(
+            run, offset=offset, started=live, detached=leave.is_set, wait=leave.wait, newest=newest
+        )
         try:
             for events in follow:
                 for start in range(0, len(events), FRAME):
@@ -104,6 +117,8 @@ class Watcher:
     def _take(self, events: list[Event], taken: threading.Event, leave: threading.Event) -> None:
         if leave is self._leave and self.progress is not None:
             lines = [line for event in events if (line := self.progress.apply_event(event)) is not None]
+            self._has_gap = self._has_gap or 0 < self._last < events[0].id - 1
+            self._last = events[-1].id
             self.lines.extend(lines)
             self.moved.publish(lines)
         taken.set()

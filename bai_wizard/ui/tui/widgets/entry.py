@@ -10,6 +10,8 @@ from textual import on
 from textual.content import Content
 from textual.css.scalar import Scalar
 from textual.events import DescendantBlur, Focus
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
@@ -24,6 +26,12 @@ from bai_wizard.ui.tui.widgets.list_box import in_cell
 
 # Replaces each letter of a hidden value.
 STAR = "*"
+
+
+class LineInput(Input):
+    """An input of a given width: a key does not lay out the whole screen again."""
+
+    virtual_size = Reactive(Size(0, 0), layout=False)
 
 
 class TypedField(Field):
@@ -111,7 +119,9 @@ class TextField(TypedField):
     def make_editor(self) -> Input:
         example = self.form_field.info.example
         hint = tr("e.g. {example}", example=example) if isinstance(example, str | int) else ""
-        return Input(
+        if hint and self.text.is_needed:
+            hint = f"{self.empty_text}, {hint}"
+        return LineInput(
             to_text(self.value),
             placeholder=self.text.want or hint or self.empty_text,
             password=self.form_field.widget == "hash",
