@@ -106,12 +106,18 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
     words = named_demo(words)
     known = [word for word in words if word in COMMANDS or word == "_execute"]
-    if not {"-h", "--help"}.intersection(words):
+    asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+    if not asks_for_help:
         try:
             return parser(known[:1], Quiet).parse_args(words)
         except Refused:
             pass
-    return parser((*COMMANDS, *known)).parse_args(words)
+    whole = parser((*COMMANDS, *known))
+    if asks_for_help:
+        from bai_wizard.commands.help import translate
+
+        translate(whole, words)
+    return whole.parse_args(words)
 
 
 def _not_empty() -> type[argparse.Action]:
@@ -394,13 +400,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Control characters in everything written to standard output and standard error are escaped.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
     _open_missing_streams()
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(words: list[str]) -> int:
     if words == ["--version"]:
         from bai_wizard import __version__
 
         return _answered(lambda: print(f"bai-wizard {__version__}", flush=True))
-    if words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or (len(words) == 2 and words[0] in COMMANDS)):
+    is_help = words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or (len(words) == 2 and words[0] in COMMANDS))
+    if is_help and not _may_be_translated():
         try:
             parser().parse_args(words)
         except SystemExit:
@@ -410,7 +423,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if os.geteuid() == 0:
             # Commands that only read are not exempt, because importing modified code is the danger; only `--version`
-            # and `--help`, which this module handles alone, come before the check.
+            # and `--help` in English, which this module handles alone, come before the check.
             guard_imports()
         return _run_safely(words)
     except ForeignCode as error:
@@ -434,6 +447,12 @@ def _run_safely(words: list[str]) -> int:
         sys.stdout, sys.stderr = streams
         for stream in streams:
             _drop_unwritten(stream)
+
+
+def _may_be_translated() -> bool:
+    """Whether the environment asks for a language other than English, whose catalog is loaded after the check."""
+    names = ("BAI_WIZARD_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    return any(os.environ.get(name, "")[:2] not in ("", "C", "C.", "PO", "en") for name in names)
 
 
 def _open_missing_streams() -> None:

@@ -16,6 +16,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from bai_wizard import locale, pages
+from bai_wizard.cli import parser
+from bai_wizard.commands.help import texts as help_texts
 from bai_wizard.pages.fields import SettingsPart
 from bai_wizard.ui.form_fields import form_fields
 from tests.tools.messages import of_code, of_data
@@ -46,7 +48,8 @@ def template() -> Catalog:
             result.add(text, locations=[(str(path.relative_to(CHECKOUT)), 1)], auto_comments=comment)
     package = CHECKOUT / "bai_wizard"
     unmarked = (*of_code(package), *of_data(package / "data"))
-    for text, where in (*of_settings(), *unmarked):
+    of_help = ((text, "--help") for text in help_texts(parser()))
+    for text, where in (*of_settings(), *of_help, *unmarked):
         # The same sentence may describe many settings: the first is enough to find it.
         if text and text not in result:
             result.add(text, auto_comments=[where])

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from bai_wizard import compose
+from bai_wizard import cli, compose
 from bai_wizard.cli import main
 from bai_wizard.core.errors import RebootNeeded
 from bai_wizard.core.machine import NodeView
@@ -169,3 +169,11 @@ def test_the_order_when_several_apply() -> None:
     order = [ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.FAILED, ExitCode.REBOOT, ExitCode.OPTIONAL_FAILED]
     for number, code in enumerate(order):
         assert worst([ExitCode.OK, *reversed(order[number:])]) is code
+
+
+def test_130_interrupted_while_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_clean_environment", interrupt)
+    assert main(["runs"]) == 130

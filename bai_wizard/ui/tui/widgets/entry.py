@@ -45,8 +45,9 @@ class TypedField(Field):
     def make_editor(self) -> Input | Lines:
         raise NotImplementedError
 
-    def _on_focus(self, event: Focus) -> None:
-        self.call_later(self._edit)
+    async def _on_focus(self, event: Focus) -> None:
+        # Not later: the next key, which may be waiting already, is for the editor.
+        await self._edit()
 
     @while_mounted
     async def _edit(self) -> None:
