@@ -30,7 +30,9 @@ from textual.app import App
 from textual.widgets import Input
 class Plain(App):
     def compose(self):
-        yield Input()
+        field = Input()
+        field.cursor_blink = False  # as in the wizard
+        yield field
 Plain().run()
 """
 LARGE = (120, 40)
@@ -67,11 +69,13 @@ def is_filled(text: str) -> bool:
 
 
 @contextmanager
-def driven(argv: list[str]) -> Iterator[Dumb]:
-    """A child whose output is read without an emulator."""
+def driven(argv: list[str], mark: bytes) -> Iterator[Dumb]:
+    """A child whose output is read without an emulator, once it has shown a mark and rests."""
     one = Dumb(argv, size=LARGE, directory=REPOSITORY)
     one.silence()
     try:
+        while mark not in one.tail:
+            assert one.read(30.0)
         quiet(one, 2.0)
         yield one
     finally:
@@ -108,7 +112,7 @@ def switched(one: Dumb) -> list[float]:
     """Times from a digit to the page."""
     times = []
     for number in range(KEYS // 3):
-        key, mark = ((b"3", b"kernel parameters"), (b"7", b"accelerators"))[number % 2]
+        key, mark = ((b"3", b"Keep higher"), (b"6", b"Volumes"))[number % 2]
         times.append(painted(one, key, mark))
         quiet(one, 3 * PAUSE)
     return times
@@ -279,7 +283,8 @@ def main(rounds: int) -> None:
         starts.append(
             (*plain, *started(wizard("bare"), lambda text: LAST in text), *started(wizard("bare"), is_filled))
         )
-        with driven([sys.executable, "-c", PLAIN]) as one, driven(wizard("bare")) as two:
+        plain_input = [sys.executable, "-c", PLAIN]
+        with driven(plain_input, b"\x1b[") as one, driven(wizard("bare"), b" changes") as two:
             for step in (b"1", b"\x1b[A", b"\x1b[A", b"\x1b[A"):
                 painted(two, step)
                 quiet(two, 0.5)
