@@ -103,7 +103,7 @@ def typed(one: Dumb) -> tuple[list[float], float]:
     """Times from keys to their paint in the focused field, and processor seconds of each key."""
     times, before = [], processor(one.pid)
     for number in range(KEYS):
-        times.append(painted(one, b"x" if number % 2 else b"\x7f"))
+        times.append(painted(one, b"\x7f" if number % 2 else b"x"))
         quiet(one, PAUSE)
     return times, (processor(one.pid) - before) / KEYS
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 # Lines per frame: as many as are drawn without a noticeable pause.
-FRAME = 500
+FRAME = 250
 
 
 class Watcher:
