@@ -7,8 +7,6 @@ import sys
 from argparse import SUPPRESS, Action, ArgumentParser, HelpFormatter, Namespace, _SubParsersAction
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len
-
 from bai_wizard import locale
 from bai_wizard.locale import N_, language_of, tr
 
@@ -25,6 +23,8 @@ class Formatter(HelpFormatter):
         super().add_usage(usage, actions, groups, tr("usage:") + " " if prefix is None else prefix)  # type: ignore[arg-type]
 
     def _split_lines(self, text: str, width: int) -> list[str]:
+        from rich.cells import cell_len
+
         lines = [""]
         for word in text.split():
             longer = f"{lines[-1]} {word}".lstrip()

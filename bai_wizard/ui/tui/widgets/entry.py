@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual import on
 from textual.content import Content
 from textual.css.scalar import Scalar
-from textual.events import DescendantBlur, Focus
+from textual.events import DescendantBlur
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.widgets import Input
@@ -45,7 +45,7 @@ class TypedField(Field):
     def make_editor(self) -> Input | Lines:
         raise NotImplementedError
 
-    async def _on_focus(self, event: Focus) -> None:
+    async def on_focus(self) -> None:
         # Not later: the next key, which may be waiting already, is for the editor.
         await self._edit()
 
