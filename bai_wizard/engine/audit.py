@@ -42,20 +42,19 @@ class Audit:
         fields = {
             "MESSAGE_ID": END_ID,
             **_fields_of(self._run),
-            "BAI_WIZARD_OUTCOME": code.name.lower().replace("_", "-"),
-            "BAI_WIZARD_EXIT_CODE": str(int(code)),
-            **({name: str(count) for name, count in _counts(self.result)} if self.result is not None else {}),
+            **_named(
+                {"OUTCOME": code.name.lower().replace("_", "-"), "EXIT_CODE": int(code), **_counts(self.result)}
+            ),
         }
         text = f"run {self._run.id} ({self._run.kind}) ended: exit code {int(code)}"
         self._record(text, fields, NOTICE if code == ExitCode.OK else WARNING)
 
 
-def _counts(result: Result) -> list[tuple[str, int]]:
-    return [("BAI_WIZARD_CHANGED", result.count("changed")), ("BAI_WIZARD_FAILED", result.count("failed"))]
+def _counts(result: Result | None) -> dict[str, int]:
+    return {} if result is None else {"CHANGED": result.count("changed"), "FAILED": result.count("failed")}
 
 
 def _fields_of(run: RunDirectory) -> dict[str, str]:
-    """The fields by name, without those that are empty or unknown."""
     about = run.metadata
     actor, approval = (_table(about.get(name)) for name in ("actor", "approval"))
     values = {
@@ -73,6 +72,11 @@ def _fields_of(run: RunDirectory) -> dict[str, str]:
         "APPROVED_BY": approval.get("approved_by"),
         "TICKET": approval.get("ticket"),
     }
+    return _named(values)
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, str]:
+    """Journal fields, without those that are empty or unknown."""
     return {f"BAI_WIZARD_{name}": redact(str(value)) for name, value in values.items() if value not in (None, "")}
 
 

@@ -59,7 +59,7 @@ def _value(form_field: FormField, table: str, path: Path, draft: Draft) -> objec
 
 
 def text_of(form_field: FormField, value: object) -> str:
-    """A value in one line; empty if there is none, or if it is a secret."""
+    """A value in one line; empty without one, or if it is a secret."""
     if form_field.widget in (*HIDDEN, "part"):
         return ""
     if isinstance(value, bool):
