@@ -71,10 +71,10 @@ unused_name() {
     done
 }
 
-# Create or replace a link atomically.
+# Create or replace a link atomically. A new link that was left by an installation that was killed is replaced.
 point() {
-    ln -s -- "$2" "$1.new.$$"
-    mv -T -- "$1.new.$$" "$1"
+    ln -sfn -- "$2" "$1.new"
+    mv -T -- "$1.new" "$1"
 }
 
 # Print the first path that find reports, without control characters.
@@ -133,7 +133,7 @@ install_version() {
     before=$(version_of current)
     replaced=$(installed_version "$before")
     mkdir -p "$home"
-    rm -rf "$home"/.new.*
+    rm -rf "$home"/.new.* "$home/current.new" "$home/previous.new"
     name=$(unused_name "$version" "$before" "$(version_of previous)")
     new=$home/.new.$$
     cp -R --preserve=mode,timestamps -- "$here/tree" "$new"
@@ -181,7 +181,7 @@ rollback() {
 
 uninstall() {
     links | while read -r link target; do
-        [ "$(readlink "$root/$link" || true)" != "/opt/bai-wizard/current/$target" ] || rm -f -- "$root/$link"
+        [ "$(readlink "$root/$link" || true)" != "/opt/bai-wizard/current/$target" ] || rm -f -- "$root/$link" "$root/$link.new"
     done
     rm -rf -- "$home"
     if [ "$1" = purge ]; then
