@@ -127,7 +127,8 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
         fabric=tell(lambda: _fabric(pynvml, handle)) or "",
         lost="" if memory is not None else f"GPU {index} does not report its memory",
         used=int(sizes.used) if sizes is not None else 0,
-        processes=_processes(tell(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()),
+        # Without a version in its name, pynvml raises an error of another kind if the driver is too old for it.
+        processes=_processes(tell(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)) or ()),
     )
 
 

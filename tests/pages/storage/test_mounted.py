@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bai_wizard.answers.load import loads
 from bai_wizard.compose import DesiredState
 from bai_wizard.core.errors import AnswersError, StateUnknown, StepFailed
-from bai_wizard.core.machine import Completed
+from bai_wizard.core.machine import Completed, Space
 from bai_wizard.core.operation import Offer, Operation
 from bai_wizard.core.page import Context, Evidence, Finding, Unknown
 from bai_wizard.core.state import Account, Entry, Flag, Key, Mount, State
@@ -522,11 +522,11 @@ def test_volumes_are_checked_side_by_side() -> None:
     machine = node()
     both = threading.Barrier(2)
 
-    def slow(path: str) -> int:
+    def slow(path: str) -> Space:
         both.wait(PATIENCE)
         raise StateUnknown("no answer within 3 s")
 
-    machine.free_bytes = slow  # type: ignore[method-assign]
+    machine.space = slow  # type: ignore[method-assign]
     other = {**NFS, "name": "vol2", "source": "10.20.30.50:/export/vol2"}
     settings = settings_from(PAGE.settings, table(NFS, other))
     facts = PAGE.probe(machine, settings, Context())
@@ -607,7 +607,7 @@ def test_a_share_that_does_not_answer_blocks_and_is_not_touched_again(kind: str,
         unknown={"file:/vfroot/vol1": why} if kind == "top" else {},
     )
     if kind == "free":
-        machine.free_bytes = lambda path: (_ for _ in ()).throw(StateUnknown(why))  # type: ignore[method-assign]
+        machine.space = lambda path: (_ for _ in ()).throw(StateUnknown(why))  # type: ignore[method-assign]
     volume = {**NFS, "owner": "set", "version_file": "if-empty"}
     plan = plan_of(PAGE, {"volumes": [volume]}, machine)
     (reason,) = [item.verdict.reason for item in plan.steps if isinstance(item.verdict, Blocked)]
