@@ -263,9 +263,11 @@ class PageView(Vertical):
         width = self.size.width or self.app.size.width
         text = Content.assemble((f" {tr(self.page.title)}", "bold"), "   ", (status.word, STYLES[status.mood]))
         rest = note or (tr(self.page.summary) if width >= WIDE else "")
-        room = max(0, width - text.cell_length - 4)
-        if note or cell_len(rest) <= room:
-            text = Content.assemble(text, "   ", (cut(rest, room).rstrip(), ""))
+        lines = wrapped(rest, max(10, width - 2))
+        if len(lines) == 1 and cell_len(lines[0]) <= width - text.cell_length - 4:
+            text = Content.assemble(text, "   ", lines[0])
+        elif note:
+            text = Content("\n").join([text, *(Content(f" {line}") for line in lines)])
         self.query_one("#page-title", Static).update(text)
 
     def _note(self, skipped: bool) -> str:
@@ -275,15 +277,15 @@ class PageView(Vertical):
         if skipped:
             return tr("This page is skipped: it changes nothing on this node.")
         if name in model.reasons:
-            return tr("Check failed: {reason}", reason=model.reasons[name])
+            return tr("Check failed: {reason}", reason=tr(model.reasons[name]))
         if model.fact_cache.so_far(name) is None:
             return f"{spinner(spent)} " + tr("checking, {seconds} s", seconds=int(spent))
         if spent > SOON and model.fact_cache.facts(name) is not None:
             return f"{spinner(spent)} " + tr("re-checking, {seconds} s", seconds=int(spent))
         if model.reason:
-            return tr("Planning failed: {reason}", reason=model.reason)
+            return tr("Planning failed: {reason}", reason=tr(model.reason))
         unset = [item.reason for item in model.plan.unset if item.page == name] if model.plan is not None else []
-        return "; ".join(unset)
+        return "; ".join(map(tr, unset))
 
     def _show_sheet(self) -> None:
         facts = self.plan_model.fact_cache.facts(self.page.name)
