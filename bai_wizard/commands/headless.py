@@ -51,13 +51,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         machine = recovered(session, output, only_plan=arguments.plan)
     machine = RememberingMachine(machine)
     conditions = conditions_in(arguments)
-    plan = compose.ordered(compose.plan(machine, desired), machine, desired, conditions)
+    made = compose.plan(machine, desired)
+    plan = compose.ordered(made, machine, desired, conditions)
     disruptions = interrupted_by(machine, plan, arguments, output)
     output.plan(plan, answers.origins if arguments.plan else {}, disruptions)
     if arguments.plan:
         compose.refuse_blocked(plan, to_show=not machine.is_root and not arguments.output)
         if arguments.output:
-            _write_plan_file(arguments, output, machine, plan, desired)
+            # `apply` compares plans before it orders the steps for its own conditions.
+            _write_plan_file(arguments, output, machine, made, desired)
         return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
     shown = Shown(machine, plan, desired, disruptions, planned_at, conditions)
     return apply_shown(arguments, output, session, node, shown)
@@ -131,9 +133,8 @@ def apply_shown(
         return result.code()
     conditions = shown.conditions
     needed = compose.needing_consent(shown.disruptions, desired, conditions)
-    # Waiting for sessions would be in vain if consent covered them.
-    covered = needed if conditions and conditions.wait_idle is not None else shown.disruptions
-    consent = agree_to(needed, arguments.yes_interrupt, output, covered, conditions)
+    # Waiting for sessions or draining the node would be in vain if consent covered the sessions.
+    consent = agree_to(needed, arguments.yes_interrupt, output, conditions)
     session = session or session_for(arguments, node)
     run = session.begin(plan, desired, consent, shown.planned_at, approval, conditions)
     code, end = watch(session, run, output)

@@ -265,15 +265,11 @@ def split_csv(text: str) -> tuple[str, ...]:
 
 
 def agree_to(
-    disruptions: Disruptions,
-    words: Collection[Interrupt],
-    output: Output,
-    covered: Disruptions | None = None,
-    conditions: Conditions | None = None,
+    disruptions: Disruptions, words: Collection[Interrupt], output: Output, conditions: Conditions | None = None
 ) -> tuple[Consent, ...]:
     """The consent that `--yes-interrupt` gives to what would be interrupted now; shows what that is.
 
-    `covered`: what it covers, if that is more than what needs consent now. With a window, it lasts until its end.
+    With a window, it lasts until its end.
 
     Raises PreflightError naming what would be interrupted without consent, and the option that gives it.
     """
@@ -282,10 +278,9 @@ def agree_to(
         lines = [f"  {what} would interrupt {names_of(affected)}" for what, affected in left.items()]
         allow = f"to allow this, add --yes-interrupt={','.join(disruptions)}"
         raise PreflightError("nothing was changed:\n" + "\n".join(lines) + f"\n  {allow}")
-    covered = disruptions if covered is None else covered
     for what in words:
-        output.note(f"allowed: {what}, which would now interrupt {names_of(covered.get(what, ())) or 'nothing'}")
-    return agree(covered, words, moment(), conditions.longest() if conditions else TO_DISRUPT)
+        output.note(f"allowed: {what}, which would now interrupt {names_of(disruptions.get(what, ())) or 'nothing'}")
+    return agree(disruptions, words, moment(), conditions.longest() if conditions else TO_DISRUPT)
 
 
 def require_root(machine: Machine, arguments: argparse.Namespace) -> None:

@@ -53,6 +53,7 @@ class Busy(SimulatedMachine):
 
     kind: ClassVar[str] = "busy"
     left: int = 10**6
+    left_by_drain: int = 0
     has_other: bool = False
     ran: list[tuple[str, ...]]
     codes: dict[str, int]
@@ -73,7 +74,7 @@ class Busy(SimulatedMachine):
     def run_hook(self, argv: Sequence[str], log: Any = silent, *, deadline: float) -> Completed:
         self.ran.append(tuple(argv))
         if argv[0] == DRAIN[0] and not self.codes.get(argv[0]):
-            self.left = 0
+            self.left = self.left_by_drain
         return Completed(self.codes.get(argv[0], 0), "", "")
 
 
@@ -264,6 +265,34 @@ def test_the_drain_hook_ends_the_sessions_and_the_resume_hook_follows(seat: Seat
     machine = busy(seat, RESTART)
     assert seat.main("--headless", str(seat.answers)) == ExitCode.OK, seat.messages
     assert machine.ran == [DRAIN, RESUME]
+
+
+def test_consent_does_not_cover_sessions_that_the_drain_hook_leaves(seat: Seat) -> None:
+    seat.answers.write_text(HOOKS)
+    machine = busy(seat, RESTART, has_other=True)
+    machine.left_by_drain = 10**6
+    words = ("--headless", str(seat.answers), "--yes-interrupt=docker.restart")
+    assert seat.main(*words) == ExitCode.FAILED
+    seat.says("allowed: docker.restart, which would now interrupt db")
+    assert seat.has("restart") is None
+
+
+@pytest.mark.parametrize("words", [(), ("--window=00:00-23:59+UTC",), ("--wait-idle=1h",)])
+@pytest.mark.parametrize("has_hook", [False, True])
+def test_a_plan_file_can_be_applied_however_its_steps_wait(
+    seat: Seat, words: tuple[str, ...], *, has_hook: bool
+) -> None:
+    """The order of the steps depends on options that `apply` takes itself."""
+    if has_hook:
+        seat.answers.write_text(HOOKS)
+    machine = busy(seat, RESTART, OTHER_PAGE)
+    file = seat.paths.root / "plan.json"
+    assert seat.main("--headless", str(seat.answers), "--plan", "-o", str(file), *words) == ExitCode.OK, seat.messages
+    assert (all_runs(seat.paths), machine.ran) == ([], [])
+    machine.left = 0
+    assert seat.main("apply", str(file)) == ExitCode.OK, seat.messages
+    order = ["tuning.free", "docker.restart"] if has_hook else ["docker.restart", "tuning.free"]
+    assert [*outcomes(seat)] == order
 
 
 @pytest.mark.parametrize("broken", ["drain", "step", "resume"])
