@@ -418,21 +418,10 @@ def _main(words: list[str]) -> int:
             parser().parse_args(words)
         except SystemExit:
             return _answered(sys.stdout.flush)
-    from bai_wizard.own_code import ForeignCode, guard_imports
-
-    try:
-        if os.geteuid() == 0:
-            # Commands that only read are not exempt, because importing modified code is the danger; only `--version`
-            # and `--help` in English, which this module handles alone, come before the check.
-            guard_imports()
-        return _run_safely(words)
-    except ForeignCode as error:
-        _say(f"bai-wizard: {error}")
+    refusal = _foreign_code()
+    if refusal:
+        _say(f"bai-wizard: {refusal}")
         return 3
-
-
-def _run_safely(words: list[str]) -> int:
-    """Run a command line with a clean environment, and with standard streams that escape control characters."""
     _clean_environment()
     from bai_wizard.core import debug_log
     from bai_wizard.core.display import VisibleStream
@@ -505,6 +494,19 @@ def _drop_unwritten(stream: TextIO) -> None:
             return
         os.dup2(null, number)
         os.close(null)
+
+
+def _foreign_code() -> str:
+    """Why root must not run this code; checked before any more of it is imported.
+
+    Read-only commands are not exempt, because importing modified code is the danger; only `--version`, and
+    `--help` in English, which this module handles alone, come before the check.
+    """
+    if os.geteuid() != 0:
+        return ""
+    from bai_wizard.own_code import foreign_code_at_start
+
+    return foreign_code_at_start()
 
 
 def _clean_environment() -> None:

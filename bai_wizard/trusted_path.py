@@ -214,20 +214,6 @@ class TrustedPaths(Writers):
         """
         return self._resolve(path, MAX_LINKS)
 
-    def judge_file(self, path: str) -> None:
-        """Check a file like `judge`; for a plain file in a directory that is known, that costs one system call."""
-        directory, _, name = path.rpartition("/")
-        try:
-            state = os.lstat(path) if self._real.get(directory) == directory and name else None
-        except OSError:
-            state = None
-        if state is None or not self._is_plain(state) or stat.S_ISLNK(state.st_mode):
-            self.judge(os.path.abspath(path))
-
-    def _is_plain(self, state: os.stat_result) -> bool:
-        """Whether owner and mode say that only trusted users can change a path that is not a link."""
-        return not state.st_mode & 0o022 and state.st_uid in self.users and state.st_dev in self._plain
-
     def judge_tree(self, directory: str, wanted: Callable[[os.DirEntry[str]], bool] | None = None) -> None:
         """Check a directory and everything below it, links with their targets. Raises Untrusted.
 
@@ -252,7 +238,7 @@ class TrustedPaths(Writers):
             entries = os.scandir(directory)
         except PermissionError as error:
             raise Untrusted(directory, "unknown users: it cannot be read") from error
-        ignored = self._ignored
+        users, ignored, plain = self.users, self._ignored, self._plain
         with entries:
             for entry in entries:
                 if (ignored and entry.name.endswith(ignored)) or (wanted is not None and not wanted(entry)):
@@ -268,11 +254,11 @@ class TrustedPaths(Writers):
                         yield real, False
                     continue
                 # The common case costs one stat.
-                is_plain = self._is_plain(state)
-                if not is_plain:
+                others = state.st_mode & 0o022 or state.st_uid not in users or state.st_dev not in plain
+                if others:
                     self._refuse(entry.path)
                 if kind == stat.S_IFDIR:
-                    yield entry.path, is_plain
+                    yield entry.path, not others
 
     def _resolve(self, path: str, links: int) -> str | None:
         if path not in self._real:

@@ -102,7 +102,7 @@ def start_executor(run: RunDirectory, digest: str, paths: StatePaths) -> None:
     """Start the executor as its own unit, or in its own session if systemd is not PID 1.
 
     When this returns, the executor is running and has the runtime secrets open as its standard input.
-    The executor imports the code again, and more of it, possibly long after the review: everything is checked first.
+    The executor imports the code again, possibly long after the review, so the tree is checked once more.
     Raises PreflightError if that check fails or systemd refuses the unit.
     """
     if os.geteuid() == 0 and (refusal := foreign_code_of_root()):

@@ -119,11 +119,11 @@ class Seal:
 
 if __name__ == "__main__":
     from bai_wizard.cli import main
-    from bai_wizard.own_code import guard_imports
+    from bai_wizard.own_code import foreign_code_at_start
 
-    # As root, every process first checks the program's own files; that does not count as access to the node.
-    if os.geteuid() == 0:
-        guard_imports()
+    # As root, every process first checks the program's own files once; that does not count as access to the node.
+    if os.geteuid() == 0 and (refusal := foreign_code_at_start()):
+        sys.exit(refusal)
     Seal().close()
     if WORDS[0] != "--each":
         sys.exit(main(WORDS))
