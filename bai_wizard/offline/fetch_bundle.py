@@ -86,7 +86,7 @@ def _manifest(url: str, digest: str, directory: Path, context: Context, log: Log
 
 
 def _files(url: str, manifest: Manifest, directory: Path, context: Context, log: Log) -> None:
-    """Download what is missing. A complete file is not hashed again: the executor hashes all before it begins."""
+    """Download what is missing or damaged."""
     missing = [held for held in (sums_of(manifest), *manifest.files) if not _is_there(directory / held.path, held)]
     needed = sum(held.size for held in missing) + MARGIN
     room = os.statvfs(directory)
@@ -102,4 +102,5 @@ def _files(url: str, manifest: Manifest, directory: Path, context: Context, log:
 
 
 def _is_there(path: Path, held: Held) -> bool:
-    return path.is_file() and path.stat().st_size == held.size
+    """Whether a file is complete and undamaged. The hash is needed: a copy of the right size can be damaged."""
+    return path.is_file() and path.stat().st_size == held.size and sha256_of(path) == held.sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 # The parts that are copied, with their modes: uv reads wheels as the account.
 COPIED = {"packages": 0o700, "wheels": 0o755}
+DIGEST = re.compile(r"[0-9a-f]{64}")
 # Bytes that stay free besides the copies.
 MARGIN = 64 << 20
 
@@ -197,7 +199,11 @@ def from_bundle(
     """
     sources = desired.settings.get("sources")
     result = sources if isinstance(sources, SourcesSettings) else SourcesSettings()
-    directory, digest = directory or result.bundle, digest or result.bundle_digest
+    directory, digest = directory or result.bundle, (digest or result.bundle_digest).lower()
+    if digest and not DIGEST.fullmatch(digest):
+        raise PreflightError(
+            f"{digest!r:.100} is not the digest of a bundle: it has 64 hexadecimal digits, as `bai-wizard bundle` printed"
+        )
     if not directory:
         if digest:
             raise PreflightError(

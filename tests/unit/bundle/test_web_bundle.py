@@ -139,6 +139,39 @@ def test_the_server_is_not_trusted(outside: Path, bundle: Path, monkeypatch: pyt
             from_bundle(desired, url, digest)
 
 
+@pytest.mark.parametrize("digest", ["..", "../..", "/etc/x", "0" * 63, "g" * 64, "0" * 65, "0" * 64 + "\n"])
+def test_what_is_not_a_digest_is_no_path(outside: Path, bundle: Path, digest: str) -> None:
+    desired = desired_from_answers(load(str(answers(outside)), "a01"))
+    before = sorted(outside.parent.rglob("*"))
+    with serving(bundle) as (url, requests):
+        for source in (url, str(bundle)):
+            with pytest.raises(PreflightError, match="is not the digest of a bundle"):
+                from_bundle(desired, source, digest)
+        assert requests.seen == []
+    assert sorted(outside.parent.rglob("*")) == before
+
+
+def test_digests_in_capitals_are_recognized(outside: Path, bundle: Path) -> None:
+    desired = desired_from_answers(load(str(answers(outside)), "a01"))
+    with serving(bundle) as (url, _):
+        for source in (url, str(bundle)):
+            used = from_bundle(desired, source, digest_of(bundle).upper())
+            assert used.to_json()["tables"]["sources"]["bundle_digest"] == digest_of(bundle)
+
+
+def test_damaged_files_in_the_cache_are_downloaded_again(outside: Path, bundle: Path) -> None:
+    desired = desired_from_answers(load(str(answers(outside)), "a01"))
+    with serving(bundle) as (url, requests):
+        local = Path(from_bundle(desired, url, digest_of(bundle)).context.bundle)
+        wheel = next(local.glob("wheels/*"))
+        whole = wheel.read_bytes()
+        wheel.write_bytes(whole[::-1])
+        requests.seen.clear()
+        from_bundle(desired, url, digest_of(bundle))
+        assert wheel.read_bytes() == whole
+        assert requests.seen == [(f"wheels/{wheel.name}", "")]
+
+
 def test_check_downloads_the_manifest_only(outside: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(bundle) as (url, requests):
         more = f'[sources]\nbundle = "{url}"\nbundle_digest = "{digest_of(bundle)}"\n'
