@@ -25,6 +25,7 @@ from bai_wizard.node.http import (
     explain_transport_error,
     paced,
     refuse_answer,
+    request,
 )
 from bai_wizard.node.regular import open_regular, sync_directory
 
@@ -199,7 +200,8 @@ def size_of(url: str, proxy: str = "", trusted: str = TRUSTED) -> int:
     manager = _manager(Source(url, "", proxy), trusted, pace)
     try:
         pace.begin()
-        response = manager.request("HEAD", url, headers={"Accept-Encoding": "identity"}, redirect=5)
+        response = request(manager, "HEAD", url, {"Accept-Encoding": "identity"})
+        response.close()
         refuse_answer(response.status, response.headers.get("Location", ""))
     except Refused as refusal:
         raise StateUnknown(str(refusal)) from refusal
@@ -312,7 +314,7 @@ def _attempt(source: Source, part: PartialDownload, manager: PoolManager, pace: 
         if part.validator():
             headers["If-Range"] = part.validator()
     pace.begin()
-    response = manager.request("GET", source.url, headers=headers, preload_content=False, redirect=5)
+    response = request(manager, "GET", source.url, headers)
     try:
         total = _place(response, part)
         _refuse_large(total, source.largest, part)

@@ -202,7 +202,8 @@ def from_bundle(
     directory, digest = directory or result.bundle, (digest or result.bundle_digest).lower()
     if digest and not DIGEST.fullmatch(digest):
         raise PreflightError(
-            f"{digest!r:.100} is not the digest of a bundle: it has 64 hexadecimal digits, as `bai-wizard bundle` printed"
+            f"{digest!r:.100} is not the digest of a bundle: it has 64 hexadecimal digits, as `bai-wizard"
+            " bundle` printed"
         )
     if not directory:
         if digest:

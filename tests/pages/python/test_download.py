@@ -206,6 +206,87 @@ def test_a_circle_of_redirects(tmp_path: Path) -> None:
         fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
 
 
+CHAIN = {f"/{number}": f"/{number - 1}" for number in range(6, 0, -1)}
+
+
+@pytest.mark.parametrize("begin", ["/r", "/5", "/elsewhere"])
+def test_redirects_are_followed(tmp_path: Path, begin: str) -> None:
+    """Relative, five in a row, and to another server."""
+    elsewhere = ServerBehavior(BODY)
+    with serving(elsewhere) as other:
+        behavior = ServerBehavior(BODY, redirects={**CHAIN, "/r": "b/c", "/elsewhere": f"{other}/c?signature=x"})
+        with serving(behavior) as url:
+            fetch(Source(f"{url}{begin}", behavior.sha256), str(tmp_path / "a.tar.gz"))
+            assert size_of(f"{url}{begin}") == len(BODY)
+    assert (tmp_path / "a.tar.gz").read_bytes() == BODY
+    asked = {"/r": ["/r", "/b/c"], "/5": ["/5", "/4", "/3", "/2", "/1", "/0"], "/elsewhere": ["/elsewhere"]}[begin]
+    assert behavior.paths == 2 * asked
+    assert elsewhere.paths == (2 * ["/c?signature=x"] if begin == "/elsewhere" else [])
+
+
+def test_more_than_five_redirects_are_refused(tmp_path: Path) -> None:
+    behavior = ServerBehavior(BODY, redirects=CHAIN)
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match="too many redirects"):
+            fetch(Source(f"{url}/6", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match="too many redirects"):
+            size_of(f"{url}/6")
+    assert left(tmp_path) == {}
+
+
+@pytest.mark.parametrize("cut", [100_000, 999_999])
+def test_an_interrupted_download_resumes_across_a_redirect(tmp_path: Path, cut: int) -> None:
+    behavior = ServerBehavior(BODY, cut=cut, redirects={"/a.tar.gz": "/b.tar.gz"})
+    with serving(behavior) as url:
+        fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+    assert (tmp_path / "a.tar.gz").read_bytes() == BODY
+    assert behavior.served == len(BODY), "bytes were fetched twice"
+
+
+def test_redirects_through_a_proxy_name_the_server_that_they_lead_to(tmp_path: Path) -> None:
+    behavior = ServerBehavior(BODY, redirects={"http://mirror.invalid/a": "http://other.invalid/b"})
+    with serving(behavior) as proxy:
+        fetch(Source("http://mirror.invalid/a", behavior.sha256, proxy=proxy), str(tmp_path / "a.tar.gz"))
+    assert behavior.paths == ["http://mirror.invalid/a", "http://other.invalid/b"]
+    assert behavior.hosts == ["mirror.invalid", "other.invalid"]
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher:x", "http://[", "data:,x"])
+def test_redirects_to_anything_but_a_web_server_are_refused(tmp_path: Path, location: str) -> None:
+    behavior = ServerBehavior(BODY, redirect=location)
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match=r"redirects to an (invalid )?address") as caught:
+            fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match="redirects to an"):
+            size_of(f"{url}/a.tar.gz")
+    assert "passwd" not in str(caught.value)
+    assert len(behavior.paths) == 2, "tried again"
+    assert left(tmp_path) == {}
+
+
+def test_tls_is_kept_across_redirects(tmp_path: Path) -> None:
+    certificate = str(tmp_path / "localhost.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", certificate, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    plain, target = ServerBehavior(BODY), tmp_path / "a.tar.gz"
+    with serving(plain) as without:
+        secure = ServerBehavior(BODY, redirects={"/down": f"{without}/a", "/kept": "/a", "/a": ""})
+        with serving(secure, certificate) as url:
+            with pytest.raises(StepFailed, match=r"redirects to 127\.0\.0\.1 without TLS"):
+                fetch(Source(f"{url}/down", secure.sha256), str(target), trusted=certificate)
+            with pytest.raises(StateUnknown, match="without TLS"):
+                size_of(f"{url}/down", trusted=certificate)
+            assert plain.paths == []
+            fetch(Source(f"{url}/kept", secure.sha256), str(target), trusted=certificate)
+            target.unlink()
+            plain.redirect = f"{url}/a"
+            fetch(Source(f"{without}/up", secure.sha256), str(target), trusted=certificate)
+    assert target.read_bytes() == BODY
+
+
 def test_from_a_directory_of_the_node(tmp_path: Path) -> None:
     (tmp_path / "m+1.tar.gz").write_bytes(BODY)
     behavior = ServerBehavior(BODY)

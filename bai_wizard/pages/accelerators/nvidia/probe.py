@@ -90,7 +90,7 @@ def fetch_key(url: str, context: Context) -> Fact[str]:
 def _fetch(url: str, context: Context) -> str:
     import urllib3
 
-    from bai_wizard.node.http import Pace, paced
+    from bai_wizard.node.http import Pace, Refused, paced, request
 
     proxy = context.proxy_https if url.startswith("https:") else context.proxy_http
     trusted = TRUSTED if os.path.exists(TRUSTED) else None
@@ -100,11 +100,13 @@ def _fetch(url: str, context: Context) -> str:
     pace.begin()
     try:
         plain = {"Accept-Encoding": "identity"}
-        answer = manager.request("GET", url, headers=plain, timeout=10.0, retries=1, preload_content=False)
+        answer = request(manager, "GET", url, plain, timeout=10.0, retries=1)
         pace.allow(2 * LARGEST_KEY)
         body = answer.read(LARGEST_KEY, decode_content=False)
     except urllib3.exceptions.HTTPError as error:
         raise StateUnknown(f"{url} cannot be reached: {error}") from error
+    except Refused as refusal:
+        raise StateUnknown(f"{url}: {refusal}") from refusal
     finally:
         manager.clear()
     if answer.status != 200:
