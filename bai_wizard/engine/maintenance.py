@@ -17,7 +17,7 @@ from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt, affected_by
 from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Machine
-from bai_wizard.engine.durable import recording, write_durably
+from bai_wizard.engine.durable import Damaged, read_bytes, recording, write_durably
 from bai_wizard.engine.window import Window
 from bai_wizard.node.deadline import Limit
 from bai_wizard.node.sessions import with_details
@@ -26,9 +26,13 @@ from bai_wizard.node.sessions import with_details
 POLL = 5.0
 # How long a hook may take, in seconds.
 HOOK_LIMIT = 60 * 60.0
+# The day on which summer time ends, in seconds.
+LONGEST_DAY = 25 * 60 * 60.0
 UNTOUCHED = "Nothing was interrupted"
-# The file in the run directory that exists from before the drain hook until the resume hook has succeeded.
+# The file in the run directory that exists from before the drain hook until the resume hook has succeeded. It contains
+# `DONE` from the end of a successful drain hook until the resume hook begins.
 DRAINED = "drained"
+STARTED, DONE = b"", b"done\n"
 
 
 class Conditions(Struct, frozen=True):
@@ -42,8 +46,10 @@ class Conditions(Struct, frozen=True):
 
     def longest(self) -> float:
         """How long consent has to last for a run that begins now, in seconds."""
-        until = Window(self.window).ends_in(datetime.now(UTC)) if self.window else 0.0
-        return max(TO_DISRUPT, until + (self.wait_idle or 0.0))
+        if self.window:
+            # The steps before the disruptive ones may take until this window has closed.
+            return Window(self.window).ends_in(datetime.now(UTC)) + LONGEST_DAY
+        return TO_DISRUPT + (self.wait_idle or 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for the run directory."""
@@ -112,11 +118,17 @@ class Maintenance:
 
     def leave(self, log: Log) -> str:
         """Run the resume hook if the node was drained; returns why it failed, empty on success."""
-        if not self.is_drained:
-            return ""
-        if self._hooks.resume and (problem := self._run("resume hook", self._hooks.resume, log)):
-            return f"{problem}. The node may still be drained: run the hook by hand"
-        self._mark.unlink()
+        problem = self._resume(log) if self.is_drained else ""
+        return f"{problem}. The node may still be drained: run the hook by hand" if problem else ""
+
+    def _resume(self, log: Log) -> str:
+        try:
+            self._record(STARTED)
+            if self._hooks.resume and (problem := self._run("resume hook", self._hooks.resume, log)):
+                return problem
+            self._record(None)
+        except StepBlocked as error:
+            return str(error)
         return ""
 
     def _await_window(self, log: Log) -> None:
@@ -133,12 +145,26 @@ class Maintenance:
             self._wait(min(seconds, POLL))
 
     def _drain(self, log: Log) -> None:
-        if not self._hooks.drain or self.is_drained:
+        if not self._hooks.drain or self._was_drained():
             return
-        with recording(self._mark, StepBlocked, "nothing was interrupted"):
-            write_durably(self._mark, b"")
+        self._record(STARTED)
         if problem := self._run("drain hook", self._hooks.drain, log):
             raise StepBlocked(f"{problem}. {UNTOUCHED}")
+        self._record(DONE)
+
+    def _was_drained(self) -> bool:
+        """Whether the drain hook has succeeded; without a readable mark, it is run again."""
+        try:
+            return read_bytes(self._mark) == DONE
+        except (FileNotFoundError, Damaged):
+            return False
+
+    def _record(self, state: bytes | None) -> None:
+        with recording(self._mark, StepBlocked, "the file was not changed"):
+            if state is None:
+                self._mark.unlink()
+            else:
+                write_durably(self._mark, state)
 
     def _await_idle(self, interrupts: Collection[Interrupt], log: Log) -> None:
         if self._conditions.wait_idle is None:

@@ -67,5 +67,8 @@ def _zone(text: str) -> tzinfo | None:
 
 
 def _at(day: date, moment: time, zone: tzinfo | None) -> datetime:
-    """A local time in UTC; a time that a change to summer time skips is taken as if there were none."""
-    return datetime.combine(day, moment, zone).astimezone(UTC)
+    """A local time in UTC; a time that a change to summer time skips is taken as if there were none.
+
+    Not `astimezone`, which takes such a time of the node's own zone for one in summer time.
+    """
+    return datetime.fromtimestamp(datetime.combine(day, moment, zone).timestamp(), UTC)
