@@ -341,11 +341,20 @@ class Session(Struct, frozen=True):
         if not is_held(self.paths):
             self.machine.wait_for_package_tool(*([log] if log else []))
 
+    def drained(self) -> list[str]:
+        """A line if a run has drained this node and no resume hook has succeeded since. Needs root."""
+        if not self.paths.drained.exists():
+            return []
+        return [
+            "a run has drained this node and has not made it available again: resume that run,"
+            f" or run the resume hook by hand and remove {self.paths.drained}"
+        ]
+
     def warnings(self) -> list[str]:
-        """A line for each run with damaged records, and for each interrupted run. Empty without root."""
+        """A line for each run with damaged records, each interrupted run, and a drained node. Empty without root."""
         if self.demo or not self.machine.is_root:
             return []
-        lines = damaged_runs(self.paths)
+        lines = [*damaged_runs(self.paths), *self.drained()]
         for run in interrupted_runs(self.paths):
             todo = foreign_run(run, self.machine, "resume") or f"resume it with: bai-wizard resume {run.id}"
             lines.append(f"run {run.id} was interrupted; {todo}")

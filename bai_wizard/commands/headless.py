@@ -128,6 +128,8 @@ def apply_shown(
     compose.refuse_blocked(plan)
     if plan.is_empty():
         result = nothing_done(plan)
+        for message in session.drained() if session else ():
+            output.note(message)
         output.summary(result)
         _finish(arguments, output, shown.machine, desired, "", result, others_lines(desired), approval, {})
         return result.code()

@@ -125,7 +125,7 @@ def run_resume(arguments: argparse.Namespace) -> ExitCode:
     if arguments.plan:
         return ExitCode.OK
     # Consent to an earlier attempt does not cover what is running now.
-    consent = agree_to(attempt.disruptions, arguments.yes_interrupt, output)
+    consent = agree_to(attempt.disruptions, arguments.yes_interrupt, output, compose.conditions_of(run))
     offset = size_of_events(run)
     session.begin_again(run, attempt.plan, consent, planned_at)
     code, _ = watch(session, run, output, offset=offset)

@@ -260,6 +260,11 @@ class Executor(Struct, frozen=True):
         left = uncovered(affected_by(self.machine, interrupts), self.consent, self.begun, now)
         if left:
             message = refusal(left, self.consent, self.begun, now)
+            if self.maintenance is not None and self.maintenance.spares(left):
+                raise StepBlocked(
+                    f"{message}. Nothing was interrupted. Drain the node, or wait until the sessions have ended, "
+                    f"then run: {self.again}"
+                )
             raise StepBlocked(
                 f"{message}. Nothing was interrupted. "
                 f"To allow this, run: {self.again} --yes-interrupt={','.join(left)}"
@@ -380,7 +385,7 @@ def execute(
         kept.callback(audit.end)
         machine.should_stop = should_stop
         again = f"bai-wizard resume {run.id}"
-        maintenance = maintenance_of(run, machine, should_stop) if undoes is None else None
+        maintenance = maintenance_of(paths, run, machine, should_stop) if undoes is None else None
         executor = Executor(
             machine, journal, event_log, should_stop, run.consents(), checkpoint, again, clock, clock(), maintenance
         )
@@ -433,14 +438,16 @@ def _begin(paths: StatePaths, run: RunDirectory, machine: Machine, event_log: Ev
     return journal
 
 
-def maintenance_of(run: RunDirectory, machine: Machine, should_stop: Callable[[], bool]) -> Maintenance | None:
-    """The conditions and hooks of a run; None without any, and without a drained node."""
+def maintenance_of(
+    paths: StatePaths, run: RunDirectory, machine: Machine, should_stop: Callable[[], bool]
+) -> Maintenance | None:
+    """The conditions and hooks of a run; None without any."""
     from bai_wizard.engine.maintenance import Maintenance, conditions_from_json, hooks_of
 
     conditions, hooks = conditions_from_json(run.metadata.get("conditions")), hooks_of(run.settings())
     if not (conditions or hooks.drain):
         return None
-    return Maintenance(machine, conditions, hooks, run.path, should_stop)
+    return Maintenance(machine, conditions, hooks, paths.drained, should_stop)
 
 
 def _resumed(result: Result, maintenance: Maintenance, event_log: EventLog) -> Result:

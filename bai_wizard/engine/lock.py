@@ -48,6 +48,11 @@ class StatePaths(Struct, frozen=True):
         return self.root / "var/lib/bai-wizard/last-run.json"
 
     @property
+    def drained(self) -> Path:
+        """Exists from before a drain hook until a resume hook has succeeded, whichever run they belong to; 0600."""
+        return self.root / "var/lib/bai-wizard/drained"
+
+    @property
     def volatile(self) -> Path:
         """Lock, notice of the current run, secrets of a starting run; gone after a reboot; 0755, owned by root."""
         return self.root / "run/bai-wizard"

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt, affected_by, names_of
+from bai_wizard.core.consent import TO_DISRUPT, Affected, Disruptions, Interrupt, affected_by, names_of
 from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Machine
@@ -29,9 +29,7 @@ HOOK_LIMIT = 60 * 60.0
 # The day on which summer time ends, in seconds.
 LONGEST_DAY = 25 * 60 * 60.0
 UNTOUCHED = "Nothing was interrupted"
-# The file in the run directory that exists from before the drain hook until the resume hook has succeeded. It contains
-# `DONE` from the end of a successful drain hook until the resume hook begins.
-DRAINED = "drained"
+# What `StatePaths.drained` contains: `DONE` from the end of a successful drain hook until the resume hook begins.
 STARTED, DONE = b"", b"done\n"
 
 
@@ -84,7 +82,7 @@ class Maintenance:
         machine: Machine,
         conditions: Conditions,
         hooks: Hooks,
-        directory: Path,
+        mark: Path,
         should_stop: Callable[[], bool],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -93,15 +91,22 @@ class Maintenance:
         self._machine = machine
         self._conditions = conditions
         self._hooks = hooks
-        self._mark = directory / DRAINED
+        self._mark = mark
         self._should_stop = should_stop
         self._now = now
         self._pause = pause
 
     @property
     def is_drained(self) -> bool:
-        """Whether the drain hook was started, also by an earlier attempt, and the resume hook is still to be run."""
-        return self._mark.exists()
+        """Whether the drain hook was started, also by another run, and the resume hook is still to be run."""
+        return bool(self._hooks.drain) and self._mark.exists()
+
+    def spares(self, disruptions: Disruptions) -> bool:
+        """Whether there are sessions among these, which no consent covers because the run lets them end."""
+        if not self._hooks.drain and self._conditions.wait_idle is None:
+            return False
+        detailed = with_details(self._machine, disruptions)
+        return any(item.session for items in detailed.values() for item in items)
 
     def enter(self, interrupts: Collection[Interrupt], log: Log) -> bool:
         """Wait until a step may interrupt; returns whether time has passed or a hook has run.

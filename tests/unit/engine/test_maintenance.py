@@ -22,7 +22,7 @@ from bai_wizard.core.machine import Completed
 from bai_wizard.core.step import Plan, Step
 from bai_wizard.engine import maintenance as module
 from bai_wizard.engine.directory import all_runs
-from bai_wizard.engine.maintenance import DRAINED, Conditions, Hooks, Maintenance, hooks_of
+from bai_wizard.engine.maintenance import Conditions, Hooks, Maintenance, hooks_of
 from bai_wizard.engine.planner import disruptive_last
 from bai_wizard.engine.window import Window, parse_window
 from bai_wizard.exit_codes import ExitCode
@@ -90,7 +90,7 @@ def maintenance(
     directory: Path, machine: SimulatedMachine, conditions: Conditions = NO_CONDITIONS, hooks: Hooks = NO_HOOKS, *,
     now: Callable[[], datetime] = lambda: NIGHT, stop: Callable[[], bool] = lambda: False,
 ) -> Maintenance:  # fmt: skip
-    return Maintenance(machine, conditions, hooks, directory, stop, now=now, pause=lambda _seconds: None)
+    return Maintenance(machine, conditions, hooks, directory / "drained", stop, now=now, pause=lambda _seconds: None)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,45 @@ def test_consent_does_not_cover_sessions_that_the_drain_hook_leaves(seat: Seat) 
     words = ("--headless", str(seat.answers), "--yes-interrupt=docker.restart")
     assert seat.main(*words) == ExitCode.FAILED
     seat.says("allowed: docker.restart, which would now interrupt db")
+    seat.says("wait until the sessions have ended, then run: bai-wizard resume")
+    assert not any("--yes-interrupt=" in line for line in seat.messages)
     assert seat.has("restart") is None
+
+
+def test_another_attempt_may_wait_for_the_window_as_long_as_the_first(seat: Seat) -> None:
+    words = ("--headless", str(seat.answers), "--window=00:00-23:59+UTC")
+    busy(seat, RESTART, has_other=True, left=0).fault = fail_on("write-file", "no space")
+    assert seat.main(*words, "--yes-interrupt=docker.restart") == ExitCode.FAILED
+    seat.machine.fault = None
+    assert seat.main("resume", "--yes-interrupt=docker.restart") == ExitCode.OK, seat.messages
+    (consent,) = all_runs(seat.paths)[-1].consents()
+    assert consent.lasts > TO_DISRUPT
+
+
+def test_a_new_run_makes_a_node_available_that_a_killed_run_has_drained(seat: Seat) -> None:
+    seat.answers.write_text(HOOKS)
+    machine = busy(seat, RESTART)
+    seat.cut = 1
+    assert seat.main("--headless", str(seat.answers)) == ExitCode.FAILED
+    seat.cut = None
+    assert machine.ran == [DRAIN]
+    assert seat.main("--headless", str(seat.answers), "--plan") == ExitCode.OK
+    seat.says(f"run the resume hook by hand and remove {seat.paths.drained}")
+    seat.wanted = ()
+    assert seat.main("--headless", str(seat.answers)) == ExitCode.OK
+    seat.says("has not made it available again")
+    seat.wanted = (OTHER_PAGE,)
+    assert seat.main("--headless", str(seat.answers)) == ExitCode.OK, seat.messages
+    assert machine.ran == [DRAIN, RESUME]
+    assert not seat.paths.drained.exists()
+
+
+def test_a_run_without_hooks_keeps_the_record_of_a_drained_node(seat: Seat) -> None:
+    seat.paths.make()
+    seat.paths.drained.touch()
+    busy(seat, OTHER_PAGE)
+    assert seat.main("--headless", str(seat.answers), "--window=00:00-23:59+UTC") == ExitCode.OK, seat.messages
+    assert seat.paths.drained.exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--window=00:00-23:59+UTC",), ("--wait-idle=1h",)])
@@ -357,15 +395,14 @@ def test_the_resume_hook_runs_whatever_fails(seat: Seat, broken: str) -> None:
     machine.fault = fail_on("write-file", "no space") if broken == "step" else None
     assert seat.main("--headless", str(seat.answers)) == ExitCode.FAILED
     assert machine.ran == [DRAIN, RESUME]
-    run = all_runs(seat.paths)[-1]
-    assert (run.path / DRAINED).exists() is (broken == "resume")
+    assert seat.paths.drained.exists() is (broken == "resume")
     assert (seat.has("restart") is None) is (broken != "resume")
     if broken == "resume":
         seat.says("the resume hook failed with exit code 3. The node may still be drained")
         machine.codes = {}
         assert seat.main("resume") == ExitCode.OK, seat.messages
         assert machine.ran[-1] == RESUME
-        assert not (run.path / DRAINED).exists()
+        assert not seat.paths.drained.exists()
 
 
 def test_without_options_no_step_waits_and_the_order_stays(seat: Seat) -> None:
