@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bai_wizard.core.consent import TO_DISRUPT, Affected, Disruptions, Interrupt, affected_by, names_of
+from bai_wizard.core.consent import TO_DISRUPT, Disruptions, Interrupt, affected_by, names_of
 from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import Log
 from bai_wizard.core.machine import Machine
@@ -175,13 +175,12 @@ class Maintenance:
         if self._conditions.wait_idle is None:
             return
         limit, told = Limit(self._conditions.wait_idle), ""
-        while sessions := self._sessions(interrupts):
-            names = names_of(sessions)
+        while busy := self._busy_with(interrupts):
             if limit.is_over():
-                raise StepBlocked(f"sessions are still running after the time of --wait-idle: {names}. {UNTOUCHED}")
-            if names != told:
-                log(f"waiting until the node is idle: {names}")
-                told = names
+                raise StepBlocked(f"the node is still not idle after the time of --wait-idle: {busy}. {UNTOUCHED}")
+            if busy != told:
+                log(f"waiting until the node is idle: {busy}")
+                told = busy
             self._wait(POLL, limit)
             self._refuse_closed()
 
@@ -190,9 +189,14 @@ class Maintenance:
         if window and Window(window).opens_in(self._now()):
             raise StepBlocked(f"the window {window} has closed before this step could begin. {UNTOUCHED}")
 
-    def _sessions(self, interrupts: Collection[Interrupt]) -> tuple[Affected, ...]:
-        detailed = with_details(self._machine, affected_by(self._machine, interrupts))
-        return tuple({item.id: item for items in detailed.values() for item in items if item.session}.values())
+    def _busy_with(self, interrupts: Collection[Interrupt]) -> str:
+        """The sessions, or why the node is not known to be idle; empty if it is."""
+        try:
+            detailed = with_details(self._machine, affected_by(self._machine, interrupts), strict=True)
+        except StateUnknown as error:
+            return f"sessions may be running ({error})"
+        sessions = {item.id: item for items in detailed.values() for item in items if item.session}
+        return names_of(tuple(sessions.values()))
 
     def _wait(self, seconds: float, *others: Limit) -> None:
         """Pause; `others` count the time as well. Raises RunCancelled if the run is to stop."""

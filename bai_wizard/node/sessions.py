@@ -25,17 +25,26 @@ CONTAINER = "container:"
 MOST = 200
 
 
-def with_details(machine: Machine, disruptions: Disruptions) -> dict[Interrupt, tuple[Affected, ...]]:
-    """The same objects with what their containers tell; a container that cannot be inspected only has a name."""
+def with_details(
+    machine: Machine, disruptions: Disruptions, *, strict: bool = False
+) -> dict[Interrupt, tuple[Affected, ...]]:
+    """The same objects with what their containers tell; a container that cannot be inspected only has a name.
+
+    `strict`: every container has to be inspected. Raises StateUnknown for one that cannot be.
+    """
     known: dict[str, Mapping[str, Any]] = {}
     ids = dict.fromkeys(item.id for affected in disruptions.values() for item in affected)
-    for name in [name for name in ids if name.startswith(CONTAINER)][:MOST]:
+    for name in [name for name in ids if name.startswith(CONTAINER)][: None if strict else MOST]:
         try:
             body = machine.engine(f"/containers/{name.removeprefix(CONTAINER)}/json")
         except StateUnknown:
+            if strict:
+                raise
             break
         if isinstance(body, dict):
             known[name] = body
+        elif strict:
+            raise StateUnknown(f"{name} cannot be inspected")
     return {
         what: tuple(_detailed(item, known[item.id]) if item.id in known else item for item in affected)
         for what, affected in disruptions.items()

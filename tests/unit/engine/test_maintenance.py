@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from bai_wizard.cli import waiting_time, window_text
 from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt
-from bai_wizard.core.errors import RunCancelled, StepBlocked
+from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import silent
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.step import Plan, Step
@@ -184,8 +184,36 @@ def test_sessions_are_waited_for_and_told_once(tmp_path: Path) -> None:
 
 
 def test_sessions_that_do_not_end_block_the_step(tmp_path: Path) -> None:
-    with pytest.raises(StepBlocked, match=r"still running.*kernel\.a\. Nothing was interrupted"):
+    with pytest.raises(StepBlocked, match=r"still not idle.*kernel\.a\. Nothing was interrupted"):
         maintenance(tmp_path, Busy(), Conditions("", 0.0)).enter(DOCKER, silent)
+
+
+@pytest.mark.parametrize("wait", [0.0, 3600.0])
+@pytest.mark.parametrize("error", [StateUnknown("the engine does not answer"), None])
+def test_a_node_whose_containers_cannot_be_inspected_is_not_idle(
+    tmp_path: Path, wait: float, error: StateUnknown | None
+) -> None:
+    class Silent(Busy):
+        asked: int = 0
+
+        def engine(self, path: str, *, deadline: float = 3.0) -> Any:
+            self.asked += 1
+            if self.asked > 3:
+                return super().engine(path)
+            if error is not None:
+                raise error
+            return None
+
+    machine, lines = Silent(has_other=True), list[str]()
+    upkeep = maintenance(tmp_path, machine, Conditions("", wait))
+    if wait:
+        machine.left = 6
+        upkeep.enter(DOCKER, lambda text, **_: lines.append(text))
+        assert lines[0].startswith("waiting until the node is idle: sessions may be running (")
+        assert machine.asked > 3
+    else:
+        with pytest.raises(StepBlocked, match=r"still not idle.*sessions may be running"):
+            upkeep.enter(DOCKER, silent)
 
 
 def test_a_window_that_closes_while_sessions_run_blocks_the_step(tmp_path: Path) -> None:
