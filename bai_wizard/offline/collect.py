@@ -7,7 +7,7 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -24,7 +24,10 @@ from bai_wizard.node.run_as import invoker
 from bai_wizard.node.safe_path import Trust, absolute
 from bai_wizard.node.user_files import make_requested_directory
 from bai_wizard.offline.manifest import (
+    MANIFEST,
+    MAX_FAULTS,
     PARTS,
+    SUMS_NAME,
     Held,
     Manifest,
     MissingItem,
@@ -32,6 +35,7 @@ from bai_wizard.offline.manifest import (
     held_in,
     open_bundle,
     path_fault,
+    read_manifest,
     sha256_of,
 )
 from bai_wizard.offline.needs import (
@@ -188,10 +192,10 @@ def _refuse_links(directory: str) -> None:
                 raise trust.refusal(path, who)
 
 
-def collect_itself(archive: str, directory: Path, say: Say) -> str:
+def collect_itself(archive: str, directory: Path, say: Say) -> tuple[str, str]:
     """Copy the given archive, or else repack the installed tree.
 
-    Returns why that is not possible, or an empty text.
+    Returns the name of the archive in the bundle, or an empty text and why that is not possible.
     """
     location = directory / "wizard"
     if archive:
@@ -201,13 +205,13 @@ def collect_itself(archive: str, directory: Path, say: Say) -> str:
         target = location / source.name
         if not (target.exists() and sha256_of(target) == sha256_of(source)):
             say(f"copying {archive}")
-            _keep_only(location, target.name)
+            location.mkdir(exist_ok=True)
             with complete_file(target) as partial:
                 shutil.copyfile(source, partial)
-        return ""
+        return target.name, ""
     tree = Path(sys.prefix).parent
     if not (tree / "VERSION").is_file() or not (tree / "install.sh").is_file():
-        return (
+        return "", (
             "the wizard itself: it was not installed from its archive. Pass the archive with"
             " --wizard bai-wizard-VERSION-ARCH.tar.gz, or install it on the nodes by other means"
         )
@@ -215,9 +219,9 @@ def collect_itself(archive: str, directory: Path, say: Say) -> str:
     target = location / f"bai-wizard-{version}-{arch}.tar.gz"
     # Packed again each time: another build can have the same version. The same tree always gives the same file.
     say("packing the wizard")
-    _keep_only(location, target.name)
+    location.mkdir(exist_ok=True)
     pack_wizard(tree, tree / "install.sh", target)
-    return ""
+    return target.name, ""
 
 
 def pack_wizard(tree: Path, script: Path, target: Path) -> None:
@@ -267,13 +271,8 @@ def pack_wizard(tree: Path, script: Path, target: Path) -> None:
         member("SHA256SUMS", mode=0o644, data="".join(sums).encode())
 
 
-def _keep_only(directory: Path, name: str) -> None:
-    directory.mkdir(exist_ok=True)
-    for old in directory.iterdir():
-        if old.name != name:
-            old.unlink()
-
-
+# The manifest of the last complete collection, while another one is incomplete.
+LAST = ".manifest.json.last"
 # Seconds for all wheels with their dependencies, over a slow line.
 WHEELS = 1800.0
 # Wheels that run on every supported distribution: for the glibc of Debian 12 and older.
@@ -288,7 +287,7 @@ def collect(
     `like` is a directory with the files of a system like the nodes' (see `likeness`), `wizard` the wizard's archive.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "manifest.json").unlink(missing_ok=True)
+    listed = _begin(directory)
     architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
     lacks: list[MissingItem] = []
     needed: set[str] = set()
@@ -303,34 +302,69 @@ def collect(
             lacks += [("images", what) for what in result]
             needed |= {f"images/{archive_name(each.file, each.sha256)}" for each in images.archives}
             needed |= {f"images/{saved_name(image.reference)}" for image in wanted}
-    _remove_unneeded(directory, needed)
-    system, unoffered = _packages(desired_states, directory, say, like)
+    system, unoffered, packages = _packages(desired_states, directory, say, like, listed)
     lacks += unoffered
-    without = collect_itself(wizard, directory, say)
+    archive, without = collect_itself(wizard, directory, say)
     lacks += [("wizard", without)] if without else []
+    # Without an archive, the one of the last collection is kept.
+    needed |= packages | (
+        {f"wizard/{archive}"} if archive else {path for path in listed if path.startswith("wizard/")}
+    )
+    _refuse_others(directory, listed | needed)
+    _remove(directory, listed - needed)
     say("hashing existing files")
     manifest = Manifest(platform.machine(), __version__, _held(directory), tuple(dict.fromkeys(lacks)), system)
     manifest.write(directory)
+    (directory / LAST).unlink(missing_ok=True)
     _refuse_extra_files(directory, manifest)
     return manifest
 
 
-def _remove_unneeded(directory: Path, needed: set[str]) -> None:
-    """Remove what an earlier collection left and these answers do not need."""
-    for part in ("python", "wheels", "images"):
-        for path in sorted((directory / part).rglob("*"), reverse=True):
-            if path.is_dir():
-                with suppress(OSError):  # not empty
-                    path.rmdir()
-            elif str(path.relative_to(directory)) not in needed:
-                path.unlink()
+def _begin(directory: Path) -> frozenset[str]:
+    """The files that the last complete collection listed: a collection removes no others.
+
+    The directory has no manifest until the end of the collection. Raises PreflightError if the manifest or SHA256SUMS
+    in it is not that of a bundle.
+    """
+    name = MANIFEST if (directory / MANIFEST).exists() else LAST
+    if not (directory / name).exists():
+        if (directory / SUMS_NAME).exists():
+            raise PreflightError(f"{directory / SUMS_NAME} is not that of a bundle; choose another directory")
+        return frozenset()
+    try:
+        result = frozenset(held.path for held in read_manifest(directory, name).files)
+    except PreflightError as error:
+        raise PreflightError(f"{error}. Choose another directory") from error
+    (directory / name).replace(directory / LAST)
+    return result
+
+
+def _refuse_others(directory: Path, known: Set[str]) -> None:
+    """Raise StepFailed for files in the parts of the bundle that no collection is known to have created."""
+    for path in known:
+        (directory / f"{path}.part").unlink(missing_ok=True)
+        (directory / f"{path}.part.mark").unlink(missing_ok=True)
+    found = (path for part in PARTS for path in sorted((directory / part).rglob("*")) if not path.is_dir())
+    others = [path for each in found if (path := str(each.relative_to(directory))) not in known]
+    if others:
+        names = os.fsencode(", ".join(others[:MAX_FAULTS])).decode(errors="backslashreplace")
+        raise StepFailed(
+            f"{directory} contains files that do not belong to the last complete bundle in it, and that these answers"
+            f" do not need: {names}. Move or remove them and retry, or choose another directory"
+        )
+
+
+def _remove(directory: Path, paths: Set[str]) -> None:
+    """Remove files of the last collection, and the directories in which nothing else is."""
+    for path in paths:
+        (directory / path).unlink(missing_ok=True)
+        for above in parents(path):
+            with suppress(OSError):  # not empty, or already removed
+                (directory / above).rmdir()
 
 
 def _held(directory: Path) -> tuple[Held, ...]:
-    """Every file that was collected; unneeded leftovers of an interrupted collection are removed."""
-    for part in PARTS:
-        for leftover in (*(directory / part).rglob("*.part"), *(directory / part).rglob("*.part.mark")):
-            leftover.unlink()
+    """Every file that was collected."""
     result = []
     for held in held_in(directory):
         fault = path_fault(held.path)
@@ -346,20 +380,23 @@ def _refuse_extra_files(directory: Path, manifest: Manifest) -> None:
     with open_bundle(directory) as bundle:
         result = content_faults(bundle, manifest)
     if result:
-        (directory / "manifest.json").unlink()
+        (directory / MANIFEST).replace(directory / LAST)
         raise StepFailed(f"{directory} contains more than the bundle: {'; '.join(result)}. Remove it and retry")
 
 
 def _packages(
-    desired_states: tuple[DesiredState, ...], directory: Path, say: Say, like: str
-) -> tuple[str, tuple[MissingItem, ...]]:
-    """The code name of the system of the collected packages, empty if the answers need none; and what is missing."""
+    desired_states: tuple[DesiredState, ...], directory: Path, say: Say, like: str, listed: Set[str]
+) -> tuple[str, tuple[MissingItem, ...], set[str]]:
+    """The code name of the system of the collected packages, what is missing, and the paths of the packages.
+
+    The name is empty if the answers need no packages.
+    """
     others = any(
         page in desired.pages for desired in desired_states for page in ("docker", "storage", "accelerators")
     )
     # Nearly every node has sudo: apt is not run for it alone, unless a node's database shows that it is missing.
     if not others and not (like and any("account" in desired.pages for desired in desired_states)):
-        return "", ()
+        return "", (), set()
     resembled = likeness(like)
     lacks_sudo = resembled.lacks("sudo") if others or resembled.status else False
     result: list[RequiredPackages | WantedDriver] = []
@@ -367,8 +404,8 @@ def _packages(
         result += required_packages(desired, resembled.system, lacks_sudo=lacks_sudo)
         result += wanted_drivers(desired, resembled.system, resembled.kernels(), _nvidias_key(desired, resembled))
     wanted = tuple(dict.fromkeys(result))
-    lacks = collect_packages(wanted, directory, resembled, say)
-    return resembled.system.codename if wanted else "", lacks
+    lacks, files = collect_packages(wanted, directory, resembled, say, listed)
+    return resembled.system.codename if wanted else "", lacks, files
 
 
 def _nvidias_key(desired: DesiredState, like: Likeness) -> Fact[str]:
@@ -424,7 +461,7 @@ def _wheels(
         earlier, new = Path(private, "earlier"), Path(private, "new")
         for location in (earlier, new):
             location.mkdir()
-        for wheel in directory.iterdir():
+        for wheel in directory.glob("*.whl"):
             shutil.copyfile(wheel, earlier / wheel.name)
         done = run(
             [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
@@ -436,5 +473,6 @@ def _wheels(
         names = {wheel.name for wheel in new.iterdir()}
         for name in names:
             if not (directory / name).exists():
-                shutil.copyfile(new / name, directory / name)
+                with complete_file(directory / name) as partial:
+                    shutil.copyfile(new / name, partial)
     return names

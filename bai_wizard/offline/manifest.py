@@ -98,9 +98,9 @@ class Manifest(Struct, frozen=True):
         _put(directory / MANIFEST, self.text())
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
     """The manifest of a complete bundle. Raises PreflightError for anything else, with the reason."""
-    data = _read(directory)
+    data = _read(directory, name)
     try:
         body = json.loads(data)
         if body["version"] != VERSION:
@@ -110,7 +110,7 @@ def read_manifest(directory: Path) -> Manifest:
             )
         return _manifest(body, sha256(data).hexdigest())
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PreflightError(f"{directory / MANIFEST} cannot be read as a manifest: {error!r:.300}") from error
+        raise PreflightError(f"{directory / name} cannot be read as a manifest: {error!r:.300}") from error
 
 
 def digest_of(directory: Path) -> str:
@@ -157,18 +157,18 @@ def sha256_of(path: Path) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _read(directory: Path) -> bytes:
+def _read(directory: Path, name: str = MANIFEST) -> bytes:
     try:
-        with os.fdopen(open_regular(str(directory / MANIFEST)), "rb") as file:
+        with os.fdopen(open_regular(str(directory / name)), "rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise PreflightError(
             f"{directory} is not a complete bundle: it has no {MANIFEST}; create it: bai-wizard bundle ANSWERS -o DIR"
         ) from None
     except OSError as error:
-        raise PreflightError(f"{directory / MANIFEST} cannot be read: {error.strerror}") from error
+        raise PreflightError(f"{directory / name} cannot be read: {error.strerror}") from error
     if len(data) > LARGEST:
-        raise PreflightError(f"{directory / MANIFEST} is larger than {LARGEST >> 20} MiB: it is not a manifest")
+        raise PreflightError(f"{directory / name} is larger than {LARGEST >> 20} MiB: it is not a manifest")
     return data
 
 

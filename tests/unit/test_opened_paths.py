@@ -238,9 +238,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
             "(state / part).mkdir()",
             "self._key(key.path).write_bytes(pinned_key(key.text.encode(), key.fingerprint))",
             "shutil.rmtree(directory / STATE)",
-            "shutil.rmtree(gone)",
             "location.mkdir()",
-            "shutil.rmtree(location / 'partial')",
         ),
         "offline/collect.py": (
             "TemporaryDirectory(prefix='bai-wizard-wheels-')",

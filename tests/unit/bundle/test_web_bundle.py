@@ -19,7 +19,7 @@ from bai_wizard.cli import main
 from bai_wizard.compose import desired_from_answers
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.exit_codes import ExitCode
-from bai_wizard.offline import fetch_bundle
+from bai_wizard.offline import collect, fetch_bundle
 from bai_wizard.offline.manifest import digest_of
 from bai_wizard.offline.use_bundle import from_bundle, provided
 from tests.unit.bundle.test_bundle import answers, outside
@@ -184,14 +184,69 @@ def test_check_downloads_the_manifest_only(outside: Path, bundle: Path, capsys: 
         assert "lacks files that these answers need" in capsys.readouterr().err
 
 
-def test_leftovers_of_earlier_collections_are_removed(outside: Path) -> None:
-    """An old wheel, an old interpreter and an image that the answers no longer name."""
-    directory = outside.parent / "bundle"
-    main(["bundle", str(answers(outside)), "-o", str(directory)])
-    wanted = digest_of(directory)
-    for name in ("python/20250101/old.tar.gz", "wheels/pip-1.0-py3-none-any.whl", "images/0123-old.tar"):
-        (directory / name).parent.mkdir(exist_ok=True)
-        (directory / name).write_bytes(b"old")
-    assert main(["bundle", str(answers(outside)), "-o", str(directory)]) == ExitCode.OK
-    assert digest_of(directory) == wanted
-    assert not [*directory.rglob("*old*")]
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_the_last_collection_wrote_and_the_answers_no_longer_need_is_removed(
+    outside: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter, wheels, an image and the wizard's archive; also if another collection was interrupted since."""
+    directory, archive = outside.parent / "bundle", outside / "bai-wizard-1.0-x86_64.tar.gz"
+    archive.write_bytes(b"the wizard")
+    words = ["-o", str(directory), "--wizard", str(archive)]
+    assert main(["bundle", str(answers(outside)), *words]) == ExitCode.OK
+    assert {path.partition("/")[0] for path in files_of(directory)} >= {"python", "wheels", "images", "wizard"}
+    archive = archive.rename(outside / "bai-wizard-1.1-x86_64.tar.gz")
+    other = outside.parent / "other.toml"
+    other.write_text("version = 1\n[tuning]\n")
+    words[-1] = str(archive)
+    if interrupted:
+        with monkeypatch.context() as killed:
+            killed.setattr(collect, "_held", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+            killed.setattr(collect, "_remove", lambda *_: None)
+            main(["bundle", str(other), *words])
+        assert not (directory / "manifest.json").exists()
+    assert main(["bundle", str(other), *words]) == ExitCode.OK
+    assert files_of(directory).keys() == {"manifest.json", "SHA256SUMS", f"wizard/{archive.name}"}
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_files_of_others_in_the_directory_are_neither_removed_nor_bundled(
+    outside: Path, complete: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, words = outside.parent / "bundle", ["-o", str(outside.parent / "bundle")]
+    if complete:
+        assert main(["bundle", str(answers(outside)), *words]) == ExitCode.OK
+    own = {
+        "images/holiday/a.jpg": b"a", "python/thesis.py": b"b", "wheels/bike.txt": b"c", "packages/parcel.txt": b"d",
+        "wizard/oz.txt": b"e", "images/film.part": b"f", "packages/partial/x": b"g", ".apt/x": b"h",
+    }  # fmt: skip
+    for name, data in own.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    (directory / "images/empty").mkdir()
+    other = outside.parent / "other.toml"
+    other.write_text("version = 1\n[tuning]\n")
+    for file in (str(answers(outside)), str(other)):
+        for _ in range(2):
+            assert main(["bundle", file, *words]) not in (ExitCode.OK, ExitCode.OPTIONAL_FAILED)
+            assert "python/thesis.py, wheels/bike.txt" in capsys.readouterr().err
+            assert own.items() <= files_of(directory).items()
+            assert (directory / "images/empty").is_dir()
+    for name in own:
+        (directory / name).unlink()
+    for name in ("images/holiday", "images/empty", ".apt", "packages/partial"):
+        (directory / name).rmdir()
+    assert main(["bundle", str(answers(outside)), *words]) == ExitCode.OK
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS"])
+def test_a_manifest_of_something_else_is_kept(outside: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = outside.parent / "web"
+    directory.mkdir()
+    (directory / name).write_text('{"name": "a web application"}')
+    assert main(["bundle", str(answers(outside)), "-o", str(directory)]) == ExitCode.PREFLIGHT
+    assert "hoose another directory" in capsys.readouterr().err
+    assert files_of(directory) == {name: b'{"name": "a web application"}'}
