@@ -141,7 +141,7 @@ class Session(Struct, frozen=True):
         self._refuse_unseen(disruptions, consent)
 
         def make() -> RunDirectory:
-            run.begin_again(plan, consent)
+            run.begin_again(plan, consent, self._actor())
             return run
 
         self._begin(make, plan, desired, planned_at)
@@ -250,7 +250,13 @@ class Session(Struct, frozen=True):
             plan = without_steps(plan, excluded, machine)
         conditions = compose.conditions_of(run)
         plan = compose.ordered(plan, machine, desired, conditions)
-        messages = recovered + differences(run.plan(), plan)
+        changed = differences(run.plan(), plan)
+        if changed and run.metadata.get("approval"):
+            text = "\n".join(f"  {line}" for line in changed)
+            raise PreflightError(
+                f"the plan differs from the approved one, so another plan has to be approved:\n{text}"
+            )
+        messages = recovered + changed
         messages += [f"run {run.id} is damaged: {text}" for text in contents_of(run, journal_of(run)).damages]
         seen = moment()
         disruptions = compose.needing_consent(compose.disruptions(self.machine, plan), desired, conditions)

@@ -35,13 +35,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     file = read_plan_file(arguments.file, arguments.digest)
     approved = file.shown_plan()
     _refuse_other_node(file, node)
+    if file.settings.get("demo") and arguments.demo is None:
+        raise PreflightError("nothing was changed: the plan is for a simulated node, and this is a real one")
     desired = compose.sourced(_desired(file, arguments, node))
     compose.refuse_untrusted(arguments.root, desired)
     output = output_for(arguments)
     arguments.overrides = ()
     session = None if arguments.demo is not None else local_session(arguments.root, node)
     planned_at = session.planned_at() if session else None
-    machine = recovered(session, output, only_plan=False) if session else node
+    machine = recovered(session, output, only_plan=True) if session else node
     machine = RememberingMachine(machine)
     plan = compose.plan(machine, desired)
     _refuse_difference(file, approved, plan)

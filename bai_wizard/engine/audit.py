@@ -56,7 +56,7 @@ def _counts(result: Result | None) -> dict[str, int]:
 
 def _fields_of(run: RunDirectory) -> dict[str, str]:
     about = run.metadata
-    actor, approval = (_table(about.get(name)) for name in ("actor", "approval"))
+    actor, approval = _table(about.get("resumed_by") or about.get("actor")), _table(about.get("approval"))
     values = {
         "RUN": run.id,
         "NUMBER": about.get("number"),

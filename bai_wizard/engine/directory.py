@@ -199,10 +199,13 @@ class RunDirectory(Struct, frozen=True, dict=True):
         except (*MALFORMED, ValueError) as error:
             raise Damaged(f"{self.path}/result.json is damaged: not the result of a run") from error
 
-    def begin_again(self, plan: Plan, consent: Collection[Consent] = ()) -> None:
-        """Prepare another attempt. Consent to an earlier attempt does not carry over."""
+    def begin_again(
+        self, plan: Plan, consent: Collection[Consent] = (), actor: Mapping[str, Any] | None = None
+    ) -> None:
+        """Prepare another attempt by `actor`. Consent to an earlier attempt does not carry over."""
         self._forget_metadata()
-        self.begin_attempt(plan, {**self.metadata, "consent": consents_to_json(consent)})
+        by = {"resumed_by": dict(actor)} if actor else {}
+        self.begin_attempt(plan, {**self.metadata, **by, "consent": consents_to_json(consent)})
 
     def begin_attempt(self, plan: Plan, about: Mapping[str, Any]) -> None:
         """Make `plan` the plan to apply."""

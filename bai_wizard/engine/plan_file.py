@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -25,12 +26,13 @@ from bai_wizard.core.secret import redacted
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.durable import MALFORMED, json_bytes
 from bai_wizard.engine.recovery import records_of
-from bai_wizard.node.actor import current_actor
+from bai_wizard.node.actor import Actor, current_actor
 from bai_wizard.node.regular import read_up_to
 from bai_wizard.node.safe_path import Trust
 
 FORMAT = "bai-wizard-plan"
 VERSION = 1
+_VERIFIER = re.compile(r"scrypt:[A-Za-z0-9+/]{22}==:[A-Za-z0-9+/]{43}=", re.ASCII)
 # The plan of a bare node is about 300 kB.
 LARGEST = 64 << 20
 
@@ -128,7 +130,13 @@ def read_plan_file(path: str, digest: str = "") -> PlanFile:
 def _decode(document: Any, digest: str) -> PlanFile:
     if document["format"] != FORMAT or document["version"] != VERSION:
         raise ValueError(f"{document['format']!r} version {document['version']!r}, expected {FORMAT!r} {VERSION}")
-    return convert({**document, "digest": digest}, PlanFile)
+    file = convert({**document, "digest": digest}, PlanFile)
+    convert(file.planned_by, Actor)
+    if not file.withheld.keys() <= dict(_leaves(file.settings)).keys():
+        raise ValueError("a withheld value has no place in the settings")
+    if not all(_VERIFIER.fullmatch(verifier) for verifier in file.withheld.values()):
+        raise ValueError("a verifier of a withheld value is malformed")
+    return file
 
 
 def _without_secrets(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

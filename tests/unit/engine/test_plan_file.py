@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from bai_wizard.cli import main
-from bai_wizard.core.state import Entry
+from bai_wizard.core.state import Entry, Key
 from bai_wizard.core.step import Step
 from bai_wizard.engine.directory import all_runs
 from bai_wizard.engine.plan_file import make_plan_file, read_plan_file, with_secrets
@@ -20,6 +20,7 @@ from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.steps.files import DropIn
 from bai_wizard.ui.present import exact_differences
 from tests.unit.engine.plans import STATES, plan_of
+from tests.unit.engine.test_plans_change_nothing import ACCOUNT
 from tests.unit.engine.test_run_selection import AGAIN, FIRST, SECOND, Seat
 from tests.unit.engine.test_run_selection import seat as seat
 
@@ -131,6 +132,9 @@ def test_an_empty_plan_is_applied_without_a_run(seat: Seat) -> None:
         ({"format": "other"}, "is not a plan file"),
         ({"version": 2}, "is not a plan file"),
         ({"settings": []}, "is not a plan file"),
+        ({"planned_by": {"uid": [0]}}, "is not a plan file"),
+        ({"withheld": {'["host"]': "scrypt"}}, "is not a plan file"),
+        ({"withheld": {"host": "scrypt:" + "A" * 22 + "==:" + "A" * 43 + "="}}, "is not a plan file"),
         ({"plan": {"version": 99}}, "cannot be read by this version"),
         ({"plan": {}}, "cannot be read by this version"),
         ({"settings": {"version": 1, "host": "gpu01", "pages": ["tuning"], "tables": {}}}, "cannot be read"),
@@ -220,3 +224,39 @@ def test_a_password_that_is_hashed_again_for_each_plan_is_no_difference(
 def test_a_plan_does_not_differ_from_itself() -> None:
     plan = plan_of(SimulatedMachine(STATES), (FIRST, SECOND))
     assert exact_differences(plan, plan) == []
+
+
+def test_a_plan_for_a_simulated_node_is_refused_on_a_real_one(seat: Seat) -> None:
+    file = written(seat, FIRST)
+    changed(file, settings={**json.loads(file.read_text())["settings"], "demo": True})
+    assert seat.main("apply", str(file)) == ExitCode.PREFLIGHT
+    seat.says("the plan is for a simulated node")
+
+
+def test_a_refused_plan_recovers_nothing(seat: Seat) -> None:
+    seat.apply(ACCOUNT, cut=6)
+    file = written(seat, FIRST)
+    seat.wanted = (SECOND,)
+    before = seat.machine.snapshot()
+    assert Key("user", "new") in before
+    assert seat.main("apply", str(file)) == ExitCode.PREFLIGHT
+    assert seat.machine.snapshot() == before
+    seat.wanted = (FIRST,)
+    assert seat.main("apply", str(file)) == ExitCode.OK, seat.messages
+    assert seat.machine.state(Key("user", "new")) is None
+
+
+def test_another_attempt_applies_no_more_than_was_approved(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    file = written(seat, FIRST)
+    seat.cut = 1
+    assert seat.main("apply", str(file)) == ExitCode.FAILED
+    seat.cut, seat.wanted = None, (FIRST, SECOND)
+    monkeypatch.setenv("SUDO_USER", "bob")
+    monkeypatch.setenv("SUDO_UID", "1001")
+    assert seat.main("resume") == ExitCode.PREFLIGHT
+    seat.says("another plan has to be approved", SECOND.id)
+    seat.wanted = (FIRST,)
+    assert seat.main("resume") == ExitCode.OK, seat.messages
+    about = all_runs(seat.paths)[-1].metadata
+    assert (about["actor"]["sudo_user"], about["resumed_by"]["sudo_user"]) == ("", "bob")
