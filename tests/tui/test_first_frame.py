@@ -81,14 +81,13 @@ async def test_an_error_while_opening_the_node_is_passed_on() -> None:
 
 def test_wrong_answers_are_reported_on_the_terminal_as_it_was(tmp_path: Path) -> None:
     answers = tmp_path / "answers.toml"
-    answers.write_text('version = 1\n[account]\nuid = "many"\nshel = "/bin/sh"\n')
+    answers.write_text("version = 1\n[account\n")
     one = Terminal(
         [sys.executable, "-m", "bai_wizard", "--demo", "bare", "--answers", str(answers)], directory=REPOSITORY
     )
     try:
         assert one.end() == 2
         left = one.raw()[one.raw().rindex(b"\x1b[?1049l") :].decode()
-        assert "answers.toml:3:" in left
-        assert "answers.toml:4:" in left
+        assert "answers.toml:2:" in left
     finally:
         one.kill()

@@ -28,7 +28,7 @@ NoProxy = Annotated[
 Digest = Annotated[
     str, Pattern(r"[0-9a-f]{64}", "must be a SHA-256 in hexadecimal: 64 digits 0-9 and a-f", empty=True)
 ]
-Argument = Annotated[str, Pattern(rf"[^{HIDDEN}]+", "must be one line of text")]
+Argument = Annotated[str, Pattern(rf"[^{HIDDEN}]+", "must be one line of text", public=True)]
 Reason = Annotated[str, Pattern(rf"(?=.*\S)[^{HIDDEN}]*", "must give the reason on one line")]
 
 
@@ -136,8 +136,8 @@ class MaintenanceSettings(SettingsTable):
     drain_hook: Many[Argument] = field(
         (),
         label="Drain hook",
-        help="Program with its arguments, run as root before the first step that would interrupt something. It should"
-        " stop new sessions from being scheduled here. If it fails, nothing is interrupted.",
+        help="Program with arguments, run as root before the first step that would interrupt something. It should keep"
+        " new sessions off this node. If it fails, nothing is interrupted.",
         example=["/usr/local/sbin/drain-node", "--wait"],
     )
     resume_hook: Many[Argument] = field(
@@ -154,4 +154,4 @@ class MaintenanceSettings(SettingsTable):
             if argv and not argv[0].startswith("/"):
                 yield Conflict((name, 0), "must be the absolute path of a program")
         if self.resume_hook and not self.drain_hook:
-            yield Conflict(("resume_hook",), "is never run without drain_hook")
+            yield Conflict(("resume_hook",), "needs drain_hook: without it, this is never run")

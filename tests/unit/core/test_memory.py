@@ -37,6 +37,7 @@ OTHER = {
     "load_all",
     "package_tool",
     "helpers",
+    "run_hook",
 }
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "state": (Key("file", "/etc/hosts"),), "names": ("/etc",), "accounts": (), "groups": (), "candidate": ("bash",),

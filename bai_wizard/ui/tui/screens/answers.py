@@ -174,6 +174,6 @@ class AnswersScreen(WizardScreen[None]):
         app = wizard(self)
         app.plan_model.draft.replace_with(draft)
         app.plan_model.edited()
-        app.call_later(app.show_again)
+        app.run_worker(app.show_again())
         app.tell_left_out()
         self.compare()
