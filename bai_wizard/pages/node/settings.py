@@ -136,8 +136,8 @@ class MaintenanceSettings(SettingsTable):
     drain_hook: Many[Argument] = field(
         (),
         label="Drain hook",
-        help="Program with arguments, run as root before the first step that would interrupt something. It should keep"
-        " new sessions off this node. If it fails, nothing is interrupted.",
+        help="Program with arguments, run as root before the first step that would interrupt something. It should"
+        " keep new sessions off this node. If it fails, nothing is interrupted.",
         example=["/usr/local/sbin/drain-node", "--wait"],
     )
     resume_hook: Many[Argument] = field(
