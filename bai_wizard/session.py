@@ -33,6 +33,7 @@ from bai_wizard.engine.recovery import (
 )
 from bai_wizard.engine.recovery import refusal as foreign_run
 from bai_wizard.engine.result import Result
+from bai_wizard.exit_codes import ExitCode
 from bai_wizard.steps import load_all
 
 if TYPE_CHECKING:
@@ -298,6 +299,17 @@ class Session(Struct, frozen=True):
             # Nothing to resume: no run, or only runs of another machine.
             return None
         return OpenRun(run.id, False, run) if run is not None and run.result() is None else None
+
+    def exit_code_of(self, id: str) -> int | None:
+        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end."""
+        try:
+            run = find_run(self.paths, id)
+            result = run.result()
+        except PreflightError:
+            return ExitCode.INTERRUPTED
+        if result is not None:
+            return int(result["code"])
+        return None if self.is_alive(run) else ExitCode.INTERRUPTED
 
     def is_alive(self, run: RunDirectory) -> bool:
         """Whether the executor of this particular run holds the lock."""

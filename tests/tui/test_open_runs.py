@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bai_wizard.engine.directory import RunDirectory
 from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.lock import StatePaths, hold_lock
+from bai_wizard.ui.draft import Draft
+from bai_wizard.ui.saving import Autosave, default_directory
+from bai_wizard.ui.tui.screens.runs import RunScreen
 from tests.sampling import sampled
-from tests.tui.app_driver import AppDriver, running_app
+from tests.tui.app_driver import AppDriver, good_draft, running_app
 from tests.tui.fakes import FakeMachine, fake_session
 from tests.tui.terminal import Terminal
+from tests.tui.test_run import review
 from tests.unit.test_released_fixtures import on_a_node
 
 REPOSITORY = str(Path(__file__).parents[2])
@@ -135,6 +140,56 @@ def test_a_finished_run_is_opened_from_the_past_runs(version: str, node: Path) -
         terminal.press("enter")
         terminal.until(f"Run {run.id}")
         terminal.until("17 of 17" if version == "this version" else "changed")
+
+
+# Whether answers are offered that the run of the other wizard was to apply, by the state of that run.
+STATES = {"applied": False, "in progress": False, "killed": True, "damaged": True, "gone": True}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_answers_in_effect_are_not_offered_again(state: str, node: Path) -> None:
+    run = run_of(node, state if state in ("applied", "killed") else "applied")
+    autosave = Autosave("gpu01", str(node / "state/bai-wizard"))
+    draft = Draft("gpu01", {"account": {"uid": 1234}})
+    autosave.save(draft.handed_over(), ["account"], "20260101T000000Z-0000" if state == "gone" else run.id)
+    # As a process that has ended leaves it.
+    left = Path(autosave.directory, autosave.name).rename(Path(autosave.directory, "draft-gpu01-4194305-77.json"))
+    if state == "damaged":
+        (run.path / "result.json").write_text("{")
+    with in_progress(node, run) if state == "in progress" else nullcontext(), wizard(node) as terminal:
+        terminal.until(f"Run {run.id}" if state == "in progress" else "not set up")
+        if STATES[state]:
+            terminal.until("Continue where you left off?")
+        elif state == "applied":
+            terminal.until(lambda: not left.exists())
+        assert ("Continue where" in terminal.text()) is STATES[state]
+    assert left.exists() is (state != "applied")
+
+
+async def test_a_draft_names_the_run_that_applies_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs() -> list[str]:
+        return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    drafts = Path(default_directory())
+    draft = good_draft()
+    session = replace(fake_session(tmp_path, FakeMachine(delay=600.0)), demo="")
+    async with running_app(session=session, draft=draft) as driver:
+        await driver.settled()
+        draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await driver.until(lambda: runs() == [""])
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, RunScreen))
+        run = driver.app.watcher.run
+        assert run is not None
+        await driver.until(lambda: runs() == [run.id])
+        draft.put("account", ("uid",), 1235)
+        driver.app.plan_model.edited()
+        await driver.until(lambda: runs() == [""])
 
 
 @pytest.mark.parametrize("version", sampled("interrupted", [*VERSIONS], 2))

@@ -194,7 +194,18 @@ class Runs:
         self._is_docked = len(desired.pages) == 1 and not desired.fix
         self._applied = "" if desired.fix else self.app.plan_model.draft.handed_over()
         self._applied_pages = frozenset(desired.pages)
-        run_in_thread(self.app, lambda: session.begin(plan, desired, consent, planned_at), self._watch, self._refused)
+
+        def begun(run: RunDirectory) -> None:
+            if self._applies_draft():
+                self.app.keeper.applies(self._applied, run.id)
+            self._watch(run)
+
+        run_in_thread(self.app, lambda: session.begin(plan, desired, consent, planned_at), begun, self._refused)
+
+    def _applies_draft(self) -> bool:
+        """Whether the current run applies the draft as it is now, and all of it."""
+        draft = self.app.plan_model.draft
+        return self._applied == draft.handed_over() and draft.changed_pages() <= self._applied_pages
 
     def _refused(self, error: Exception) -> None:
         """Show why a run was not begun, and update the review that is based on an older state of the node."""
@@ -241,11 +252,10 @@ class Runs:
 
     def _keep(self, progress: RunProgress) -> None:
         """Discard the draft of answers that are in effect."""
-        draft = self.app.plan_model.draft
-        applied, self._applied = self._applied, ""
         is_done = progress.kind == "apply" and progress.result is not None and progress.result.code() == ExitCode.OK
-        if is_done and applied == draft.handed_over() and draft.changed_pages() <= self._applied_pages:
+        if is_done and self._applies_draft():
             self.app.keeper.saved(complete=True)
+        self._applied = ""
 
     async def _dock(self) -> None:
         """Show the log of the run below the open page, which stays usable."""
