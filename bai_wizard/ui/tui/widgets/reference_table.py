@@ -116,9 +116,17 @@ class ReferenceTableView(Vertical):
 
     def on_list_box_highlighted(self, event: ListBox.Highlighted) -> None:
         event.stop()
+        if event.list_box.has_focus:
+            self._note()
+
+    def on_descendant_focus(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        """Tell what there is to say about the row under the cursor."""
         notes = self.sheet.notes if self.sheet is not None else ()
         row = self.query_one(SheetRows).row()
-        if event.list_box.has_focus and row is not None and row < len(notes):
+        if row is not None and row < len(notes):
             self.post_message(self.Noted(notes[row]))
 
     def on_list_box_selected(self, event: ListBox.Selected) -> None:
