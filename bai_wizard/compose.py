@@ -297,6 +297,10 @@ def refuse_untrusted(root: str | Path, desired: DesiredState) -> None:
     for path, private in trusted_files(desired):
         with suppress(OSError):
             os.close(trust.open(f"{prefix}{path}", private=private))
+    maintenance: Any = desired.settings.get("maintenance")
+    for hook in (maintenance.drain_hook, maintenance.resume_hook) if maintenance is not None else ():
+        with suppress(OSError):
+            trust.judge_command(hook, prefix)
     paths = trusted_paths(desired)
     if paths:
         from bai_wizard.node.accounts import AccountFiles
@@ -314,9 +318,6 @@ def trusted_files(desired: DesiredState) -> list[tuple[str, bool]]:
     """The files of the node whose content root relies on; true for those that hold a secret."""
     result: list[tuple[str, bool]] = [(path, False) for path in desired.context.ca_certificates]
     tables: Mapping[str, Any] = desired.settings
-    if "maintenance" in tables:
-        hooks = (tables["maintenance"].drain_hook, tables["maintenance"].resume_hook)
-        result += [(hook[0], False) for hook in hooks if hook]
     if "docker" in tables:
         result += [(path, False) for path in (tables["docker"].key_file, *tables["docker"].registry_ca.values())]
     if "images" in tables:
