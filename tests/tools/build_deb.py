@@ -61,26 +61,38 @@ release() {
     rm -f "$holder"
 }
 """
-# Two owners would shadow each other; a tree that contains install.sh was installed by it.
+# A tree that contains install.sh was installed by it. Two owners would shadow each other.
+ARCHIVE = """
+has_archive() {
+    for each in /opt/bai-wizard/*/install.sh; do
+        [ ! -e "$each" ] || return 0
+    done
+    return 1
+}
+"""
 ALONE = """
-for each in /opt/bai-wizard/*/install.sh; do
-    if [ -e "$each" ]; then
-        echo 'bai-wizard: it is installed from its archive; remove that first (runs and backups are kept):' >&2
-        echo '  sh /opt/bai-wizard/current/install.sh --uninstall' >&2
-        exit 1
-    fi
-done
+if has_archive; then
+    echo 'bai-wizard: it is installed from its archive; remove that first (runs and backups are kept):' >&2
+    echo '  sh /opt/bai-wizard/current/install.sh --uninstall' >&2
+    exit 1
+fi
 """
 # An upgrade runs prerm of the old version before preinst of the new one, which holds the lock. dpkg keeps runs and
-# backups when it removes the package; only a purge removes them.
+# backups when it removes the package; a purge removes them, unless an archive that was installed since uses them.
 SCRIPTS = {
-    "preinst": f"{LOCK}{ALONE}\ncase $1 in install | upgrade) hold; keep ;; esac\n",
+    "preinst": f"{LOCK}{ARCHIVE}{ALONE}\ncase $1 in install | upgrade) hold; keep ;; esac\n",
     "postinst": f"{LOCK}\nrelease\n",
     "prerm": f"{LOCK}\ncase $1 in upgrade) hold ;; remove) hold; keep ;; esac\n",
-    "postrm": f"""{LOCK}
+    "postrm": f"""{LOCK}{ARCHIVE}
 case $1 in
     remove | abort-install | abort-upgrade) release ;;
-    purge) rm -rf /var/lib/bai-wizard /var/cache/bai-wizard ;;
+    purge)
+        if has_archive; then
+            echo 'bai-wizard: it is installed from its archive now, so its runs and backups are kept' >&2
+        else
+            rm -rf /var/lib/bai-wizard /var/cache/bai-wizard
+        fi
+        ;;
 esac
 """,
 }
