@@ -199,9 +199,9 @@ def disruptions(machine: Machine, plan: Plan) -> dict[Interrupt, tuple[Affected,
 
 
 def has_drain_hook(desired: DesiredState) -> bool:
-    """Whether runs of this state drain the node before they interrupt something."""
+    """Whether runs of this state drain the node before they interrupt something; a fix of the doctor never does."""
     table: Any = desired.settings.get("maintenance")
-    return table is not None and table.apply and bool(table.drain_hook)
+    return not desired.fix and table is not None and table.apply and bool(table.drain_hook)
 
 
 def conditions_of(run: RunDirectory) -> Conditions | None:
