@@ -16,12 +16,13 @@ from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.lock import StatePaths, hold_lock
 from bai_wizard.ui.draft import Draft
 from bai_wizard.ui.saving import Autosave, default_directory
+from bai_wizard.ui.tui.screens.result import ResultScreen
 from bai_wizard.ui.tui.screens.runs import RunScreen
 from tests.sampling import sampled
 from tests.tui.app_driver import AppDriver, good_draft, running_app
-from tests.tui.fakes import FakeMachine, fake_session
+from tests.tui.fakes import FakeMachine, FakePages, fake_session
 from tests.tui.terminal import Terminal
-from tests.tui.test_run import review
+from tests.tui.test_run import Failing, review
 from tests.unit.test_released_fixtures import on_a_node
 
 REPOSITORY = str(Path(__file__).parents[2])
@@ -187,6 +188,49 @@ async def test_a_draft_names_the_run_that_applies_all_of_it(tmp_path: Path, monk
         await driver.until(lambda: runs() == [run.id])
         draft.put("account", ("uid",), 1235)
         driver.app.plan_model.edited()
+        await driver.until(lambda: runs() == [""])
+
+
+async def test_answers_of_excluded_steps_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not in effect, although the run succeeds."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    session = replace(fake_session(tmp_path, FakeMachine()), demo="")
+    async with running_app(session=session, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("home", "space")
+        await driver.until("6 steps · ")
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert driver.app.plan_model.draft.is_unsaved
+        (file,) = Path(default_directory()).glob("draft-*.json")
+        assert json.loads(file.read_text())["run"] == ""
+
+
+async def test_a_draft_names_no_run_that_continues_without_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs() -> list[str]:
+        return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    drafts = Path(default_directory())
+    session = replace(fake_session(tmp_path, Failing()), demo="")
+    pages = FakePages(optional=("docker",))
+    async with running_app(session=session, loader=pages.load, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until("Done, but optional steps failed")
+        run = driver.app.watcher.run
+        assert run is not None
+        await driver.until(lambda: runs() == [run.id])
+        await driver.press("home", "down", "enter")
+        await driver.until("[ Resume ]")
         await driver.until(lambda: runs() == [""])
 
 
