@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bai_wizard.engine.directory import RunDirectory
+from bai_wizard.core.consent import TO_DISRUPT, Affected
+from bai_wizard.core.step import Plan
+from bai_wizard.engine.directory import RunDirectory, create_run
 from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.lock import StatePaths, hold_lock
+from bai_wizard.engine.maintenance import Conditions
 from bai_wizard.ui.draft import Draft
 from bai_wizard.ui.saving import Autosave, default_directory
 from bai_wizard.ui.tui.screens.result import ResultScreen
+from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
 from bai_wizard.ui.tui.screens.runs import RunScreen
 from tests.sampling import sampled
 from tests.tui.app_driver import AppDriver, good_draft, running_app
@@ -297,3 +301,13 @@ def test_line_prompts_show_a_run_in_progress(node: Path) -> None:
     VERSIONS["unknown kind of step"](run)
     with in_progress(node, run), wizard(node, "--plain") as terminal:
         terminal.until("create the account bai")
+
+
+@pytest.mark.parametrize("window", ["", "00:00-23:59+UTC"])
+def test_consent_to_another_attempt_lasts_until_its_window_has_closed(tmp_path: Path, window: str) -> None:
+    paths, conditions = StatePaths(tmp_path), Conditions(window) if window else None
+    run = create_run(paths, Plan("gpu01"), {}, origin={"conditions": conditions.to_json() if conditions else None})
+    screen = ResumeScreen(run)
+    screen._disruptions = {"docker.restart": (Affected("container:a", "a"),)}
+    (consent,) = screen.consent()
+    assert (consent.lasts > TO_DISRUPT) is bool(window)
