@@ -133,7 +133,7 @@ bai-wizard: package-installs-python-pycache-dir
 
 
 def build_deb(directory: Path, tree: Path, arch: str, *, maintainer: str = "", level: int = 6) -> Path:
-    """Build `bai-wizard_VERSION_ARCH.deb` in the directory. `maintainer`: "Name <address>", by default from git."""
+    """Build `bai-wizard_VERSION_ARCH.deb` in the directory. `maintainer`: "Name <address>", else the committer."""
     architecture, version = ARCHITECTURES[arch], (tree / "VERSION").read_text().strip()
     target = directory / f"bai-wizard_{version}_{architecture}.deb"
     maintainer = maintainer or committer()
@@ -155,14 +155,9 @@ def build_deb(directory: Path, tree: Path, arch: str, *, maintainer: str = "", l
 
 
 def committer() -> str:
-    """Return the identity with which this checkout commits."""
-    fields = []
-    for key in ("user.name", "user.email"):
-        done = subprocess.run(
-            ["git", "-C", str(CHECKOUT), "config", key], capture_output=True, text=True, check=False
-        )
-        fields.append(done.stdout.strip() or "root@localhost")
-    return f"{fields[0]} <{fields[1]}>"
+    """Return who made the commit that is built, so that anybody who builds it gets the same package."""
+    argv = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%cn <%ce>"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _write_share(root: Path, version: str, maintainer: str) -> None:
