@@ -297,14 +297,19 @@ class Session(Struct, frozen=True):
         return OpenRun(run.id, False, run) if run is not None and run.result() is None else None
 
     def exit_code_of(self, id: str) -> int | None:
-        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end."""
+        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end.
+
+        The same if the run was undone: its answers are not in effect any more.
+        """
+        from bai_wizard.engine.choose import held_by
+
         try:
             run = find_run(self.paths, id)
             result = run.result()
         except PreflightError:
             return ExitCode.INTERRUPTED
         if result is not None:
-            return int(result["code"])
+            return int(result["code"]) if held_by(run) else ExitCode.INTERRUPTED
         return None if self.is_alive(run) else ExitCode.INTERRUPTED
 
     def is_alive(self, run: RunDirectory) -> bool:

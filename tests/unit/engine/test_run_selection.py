@@ -410,10 +410,12 @@ def test_users_other_than_root_are_told_to_use_sudo(seat: Seat, words: tuple[str
     assert run_as(Identity(65534, 65534, ()), attach, answer=str).endswith("permission denied; use sudo")
 
 
-def test_the_end_of_a_run_is_unknown_to_users_other_than_root(seat: Seat) -> None:
-    """So a draft that names this run is offered again."""
+def test_a_draft_is_offered_again_unless_its_run_is_known_to_be_in_effect(seat: Seat) -> None:
+    """The end of a run is unknown to users other than root, and an undone run is not in effect."""
     run = seat.apply(FIRST)
     session = Session(seat.machine, seat.paths, lambda _run, _digest: None, lambda _run: None)
     assert session.exit_code_of(run.id) == ExitCode.OK
+    assert seat.main("undo") == ExitCode.OK
+    assert session.exit_code_of(run.id) == ExitCode.INTERRUPTED
     code = run_as(Identity(65534, 65534, ()), session.exit_code_of, run.id, answer=int)
     assert code == ExitCode.INTERRUPTED
