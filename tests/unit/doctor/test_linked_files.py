@@ -1,4 +1,4 @@
-"""Files of packages that are links (Debian 13 links a script into /etc/profile.d): checks read what is behind them."""
+"""Files of packages that are links (Debian 13 has one in /etc/profile.d): checks read what is behind them."""
 
 from __future__ import annotations
 
