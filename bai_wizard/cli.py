@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Sub-command → module under `bai_wizard.commands` with `run(arguments) -> ExitCode`.
 COMMANDS = {
+    "apply": "apply a plan file exactly as it was approved, or refuse and show how the plan differs now",
     "check": "validate answers; change nothing",
     "schema": "print the JSON Schema of the answers file",
     "answers": "print a commented answers file",
@@ -105,12 +106,18 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
     words = named_demo(words)
     known = [word for word in words if word in COMMANDS or word == "_execute"]
-    if not {"-h", "--help"}.intersection(words):
+    asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+    if not asks_for_help:
         try:
             return parser(known[:1], Quiet).parse_args(words)
         except Refused:
             pass
-    return parser((*COMMANDS, *known)).parse_args(words)
+    whole = parser((*COMMANDS, *known))
+    if asks_for_help:
+        from bai_wizard.commands.help import translate
+
+        translate(whole, words)
+    return whole.parse_args(words)
 
 
 def _not_empty() -> type[argparse.Action]:
@@ -133,9 +140,17 @@ def _add_headless(top: ArgumentParser) -> None:
     add("--headless", metavar="FILE", help="apply these answers; - reads standard input")
     add("--plan", action="store_true", help="show planned changes and exit")
     add("--detailed-exitcode", action="store_true", help="with --plan: exit with 7 if there are changes")
+    what = "with --plan: also write the plan to this file, without secrets, for `apply`"
+    add("-o", "--output", metavar="FILE", action=stored, default="", help=what)
     add("--only", metavar="P,P", action=stored, default="", help="include only these pages")
     add("--skip", metavar="P,P", action=stored, default="", help="exclude these pages")
-    add("--bundle", metavar="DIR", default="", action=stored, help="install everything from this offline bundle")
+    add(
+        "--bundle",
+        metavar="DIR",
+        default="",
+        action=stored,
+        help="install everything from this offline bundle, or URL",
+    )
     add(
         "--bundle-digest",
         metavar="SHA256",
@@ -146,6 +161,37 @@ def _add_headless(top: ArgumentParser) -> None:
     add("--json", action="store_true", help="print JSON Lines, one event per line")
     add("--report", metavar="FILE", action=stored, help="write a handover report (.md or .json)")
     _add_consent(headless, default=())
+    _add_conditions(headless, default=None)
+
+
+def _add_conditions(command: argparse._ActionsContainer, default: object) -> None:
+    add = command.add_argument
+    help = "run disruptive steps only in this daily window, everything else at once; the time zone is optional"
+    add("--window", metavar="02:00-04:00+TZ", type=window_text, default=default, help=help)
+    help = "before a disruptive step, wait until no Backend.AI session is running, at most this long (default: 24h)"
+    add("--wait-idle", metavar="MAX", nargs="?", const=86400.0, type=waiting_time, default=default, help=help)
+
+
+def window_text(text: str) -> str:
+    """Check the text of `--window`. Raises argparse.ArgumentTypeError."""
+    from argparse import ArgumentTypeError
+
+    from bai_wizard.engine.window import parse_window
+
+    try:
+        return parse_window(text).text
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} {error}") from error
+
+
+def waiting_time(text: str) -> float:
+    """Parse the time of `--wait-idle`, such as `90s`, `30m`, `8h` or `2d`. Raises argparse.ArgumentTypeError."""
+    from argparse import ArgumentTypeError
+
+    number, unit = text[:-1], {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    if unit is None or not (number.isascii() and number.isdecimal() and len(number) <= 6):
+        raise ArgumentTypeError(f"{text!r} is not a duration; write it as 90s, 30m, 8h or 2d: --wait-idle=8h")
+    return float(int(number) * unit)
 
 
 def _add_consent(command: argparse._ActionsContainer, default: object) -> None:
@@ -255,6 +301,23 @@ def _add_plan_and_consent(command: ArgumentParser) -> None:
     _add_consent(command, default=SUPPRESS)
 
 
+def _add_apply(apply: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    add, stored = apply.add_argument, _not_empty()
+    add("file", metavar="PLAN", help="a plan file written with --plan -o")
+    add("--digest", metavar="SHA256", action=stored, default="", help="expected SHA-256 of the plan file")
+    add("--approved-by", metavar="NAME", action=stored, default="", help="who approved the plan; recorded in the run")
+    add("--ticket", metavar="ID", action=stored, default="", help="the change request; recorded in the run")
+    what = "answers file with the password hashes and proxy logins that the plan file withholds (default: its own)"
+    add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help=what)
+    report = "write a handover report (.md or .json)"
+    add("--report", metavar="FILE", action=stored, default=SUPPRESS, help=report)
+    add("--diff", action="store_true", default=SUPPRESS, help=DIFF)
+    _add_consent(apply, default=SUPPRESS)
+    _add_conditions(apply, default=SUPPRESS)
+
+
 def _add_bundle(bundle: ArgumentParser) -> None:
     add = bundle.add_argument
     add("file", metavar="FILE", help="the answers file")
@@ -303,6 +366,7 @@ def _add_doctor(doctor: ArgumentParser) -> None:
 # Command → the function that adds its own options.
 _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "answers": _add_answers,
+    "apply": _add_apply,
     "compare": _add_compare,
     "fleet": _add_fleet,
     "check": _add_check,
@@ -331,18 +395,37 @@ def refuse_demo(arguments: argparse.Namespace) -> None:
         raise AnswersError([Problem("command line", 0, 0, "--demo", reason)])
 
 
+def refuse_conditions(arguments: argparse.Namespace) -> None:
+    """Raise AnswersError for `--window` and `--wait-idle` where nothing would wait: they must not be ignored."""
+    if arguments.command == "apply" or (arguments.command is None and arguments.headless is not None):
+        return
+    from bai_wizard.core.errors import AnswersError, Problem
+
+    for name in ("window", "wait_idle"):
+        if getattr(arguments, name) is not None:
+            reason = "applies to --headless and `bai-wizard apply` only; `resume` keeps what the run began with"
+            raise AnswersError([Problem("command line", 0, 0, f"--{name.replace('_', '-')}", reason)])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
     Control characters in everything written to standard output and standard error are escaped.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
     _open_missing_streams()
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(words: list[str]) -> int:
     if words == ["--version"]:
         from bai_wizard import __version__
 
         return _answered(lambda: print(f"bai-wizard {__version__}", flush=True))
-    if words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or (len(words) == 2 and words[0] in COMMANDS)):
+    is_help = words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or (len(words) == 2 and words[0] in COMMANDS))
+    if is_help and not _may_be_translated():
         try:
             parser().parse_args(words)
         except SystemExit:
@@ -365,6 +448,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout, sys.stderr = streams
         for stream in streams:
             _drop_unwritten(stream)
+
+
+def _may_be_translated() -> bool:
+    """Whether the environment asks for a language other than English, whose catalog is loaded after the check."""
+    names = ("BAI_WIZARD_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    return any(os.environ.get(name, "")[:2] not in ("", "C", "C.", "PO", "en") for name in names)
 
 
 def _open_missing_streams() -> None:
@@ -422,8 +511,8 @@ def _drop_unwritten(stream: TextIO) -> None:
 def _foreign_code() -> str:
     """Why root must not run this code; checked before any more of it is imported.
 
-    Read-only commands are not exempt, because importing modified code is the danger; only `--version` and `--help`,
-    which this module handles alone, come before the check.
+    Read-only commands are not exempt, because importing modified code is the danger; only `--version`, and
+    `--help` in English, which this module handles alone, come before the check.
     """
     if os.geteuid() != 0:
         return ""
@@ -496,6 +585,7 @@ def _run(words: list[str]) -> int:
             return ExitCode.OK
         if arguments.demo is not None:
             refuse_demo(arguments)
+        refuse_conditions(arguments)
         return _dispatch(arguments)
     except WizardError as error:
         is_answers = isinstance(error, AnswersError)

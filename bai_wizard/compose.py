@@ -28,6 +28,8 @@ from bai_wizard.pages import ORDER, load
 
 if TYPE_CHECKING:
     from bai_wizard.answers.model import Answers
+    from bai_wizard.engine.directory import RunDirectory
+    from bai_wizard.engine.maintenance import Conditions
 
 T = TypeVar("T")
 
@@ -187,7 +189,48 @@ def plan_by_page(machine: Machine, desired: DesiredState) -> Iterator[tuple[str,
 
 def disruptions(machine: Machine, plan: Plan) -> dict[Interrupt, tuple[Affected, ...]]:
     """What the plan would interrupt right now, by kind of interruption. Raises StateUnknown."""
-    return affected_by(machine, (interrupt for planned in plan.pending() for interrupt in planned.step.interrupts))
+    wanted = (interrupt for planned in plan.pending() for interrupt in planned.step.interrupts)
+    affected = affected_by(machine, wanted)
+    if not affected:
+        return affected
+    from bai_wizard.node.sessions import with_details
+
+    return with_details(machine, affected)
+
+
+def has_drain_hook(desired: DesiredState) -> bool:
+    """Whether runs of this state drain the node before they interrupt something; a fix of the doctor never does."""
+    table: Any = desired.settings.get("maintenance")
+    return not desired.fix and table is not None and table.apply and bool(table.drain_hook)
+
+
+def conditions_of(run: RunDirectory) -> Conditions | None:
+    """When the disruptive steps of a run may run; None without conditions."""
+    recorded = run.metadata.get("conditions")
+    if recorded is None:
+        return None
+    from bai_wizard.engine.maintenance import conditions_from_json
+
+    return conditions_from_json(recorded)
+
+
+def needing_consent(
+    disruptions: dict[Interrupt, tuple[Affected, ...]], desired: DesiredState, conditions: Conditions | None
+) -> dict[Interrupt, tuple[Affected, ...]]:
+    """What has to be agreed to: not the sessions, if the run waits for them to end or drains the node."""
+    if not (has_drain_hook(desired) or (conditions and conditions.wait_idle is not None)):
+        return disruptions
+    others = {what: tuple(item for item in items if item.session is None) for what, items in disruptions.items()}
+    return {what: items for what, items in others.items() if items}
+
+
+def ordered(plan: Plan, machine: Machine, desired: DesiredState, conditions: Conditions | None) -> Plan:
+    """The plan with its disruptive steps last, if they may have to wait."""
+    if not (conditions or has_drain_hook(desired)):
+        return plan
+    from bai_wizard.engine.planner import disruptive_last
+
+    return disruptive_last(plan, RememberingMachine(machine))
 
 
 def refuse_blocked(plan: Plan, *, to_show: bool = False) -> None:
@@ -254,6 +297,10 @@ def refuse_untrusted(root: str | Path, desired: DesiredState) -> None:
     for path, private in trusted_files(desired):
         with suppress(OSError):
             os.close(trust.open(f"{prefix}{path}", private=private))
+    maintenance: Any = desired.settings.get("maintenance")
+    for hook in (maintenance.drain_hook, maintenance.resume_hook) if maintenance is not None else ():
+        with suppress(OSError):
+            trust.judge_command(hook, prefix)
     paths = trusted_paths(desired)
     if paths:
         from bai_wizard.node.accounts import AccountFiles

@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -33,9 +33,11 @@ from bai_wizard.engine.recovery import (
 )
 from bai_wizard.engine.recovery import refusal as foreign_run
 from bai_wizard.engine.result import Result
+from bai_wizard.exit_codes import ExitCode
 from bai_wizard.steps import load_all
 
 if TYPE_CHECKING:
+    from bai_wizard.engine.maintenance import Conditions
     from bai_wizard.engine.undo import UndoPlan
 
 Starter = Callable[[RunDirectory, str], None]
@@ -104,15 +106,23 @@ class Session(Struct, frozen=True):
         desired: compose.DesiredState,
         consent: Collection[Consent] = (),
         planned_at: PlannedAt = None,
+        approval: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
     ) -> RunDirectory:
-        """Create a run of a confirmed plan and start it. Raises LockHeld, PlanOutdated, PreflightError."""
+        """Create a run of a confirmed plan and start it; `approval` is recorded, `conditions` are for its executor.
+
+        Raises LockHeld, PlanOutdated, PreflightError.
+        """
         refuse_held(self.paths)
-        self._refuse_unseen(compose.disruptions(self.machine, plan), consent)
+        disruptions = compose.disruptions(self.machine, plan)
+        self._refuse_unseen(compose.needing_consent(disruptions, desired, conditions), consent)
         desired = compose.sourced(desired)
         self._refuse_untrusted(desired)
 
         def make() -> RunDirectory:
-            return create_run(self.paths, plan, desired.to_json(), consent=consent)
+            recorded = conditions.to_json() if conditions else None
+            origin = {"actor": self._actor(), "approval": approval, "conditions": recorded}
+            return create_run(self.paths, plan, desired.to_json(), consent=consent, origin=origin)
 
         return self._begin(make, plan, desired, planned_at)
 
@@ -125,15 +135,14 @@ class Session(Struct, frozen=True):
         if run.kind == "undo":
             desired, disruptions = None, self._left_to_undo(run)[1].disruptions
         else:
-            desired, disruptions = (
-                compose.desired_from_json(run.settings()),
-                compose.disruptions(self.machine, plan),
-            )
+            desired = compose.desired_from_json(run.settings())
+            disruptions = compose.disruptions(self.machine, plan)
+            disruptions = compose.needing_consent(disruptions, desired, compose.conditions_of(run))
             self._refuse_untrusted(desired)
         self._refuse_unseen(disruptions, consent)
 
         def make() -> RunDirectory:
-            run.begin_again(plan, consent)
+            run.begin_again(plan, consent, self._actor())
             return run
 
         self._begin(make, plan, desired, planned_at)
@@ -155,9 +164,17 @@ class Session(Struct, frozen=True):
         plan, settings = Plan(self.machine.host), settings_of(undone)
 
         def make() -> RunDirectory:
-            return create_run(self.paths, plan, settings, kind="undo", undoes=undone.id, consent=consent, force=force)
+            undoes, origin = undone.id, {"actor": self._actor()}
+            return create_run(
+                self.paths, plan, settings, kind="undo", undoes=undoes, consent=consent, force=force, origin=origin
+            )
 
         return self._begin(make, plan, None, planned_at)
+
+    def _actor(self) -> dict[str, Any]:
+        from bai_wizard.node.actor import current_actor
+
+        return current_actor(self.machine).to_json()
 
     def _begin(
         self,
@@ -232,10 +249,15 @@ class Session(Struct, frozen=True):
             from bai_wizard.ui.plans import without_steps
 
             plan = without_steps(plan, excluded, machine)
+        conditions = compose.conditions_of(run)
+        plan = compose.ordered(plan, machine, desired, conditions)
+        if run.metadata.get("approval"):
+            _refuse_unapproved(run.plan(), plan)
         messages = recovered + differences(run.plan(), plan)
         messages += [f"run {run.id} is damaged: {text}" for text in contents_of(run, journal_of(run)).damages]
         seen = moment()
-        return Attempt(plan, compose.disruptions(self.machine, plan), seen, planned_at, tuple(messages))
+        disruptions = compose.needing_consent(compose.disruptions(self.machine, plan), desired, conditions)
+        return Attempt(plan, disruptions, seen, planned_at, tuple(messages))
 
     def _left_to_undo(self, run: RunDirectory, machine: Machine | None = None) -> tuple[RunDirectory, UndoPlan]:
         """The run that an undo run reverts, and the changes that it has not undone yet."""
@@ -274,6 +296,22 @@ class Session(Struct, frozen=True):
             return None
         return OpenRun(run.id, False, run) if run is not None and run.result() is None else None
 
+    def exit_code_of(self, id: str) -> int | None:
+        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end.
+
+        The same if the run was undone: its answers are not in effect any more.
+        """
+        from bai_wizard.engine.choose import held_by
+
+        try:
+            run = find_run(self.paths, id)
+            result = run.result()
+        except PreflightError:
+            return ExitCode.INTERRUPTED
+        if result is not None:
+            return int(result["code"]) if held_by(run) else ExitCode.INTERRUPTED
+        return None if self.is_alive(run) else ExitCode.INTERRUPTED
+
     def is_alive(self, run: RunDirectory) -> bool:
         """Whether the executor of this particular run holds the lock."""
         return is_running(self.paths, run.id)
@@ -286,12 +324,13 @@ class Session(Struct, frozen=True):
         started: bool = False,
         detached: Callable[[], bool] = lambda: False,
         wait: Callable[[float], object] | None = None,
+        newest: int | None = None,
     ) -> Iterator[list[Event]]:
         """Like `engine.events.follow`."""
         from bai_wizard.engine.events import follow
 
         alive = partial(self.is_alive, run)
-        return follow(run, alive, offset=offset, started=started, detached=detached, wait=wait)
+        return follow(run, alive, offset=offset, started=started, detached=detached, wait=wait, newest=newest)
 
     def foreseen(self) -> Machine:
         """The predicted node after interrupted runs are recovered; plans are made over it. Changes nothing."""
@@ -321,15 +360,35 @@ class Session(Struct, frozen=True):
         if not is_held(self.paths):
             self.machine.wait_for_package_tool(*([log] if log else []))
 
+    def drained(self) -> list[str]:
+        """A line if a run has drained this node and no resume hook has succeeded since. Needs root."""
+        if not self.paths.drained.exists():
+            return []
+        return [
+            "a run has drained this node and has not made it available again: resume that run,"
+            f" or run the resume hook by hand and remove {self.paths.drained}"
+        ]
+
     def warnings(self) -> list[str]:
-        """A line for each run with damaged records, and for each interrupted run. Empty without root."""
+        """A line for each run with damaged records, each interrupted run, and a drained node. Empty without root."""
         if self.demo or not self.machine.is_root:
             return []
-        lines = damaged_runs(self.paths)
+        lines = [*damaged_runs(self.paths), *self.drained()]
         for run in interrupted_runs(self.paths):
             todo = foreign_run(run, self.machine, "resume") or f"resume it with: bai-wizard resume {run.id}"
             lines.append(f"run {run.id} was interrupted; {todo}")
         return lines
+
+
+def _refuse_unapproved(approved: Plan, plan: Plan) -> None:
+    """Raise PreflightError if another attempt would do more than was approved, or something else."""
+    from bai_wizard.engine.plan_file import with_less, without_secrets
+    from bai_wizard.ui.present import exact_differences
+
+    before, now = without_secrets(approved), without_secrets(plan)
+    if changed := exact_differences(with_less(before, now), now):
+        text = "\n".join(f"  {line}" for line in changed)
+        raise PreflightError(f"the plan differs from the approved one, so another plan has to be approved:\n{text}")
 
 
 def machine_for(arguments: Namespace, delay: float = 0.0) -> Machine:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install, upgrade or remove bai-wizard: sh install.sh [--uninstall [--purge] | --rollback].
-#   (no option)   install in /opt/bai-wizard/VERSION, owned by root; the previous version is kept for --rollback
+#   (no option)   install in /opt/bai-wizard/VERSION, owned by root; the previous version is kept for --rollback.
+#                 The link /opt/bai-wizard/current is replaced at once: a kill at any instant leaves a working version
 #   --rollback    return to the previous version
 #   --uninstall   remove all versions; runs and backups are kept, so that undo works after the next installation
 #   --purge       with --uninstall: also remove runs and backups; nothing can be undone afterwards
@@ -44,7 +45,7 @@ refuse_while_running() {
 
 # Two owners of one tree would remove each other's files.
 refuse_beside_package() {
-    [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ] ||
+    { [ ! -L "$home/current" ] || [ -e "$home/current/install.sh" ]; } && [ ! -e "$root/usr/lib/bai-wizard" ] ||
         refuse 'bai-wizard is installed as a package; remove it first: apt-get remove bai-wizard. Runs and backups are kept'
 }
 
@@ -53,10 +54,36 @@ version_of() {
     [ -L "$home/$1" ] && readlink "$home/$1" || true
 }
 
-# Create or replace a link atomically.
+# Print the version in a directory of /opt/bai-wizard.
+installed_version() {
+    cat "$home/$1/VERSION" 2>/dev/null || true
+}
+
+# Print a name for the directory of a version. What `current` and `previous` lead to stays as it is until the new
+# directory is complete; anything else of that name was left by an installation that was killed.
+unused_name() {
+    for each in "$1" "$1-2" "$1-3"; do
+        if [ "$each" != "$2" ] && [ "$each" != "$3" ]; then
+            rm -rf -- "${home:?}/$each"
+            printf '%s' "$each"
+            return
+        fi
+    done
+}
+
+# Create or replace a link atomically. A new link that was left by an installation that was killed is replaced.
 point() {
-    ln -s -- "$2" "$1.new.$$"
-    mv -T -- "$1.new.$$" "$1"
+    ln -sfn -- "$2" "$1.new"
+    mv -T -- "$1.new" "$1"
+}
+
+# Whether a path is free, or a link that this script created.
+is_ours() {
+    if [ -L "$1" ]; then
+        case $(readlink "$1") in /opt/bai-wizard/*) ;; *) return 1 ;; esac
+    else
+        [ ! -e "$1" ]
+    fi
 }
 
 # Print the first path that find reports, without control characters.
@@ -113,32 +140,33 @@ install_version() {
     check_archive
     version=$(cat "$here/tree/VERSION")
     before=$(version_of current)
+    replaced=$(installed_version "$before")
     mkdir -p "$home"
-    rm -rf "$home"/.new.*
+    rm -rf "$home"/.new.* "$home/current.new" "$home/previous.new"
+    name=$(unused_name "$version" "$before" "$(version_of previous)")
     new=$home/.new.$$
     cp -R --preserve=mode,timestamps -- "$here/tree" "$new"
     cp -- "$here/install.sh" "$new/install.sh"
     chown -R root:root "$new"
     chmod -R u+rwX,go+rX,go-w "$new"
-    if [ -d "$home/$version" ]; then
-        mv -T -- "$home/$version" "$home/.old.$$"
-    fi
-    mv -T -- "$new" "$home/$version"
-    point "$home/current" "$version"
-    rm -rf "$home"/.old.*
-    if [ -n "$before" ] && [ "$before" != "$version" ]; then
+    sync -f "$new"
+    mv -T -- "$new" "$home/$name"
+    # A version that is installed again replaces itself, not the version before it.
+    if [ -n "$before" ] && [ "$replaced" != "$version" ]; then
         point "$home/previous" "$before"
     fi
+    point "$home/current" "$name"
+    sync -f "$home"
     drop_older
     links | while read -r link target; do
         mkdir -p "$root/${link%/*}"
-        if [ -e "$root/$link" ] && [ ! -L "$root/$link" ]; then
+        if ! is_ours "$root/$link"; then
             say "left unchanged, because bai-wizard did not create it: /$link"
             continue
         fi
         point "$root/$link" "/opt/bai-wizard/current/$target"
     done
-    say "bai-wizard $version is installed${before:+ (previous version: $before)}"
+    say "bai-wizard $version is installed${replaced:+ (previous version: $replaced)}"
 }
 
 # Remove all versions except the current and the previous one.
@@ -157,12 +185,12 @@ rollback() {
     current=$(version_of current)
     point "$home/current" "$previous"
     point "$home/previous" "$current"
-    say "bai-wizard $previous is active again (previous version: $current)"
+    say "bai-wizard $(installed_version "$previous") is active again (previous version: $(installed_version "$current"))"
 }
 
 uninstall() {
     links | while read -r link target; do
-        [ "$(readlink "$root/$link" || true)" != "/opt/bai-wizard/current/$target" ] || rm -f -- "$root/$link"
+        [ "$(readlink "$root/$link" || true)" != "/opt/bai-wizard/current/$target" ] || rm -f -- "$root/$link" "$root/$link.new"
     done
     rm -rf -- "$home"
     if [ "$1" = purge ]; then
@@ -176,7 +204,7 @@ uninstall() {
 case "${1:-}${2:+ $2}" in
 '' | --rollback | --uninstall | '--uninstall --purge') ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

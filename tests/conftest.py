@@ -26,6 +26,9 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# What a caller sets for its own terminal; programs would draw for that one instead of for the terminal of a test.
+OF_A_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "COLORTERM")
+
 NEED_OF_FIXTURE = {
     "docker_engine": "needs_node",
     "node": "needs_node",
@@ -44,7 +47,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Set seed and soak before any test module is imported; worker processes inherit both."""
+    """Set seed and soak before any test module is imported; worker processes inherit both, and the environment."""
+    for name in OF_A_TERMINAL:
+        os.environ.pop(name, None)
+    os.umask(0o022)
     given = config.getoption("--seed")
     seed = given if given is not None else int(os.environ.get("BAI_WIZARD_SEED") or secrets.randbelow(10**6))
     os.environ["BAI_WIZARD_SEED"] = str(seed)
@@ -56,8 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets of one test are not redacted in the next one of the same process."""
+    """Secrets of one test are neither redacted nor looked up in the next one of the same process."""
     monkeypatch.setattr("bai_wizard.core.secret._registered", set())
+    monkeypatch.setattr("bai_wizard.core.secret._resolver", None)
 
 
 @pytest.fixture(autouse=True)

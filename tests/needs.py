@@ -21,7 +21,9 @@ VM_PROGRAMS = {
 # their program are skipped.
 OTHER_PROGRAMS = {
     "zsh": "zsh", "fish": "fish", "mandoc": "mandoc", "groff": "groff", "visudo": "sudo", "cvtsudoers": "sudo",
-    "git": "git", "make": "make", "findmnt": "util-linux", "sqv": "sqv", "faketime": "faketime",
+    "git": "git", "make": "make",
+    "findmnt": "util-linux", "sqv": "sqv", "faketime": "faketime",
+    "lintian": "lintian", "dpkg-parsechangelog": "dpkg-dev",
     "chromium-headless-shell": "chromium-headless-shell",
 }  # fmt: skip
 # Needed with gcc, which only recommends it.

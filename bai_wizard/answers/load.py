@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bai_wizard import pages
@@ -41,23 +41,17 @@ def load(path: str, host: str, *, trusted_only: bool = False) -> Answers:
     return loads(read(path, trusted_only=trusted_only), name_of(path), host)
 
 
-def load_to_edit(
-    path: str, host: str, can_edit: Callable[[str, Mapping[str, Any]], bool], *, trusted_only: bool = False
-) -> Answers:
+def load_to_edit(path: str, host: str, *, trusted_only: bool = False) -> tuple[Answers, list[Problem]]:
     """Like `load`, for a form that shows invalid and missing values: tables with such values are in `plain` only.
 
-    Everything else raises AnswersError as in `load`, including tables with values that `can_edit` rejects.
+    The second result is all problems. Raises AnswersError for what is not TOML, and for another format version.
     """
     text, name = read(path, trusted_only=trusted_only), name_of(path)
     answers, problems = _read(text, name, host)
-    tables = {str(problem.path[0]) for problem in problems.listed}
-    editable = problems.count == len(problems.listed) and all(
-        table in pages.TABLES and isinstance(answers.plain.get(table), dict) and can_edit(table, answers.plain[table])
-        for table in tables
-    )
-    if not editable:
-        raise AnswersError(_located(name, text, problems))
-    return answers
+    located = _located(name, text, problems)
+    if any(problem.path == ("version",) for problem in problems.listed):
+        raise AnswersError(located)
+    return answers, located
 
 
 def loads(text: str, name: str, host: str) -> Answers:
@@ -83,7 +77,9 @@ def _read(text: str, name: str, host: str) -> tuple[Answers, Problems]:
     layers = (base, *matching)
     tables = _validate(layers, problems)
     unchecked = _check_elsewhere(base, [layer for layer in overrides if layer not in matching], problems)
-    return Answers(file=name, host=host, tables=tables, layers=layers, text=text, unchecked=unchecked), problems
+    has_overrides = "override" in document
+    answers = Answers(name, host, tables, layers=layers, text=text, unchecked=unchecked, has_overrides=has_overrides)
+    return answers, problems
 
 
 def _check_version(document: dict[str, Any], problems: Problems) -> None:

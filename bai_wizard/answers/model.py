@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -95,6 +96,8 @@ def _has_key(value: Any, key: str | int) -> bool:
 
 
 VERSION = 1
+# The end of an origin that is not the node's own table.
+OVERRIDE = re.compile(r" \(override for [^()]*\)$")
 
 
 class Answers(Struct, frozen=True, dict=True):
@@ -112,6 +115,8 @@ class Answers(Struct, frozen=True, dict=True):
     text: str = ""
     # Overrides for other hosts that were too many to be checked here.
     unchecked: int = 0
+    # Whether the file has overrides, for this host or for others.
+    has_overrides: bool = False
 
     def __repr__(self) -> str:
         # Without the text, which may contain secrets.

@@ -72,8 +72,9 @@ def _of(hint: Any, definitions: dict[str, Any], limits: Mapping[str, int] = Mapp
         members = [_of(member, definitions, limits) for member in arguments if member is not NoneType]
         return members[0] if len(members) == 1 else {"oneOf": members}
     if origin is Literal:
-        words = {"enum": list(arguments)} if len(arguments) > 1 else {"const": arguments[0]}
-        return {**words, "type": _TYPES[type(arguments[0])]}
+        first, *more = arguments
+        words = {"enum": [first, *more]} if more else {"const": first}
+        return {**words, "type": _TYPES[type(first)]}
     if origin is tuple:
         items = {"items": _of(arguments[0], definitions), "type": "array"}
         return {**items, **_limits(limits, minItems="min_length", maxItems="max_length")}

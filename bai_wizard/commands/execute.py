@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from bai_wizard import compose
 from bai_wizard.core import debug_log
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
+from bai_wizard.engine.audit import discard
 from bai_wizard.engine.directory import RunDirectory, find_run
 from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.executor import execute
@@ -21,6 +23,7 @@ from bai_wizard.engine.lock import StatePaths
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.node.cache import BUNDLES
 from bai_wizard.node.passwords import claim_secrets
+from bai_wizard.node.system_log import write_record
 from bai_wizard.steps import load_all
 
 
@@ -39,7 +42,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         load_all()
         machine.load_all()
         sources = partial(_sources, run, paths, machine)
-        return execute(paths, run, arguments.digest, machine, should_stop=stop, sources=sources).code()
+        record = write_audit_record if arguments.root == "/" else discard
+        result = execute(paths, run, arguments.digest, machine, should_stop=stop, sources=sources, record=record)
+        return result.code()
     except _Told:
         raise
     except PreflightError as error:
@@ -48,6 +53,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     except Exception as error:
         _tell_end(run, f"internal error: {type(error).__name__}; see {run.log}", ExitCode.BUG)
         raise
+
+
+def write_audit_record(message: str, fields: Mapping[str, str], priority: int) -> None:
+    """Write to the system log. A node without one is not refused: the executor's log says why."""
+    if problem := write_record(message, fields, priority=priority):
+        print(f"bai-wizard: {problem}", file=sys.stderr)
 
 
 class StopRequest:

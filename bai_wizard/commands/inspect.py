@@ -44,12 +44,10 @@ def run_check(arguments: argparse.Namespace) -> ExitCode:
     """
     from bai_wizard.answers.load import load
     from bai_wizard.answers.model import report, report_json
-    from bai_wizard.session import machine_for
-    from bai_wizard.ui.text.output import JsonLines
 
-    lines = JsonLines() if arguments.json else None
+    lines = _json_lines() if arguments.json else None
     try:
-        answers = load(arguments.file, arguments.host or machine_for(arguments).host, trusted_only=False)
+        answers = load(arguments.file, arguments.host or _host(arguments), trusted_only=False)
         if lines:
             lines.tell("answers", f"{answers.file} is valid", report_json(answers))
         else:
@@ -62,6 +60,21 @@ def run_check(arguments: argparse.Namespace) -> ExitCode:
     if lines:
         lines.tell("summary", data={"version": 1, "code": int(ExitCode.OK)})
     return ExitCode.OK
+
+
+def _json_lines() -> JsonLines:
+    from bai_wizard.ui.text.output import JsonLines
+
+    return JsonLines()
+
+
+def _host(arguments: argparse.Namespace) -> str:
+    """The name of the node; only that of a simulated node, or of one below another root, takes a machine."""
+    if arguments.demo is None and arguments.root == "/":
+        return os.uname().nodename
+    from bai_wizard.session import machine_for
+
+    return machine_for(arguments).host
 
 
 def _check_bundle(arguments: argparse.Namespace, answers: Answers) -> None:

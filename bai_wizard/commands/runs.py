@@ -24,6 +24,8 @@ from bai_wizard.session import Session, local_session
 from bai_wizard.ui import present
 from bai_wizard.ui.text.output import Output, agree_to, output_for, require_root, terminal_for, watch
 
+# Who started a run and with which answers, and the plan file that it applied. Runs of older versions lack them.
+ORIGIN = ("actor", "answers_digest", "approval")
 HEADERS = ("Run", "No.", "Kind", "State", "Steps", "Holds", "Note")
 
 
@@ -58,6 +60,7 @@ def _values(paths: StatePaths, run: RunDirectory, machine: Machine) -> dict[str,
     counts = {"counts": result["counts"]} if result else {}
     kept = {"not_undoable": foreign} if foreign else {}
     kept |= {"reason": held.unknown} if held.unknown else {}
+    kept |= {name: run.metadata[name] for name in ORIGIN if name in run.metadata}
     return {"run": run.id, "kind": run.kind, "state": state_of(paths, run), **counts, **number, **holds, **kept}
 
 
@@ -122,7 +125,7 @@ def run_resume(arguments: argparse.Namespace) -> ExitCode:
     if arguments.plan:
         return ExitCode.OK
     # Consent to an earlier attempt does not cover what is running now.
-    consent = agree_to(attempt.disruptions, arguments.yes_interrupt, output)
+    consent = agree_to(attempt.disruptions, arguments.yes_interrupt, output, compose.conditions_of(run))
     offset = size_of_events(run)
     session.begin_again(run, attempt.plan, consent, planned_at)
     code, _ = watch(session, run, output, offset=offset)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.ui.console import NO_TERMINAL, Console, decide
@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         from bai_wizard.ui.plain.wizard import PlainWizard
 
         session, draft = _opening(arguments, lambda message: print(message, file=sys.stderr))
+        for problem in draft.left_out:
+            print(locale.tr("left out: {what}", what=problem), file=sys.stderr)
         return PlainWizard(session, draft, ascii=console.ascii, diff=arguments.diff).run()
     return _on_screen(console, arguments)
 
@@ -82,7 +84,7 @@ def _report(machine: object, run: str, result: object, desired: object) -> str:
 
 
 def _draft(arguments: argparse.Namespace, host: str) -> Draft:
-    """The initial draft, possibly incomplete. Raises AnswersError for a file that does not fit the form."""
+    """The initial draft, possibly incomplete or invalid. Raises AnswersError for a file that cannot be shown."""
     from bai_wizard.ui.draft import Draft
 
     demo = arguments.demo is not None
@@ -94,14 +96,7 @@ def _draft(arguments: argparse.Namespace, host: str) -> Draft:
         return Draft(host, demo_answers(arguments.demo), demo=True)
     if not arguments.answers:
         return Draft(host)
-    from bai_wizard.answers.load import load_to_edit
-    from bai_wizard.pages import settings_of
-    from bai_wizard.ui.form_fields import misfit
-
-    def can_edit(table: str, values: Mapping[str, Any]) -> bool:
-        return not misfit(values, settings_of(table))
-
-    return Draft.of_answers(load_to_edit(arguments.answers, host, can_edit, trusted_only=not demo), host, demo=demo)
+    return Draft.from_file(arguments.answers, host, demo=demo)
 
 
 def _taken_over(file: Path, host: str) -> Draft:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from bai_wizard.core.machine import Machine
@@ -50,11 +51,27 @@ class Moment(Struct, frozen=True):
 NEVER = Moment("", 0.0)
 
 
+class UserSession(Struct, frozen=True):
+    """A Backend.AI session. `owner` is an e-mail address, or the ID of a user if that is not known."""
+
+    id: str
+    name: str = ""
+    owner: str = ""
+    project: str = ""
+
+
 class Affected(Struct, frozen=True):
-    """Something that an interruption would affect. `id` identifies it on this node; `name` is for display."""
+    """Something that an interruption would affect. `id` identifies it on this node, everything else is for display.
+
+    `since`: when its container was started, in seconds since 1970; 0 if unknown.
+    """
 
     id: str
     name: str
+    session: UserSession | None = None
+    gpus: tuple[str, ...] = ()
+    since: float = 0.0
+    image: str = ""
 
 
 Disruptions = Mapping[Interrupt, tuple[Affected, ...]]
@@ -69,27 +86,34 @@ class Consent(Struct, frozen=True):
     interrupt: Interrupt
     given: Moment | None
     affected: tuple[Affected, ...] = ()
+    # How long it covers the interruption, in seconds: longer if the run waits for a window.
+    lasts: float = TO_DISRUPT
 
     def is_valid(self, begun: Moment, now: Moment) -> bool:
         """Whether a run that began at `begun` may still rely on this consent at `now`."""
         if self.given is None:
             return False
         waited, passed = self.given.age(begun), self.given.age(now)
-        return waited is not None and passed is not None and 0 <= waited <= TO_BEGIN and 0 <= passed <= TO_DISRUPT
+        return waited is not None and passed is not None and 0 <= waited <= TO_BEGIN and 0 <= passed <= self.lasts
 
 
-def agree(disruptions: Disruptions, words: Collection[str], now: Moment) -> tuple[Consent, ...]:
+def agree(
+    disruptions: Disruptions, words: Collection[str], now: Moment, lasts: float = TO_DISRUPT
+) -> tuple[Consent, ...]:
     """Return a consent for each interruption in `words`, covering what `disruptions` lists for it.
 
     The covered set may be empty.
     """
-    return tuple(Consent(word, now, disruptions.get(word, ())) for word in INTERRUPTS if word in words)
+    return tuple(Consent(word, now, disruptions.get(word, ()), lasts) for word in INTERRUPTS if word in words)
 
 
 def affected_by(machine: Machine, interrupts: Iterable[Interrupt]) -> dict[Interrupt, tuple[Affected, ...]]:
     """Return what each interruption would affect right now; omits those without effect. Raises StateUnknown."""
-    result = {interrupt: machine.disruption(interrupt) for interrupt in dict.fromkeys(interrupts)}
-    return {interrupt: affected for interrupt, affected in result.items() if affected}
+    result: dict[Interrupt, tuple[Affected, ...]] = {}
+    for interrupt in dict.fromkeys(interrupts):
+        if affected := machine.disruption(interrupt):
+            result[interrupt] = affected
+    return result
 
 
 def uncovered(
@@ -145,9 +169,19 @@ def names_of(affected: tuple[Affected, ...], limit: int = 8) -> str:
     return ", ".join(item.name for item in affected[:limit]) + more
 
 
-def disruptions_to_json(disruptions: Disruptions) -> dict[str, list[dict[str, str]]]:
-    """Return JSON values for output: `{"docker.restart": [{"id": …, "name": …}]}`."""
-    return {what: [{"id": item.id, "name": item.name} for item in affected] for what, affected in disruptions.items()}
+def disruptions_to_json(disruptions: Disruptions) -> dict[str, list[dict[str, Any]]]:
+    """Return JSON values for output: `{"docker.restart": [{"id": …, "name": …}]}`, with further fields if known."""
+    return {what: [_affected_to_json(item) for item in affected] for what, affected in disruptions.items()}
+
+
+def _affected_to_json(item: Affected) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "session": asdict(item.session) if item.session else None,
+        "image": item.image,
+        "gpus": list(item.gpus),
+        "since": item.since,
+    }
+    return {"id": item.id, "name": item.name, **{name: value for name, value in details.items() if value}}
 
 
 def consents_to_json(consents: Iterable[Consent]) -> dict[str, Any]:
@@ -157,7 +191,8 @@ def consents_to_json(consents: Iterable[Consent]) -> dict[str, Any]:
             "interrupt": each.interrupt,
             "boot": each.given.boot,
             "seconds": each.given.seconds,
-            "affected": disruptions_to_json({each.interrupt: each.affected})[each.interrupt],
+            "lasts": each.lasts,
+            "affected": [{"id": item.id, "name": item.name} for item in each.affected],
         }
         for each in consents
         if each.given is not None
@@ -181,7 +216,8 @@ def consents_from_json(data: object) -> tuple[Consent, ...]:
 
 def _consent(data: Any) -> Consent:
     affected = tuple(Affected(str(item["id"]), str(item["name"])) for item in data["affected"])
-    return Consent(_interrupt(data), Moment(str(data["boot"]), float(data["seconds"])), affected)
+    given = Moment(str(data["boot"]), float(data["seconds"]))
+    return Consent(_interrupt(data), given, affected, float(data.get("lasts", TO_DISRUPT)))
 
 
 def _interrupt(data: Any) -> Interrupt:

@@ -36,6 +36,8 @@ def visible(text: str, *, lines: bool = True) -> str:
 
     `lines` keeps line feeds and tabs. Pass False for a value within a line: it cannot start a new line.
     """
+    if text.isascii() and text.isprintable():
+        return text
     if lines and _NOT_PLAIN_ASCII.search(text) is None:
         return text
     kept = "\n\t" if lines else ""
@@ -171,3 +173,9 @@ def html_text(text: str, *, lines: bool = False) -> str:
 
 def _one_line(text: str) -> str:
     return visible(" ".join(redact(text).split("\n")), lines=False)
+
+
+def gauge(share: float, cells: int = 8) -> str:
+    """A bar of this many cells that shows a share between 0 and 1, such as `▮▮▯▯▯▯▯▯`."""
+    full = round(max(0.0, min(1.0, share)) * cells)
+    return "▮" * full + "▯" * (cells - full)

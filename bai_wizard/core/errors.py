@@ -103,6 +103,10 @@ class RebootNeeded(WizardError):
     """The remaining work needs a reboot first (exit code 5); `resume` continues from there."""
 
 
+class RunCancelled(WizardError):
+    """The run was asked to stop while a step waited; the step has changed nothing."""
+
+
 class LockHeld(PreflightError):
     """Another run holds the lock (exit code 3). `run` is its id, or empty if unknown."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from posixpath import dirname, join, normpath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 
 S = TypeVar("S")
+# The most links that the kernel follows in one path (path_resolution(7)).
+LONGEST_LINK_CHAIN = 40
 
 
 class NodeView(ABC):
@@ -108,6 +111,25 @@ class NodeView(ABC):
         if text is None:
             raise StateUnknown(f"{path} is not a text file ({entry.type})")
         return text
+
+    def behind_links(self, path: str) -> tuple[str, Entry | None]:
+        """Return path and entry at the end of a chain of links; None if the link is broken or leads to a device."""
+        for _ in range(LONGEST_LINK_CHAIN):
+            if path == "/dev/null":
+                return path, None
+            entry = self.entry(path)
+            if entry is None or entry.type != "link":
+                return path, entry
+            path = normpath(join(dirname(path), entry.target or ""))
+        return path, None
+
+    def text_behind_links(self, path: str) -> str | None:
+        """Like `text`, as a program gets it that opens the path: for files that only root and packages write.
+
+        Never for files in homes: their owners could have root read any file.
+        """
+        end, entry = self.behind_links(path)
+        return None if entry is None else self.text(end)
 
     def account(self, name: str) -> Account | None:
         """Return a user by name, local or from a directory service."""
@@ -205,6 +227,13 @@ class Memory(Struct, frozen=True):
     available: int
 
 
+class Space(Struct, frozen=True):
+    """Bytes of a file system: available to unprivileged users, and in all (0 if unknown)."""
+
+    free: int
+    total: int = 0
+
+
 class Disk(Struct, frozen=True):
     """A mounted local file system; sizes in bytes, `free` is the space available to unprivileged users."""
 
@@ -281,8 +310,12 @@ class Machine(NodeView):
         """Return what an interruption would affect now: containers, GPU users or mounts. Raises StateUnknown."""
 
     @abstractmethod
+    def space(self, path: str) -> Space:
+        """Return the space on the file system of `path` or its nearest existing parent. Raises StateUnknown."""
+
     def free_bytes(self, path: str) -> int:
-        """Free space available to unprivileged users on the file system of `path` or its nearest existing parent."""
+        """Return the bytes available to unprivileged users, as `space` does."""
+        return self.space(path).free
 
     @abstractmethod
     def in_container(self) -> bool:
@@ -302,6 +335,10 @@ class Machine(NodeView):
         Raises StateUnknown with the reason.
         """
         raise StateUnknown("this node cannot contact other hosts")
+
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        """Run a program of the operator's and log its output. Raises StateUnknown if it is missing or late."""
+        raise StateUnknown("this node runs no hooks")
 
     def helpers(self) -> AbstractContextManager[None]:
         """Keep the processes that read as other accounts until the block ends, instead of one for each read."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bai_wizard.core.errors import WizardError
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, HardwarePart, Machine, Space
 from bai_wizard.core.state import Account, Group, Key, State, Tree, Unit, unit_key
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class RememberingMachine(Machine):
         return self._machine.packages_from
 
     @packages_from.setter
-    def packages_from(self, directory: str) -> None:
+    def packages_from(self, directory: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if directory != self._machine.packages_from:
             self._machine.packages_from = directory
             self.forget()
@@ -131,7 +131,7 @@ class RememberingMachine(Machine):
         return self._machine.wheels_from
 
     @wheels_from.setter
-    def wheels_from(self, directory: str) -> None:
+    def wheels_from(self, directory: str) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if directory != self._machine.wheels_from:
             self._machine.wheels_from = directory
             self.forget()
@@ -139,8 +139,8 @@ class RememberingMachine(Machine):
     def disruption(self, interrupt: Interrupt) -> tuple[Affected, ...]:
         return self._machine.disruption(interrupt)
 
-    def free_bytes(self, path: str) -> int:
-        return self._machine.free_bytes(path)
+    def space(self, path: str) -> Space:
+        return self._machine.space(path)
 
     def refusal(self, operation: Operation) -> str:
         return self._machine.refusal(operation)

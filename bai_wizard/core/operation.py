@@ -200,7 +200,9 @@ class Operation(Registered, frozen=True):
         Interruptions by units depend on the unit alone.
         """
         by_unit = OF_UNITS.get(self.interrupted_unit())
-        others = [each for each in declared if each not in OF_UNITS.values()] if self.is_disruptive else []
+        others: list[Interrupt] = (
+            [each for each in declared if each not in OF_UNITS.values()] if self.is_disruptive else []
+        )
         return (*([by_unit] if by_unit else []), *others)
 
     def simulate(self, node: Simulation) -> States:

@@ -68,6 +68,16 @@ def is_user_manager(cgroup: str) -> bool:
     return _USER_MANAGER.search(cgroup) is not None
 
 
+# A container's full ID in its cgroup path, whichever engine and cgroup driver created it.
+_CONTAINER = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+def container_of(cgroup: str) -> str:
+    """Return the ID of the container in the text of /proc/PID/cgroup; empty outside of containers."""
+    found = _CONTAINER.findall(cgroup)
+    return found[-1] if found else ""
+
+
 def json_value(text: str | bytes, what: str = "the text") -> Any:
     """`json.loads`. Raises Malformed for invalid JSON, excessive nesting, overlong numbers and invalid UTF-8."""
     try:

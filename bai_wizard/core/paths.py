@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from posixpath import basename, dirname, join
 from typing import NamedTuple
 
@@ -11,6 +12,15 @@ from msgspec import Struct
 from bai_wizard.core.errors import KnownAfterApply, StateUnknown, StepBlocked
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.state import Mount
+
+# Where the packages of all distributions put the engine's socket; /var/run is a link to /run.
+DOCKER_SOCKET = "/run/docker.sock"
+
+
+def parents(path: str) -> Iterator[str]:
+    """Yield the directories above a path as it is written, innermost first, without the root and the empty path."""
+    while path := path.rstrip("/").rpartition("/")[0].rstrip("/"):
+        yield path
 
 
 class FileSystem(NamedTuple):
@@ -209,14 +219,11 @@ class Origin(Struct, frozen=True):
 
 def holder(view: NodeView, directory: str) -> tuple[str, Mount] | None:
     """Return (mount point, mount) that contains a directory, judged by its name alone."""
-    here = directory.rstrip("/") or "/"
-    while True:
+    for here in (directory.rstrip("/") or "/", *parents(directory), "/"):
         mount = view.mount(here)
         if mount is not None:
             return here, mount
-        if here == "/":
-            return None
-        here = dirname(here)
+    return None
 
 
 def origin(view: NodeView, path: str) -> Origin:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.errors import DependsOnBlocked, KnownAfterApply, StateUnknown
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, HardwarePart, Machine, NodeView
+from bai_wizard.core.machine import Completed, HardwarePart, Machine, NodeView, Space
 from bai_wizard.core.operation import Change, Operation, Scope, refuse_outside
 from bai_wizard.core.state import (
     LISTS_KEY,
@@ -238,8 +238,8 @@ class PredictedMachine(PredictedNode, Machine):
     def disruption(self, interrupt: Interrupt) -> tuple[Affected, ...]:
         return self._base.disruption(interrupt)
 
-    def free_bytes(self, path: str) -> int:
-        return self._base.free_bytes(path)
+    def space(self, path: str) -> Space:
+        return self._base.space(path)
 
     def in_container(self) -> bool:
         return self._base.in_container()

@@ -43,7 +43,9 @@ class ComparedInPart(Struct, frozen=True, eq=False):
     not_compared: ClassVar[tuple[str, ...]] = ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._compared() == other._compared()
+        return (
+            isinstance(other, ComparedInPart) and type(self) is type(other) and self._compared() == other._compared()
+        )
 
     def __ne__(self, other: object) -> bool:
         return not self == other  # Struct has a `__ne__` of its own, which compares identities here
@@ -161,14 +163,15 @@ class Unit(ComparedInPart, State, frozen=True):
     """A systemd unit.
 
     `enabled` is the output of `systemctl is-enabled`. `since` is when its process was started, or when a unit without
-    one became active, in seconds since 1970; 0 if never.
+    one became active, in seconds since 1970; 0 if never. `needs_reload`: its files changed after systemd read them.
     """
 
     kind: ClassVar[str] = "unit"
-    not_compared: ClassVar[tuple[str, ...]] = ("since",)
+    not_compared: ClassVar[tuple[str, ...]] = ("since", "needs_reload")
     enabled: str
     active: str
     since: float = 0.0
+    needs_reload: bool = False
 
 
 class Sysctl(State, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -95,12 +96,20 @@ class Node(Protocol):
     @property
     def view(self) -> NodeView:
         """The current state of the node."""
+        ...
 
     def do(self, operation: Operation) -> None:
         """Execute the operation unless it is already satisfied. Raises StepFailed with the cause."""
 
     def do_together(self, operations: Sequence[Operation]) -> None:
         """Execute operations that share no key, a few at a time; a step uses this in its `apply`."""
+
+    def announced(self, operations: Iterable[Operation]) -> AbstractContextManager[None]:
+        """Record operations that a boot would perform by itself as soon as earlier ones of the step are done.
+
+        Without this record, undo would not know that they belong to the run. They still have to be executed.
+        """
+        ...
 
 
 class Step(Registered, frozen=True, kw_only=True):

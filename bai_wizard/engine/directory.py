@@ -98,6 +98,9 @@ class RunDirectory(Struct, frozen=True, dict=True):
             raise Damaged(f"{self.path}/run.json is damaged: not the metadata of a run")
         return about
 
+    def _forget_metadata(self) -> None:
+        vars(self).pop("metadata", None)
+
     @property
     def number(self) -> int:
         """The position of this run among all runs, from 1; 0 for runs of version 0.1.0 and for runs not yet begun.
@@ -196,10 +199,13 @@ class RunDirectory(Struct, frozen=True, dict=True):
         except (*MALFORMED, ValueError) as error:
             raise Damaged(f"{self.path}/result.json is damaged: not the result of a run") from error
 
-    def begin_again(self, plan: Plan, consent: Collection[Consent] = ()) -> None:
-        """Prepare another attempt. Consent to an earlier attempt does not carry over."""
-        self.__dict__.pop("metadata", None)
-        self.begin_attempt(plan, {**self.metadata, "consent": consents_to_json(consent)})
+    def begin_again(
+        self, plan: Plan, consent: Collection[Consent] = (), actor: Mapping[str, Any] | None = None
+    ) -> None:
+        """Prepare another attempt by `actor`. Consent to an earlier attempt does not carry over."""
+        self._forget_metadata()
+        by = {"resumed_by": dict(actor)} if actor else {}
+        self.begin_attempt(plan, {**self.metadata, **by, "consent": consents_to_json(consent)})
 
     def begin_attempt(self, plan: Plan, about: Mapping[str, Any]) -> None:
         """Make `plan` the plan to apply."""
@@ -207,7 +213,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
             write_durably(self.path / RESERVE, bytes(RESERVED))
             write_json(self.path / "plan.json", plan.to_json(KEPT))
             write_json(self.path / "run.json", {**about, "digest": plan.digest()})
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
 
     def take_over(self, number: int, whose: Mapping[str, str], journal: Journal) -> None:
         """Begin an attempt in the executor: assign number and owner to a new run, and remove the previous result.
@@ -215,7 +221,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
         The attempt's mark is written to the journal first, so that any damage known from the previous result stays on
         record. Call it under the lock. Raises PreflightError, with the node unchanged.
         """
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
         about = self.metadata
         is_new = about.get("number") == 0
         if is_new:
@@ -225,7 +231,7 @@ class RunDirectory(Struct, frozen=True, dict=True):
             if is_new:
                 write_json(self.path / "run.json", about)
             (self.path / "result.json").unlink(missing_ok=True)
-        self.__dict__.pop("metadata", None)
+        self._forget_metadata()
 
     def end(self, result: Mapping[str, Any], journal: Journal) -> None:
         """Record how the attempt, or its later undo, ended.
@@ -274,10 +280,18 @@ def contents_of(run: RunDirectory, journal: Journal) -> Contents:
 def damage_of(run: RunDirectory) -> str:
     """Why the kind or the result of a run cannot be read; empty if both can."""
     try:
-        run.metadata, run.result()
+        _ = run.metadata, run.result()
     except Damaged as error:
         return str(error)
     return ""
+
+
+def answers_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings. Secrets are masked: a short one could be found by trying."""
+    from hashlib import sha256
+
+    canonical = json.dumps(redacted(dict(settings)), sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()
 
 
 def create_run(
@@ -289,8 +303,9 @@ def create_run(
     undoes: str = "",
     consent: Collection[Consent] = (),
     force: bool = False,
+    origin: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> RunDirectory:
-    """Create the directory of a new run with everything the executor needs.
+    """Create the directory of a new run with everything the executor needs. `origin`: actor, approval, conditions.
 
     Raises PreflightError if the disk is full. It becomes a run when the executor takes it over; until then `all_runs`
     does not list it.
@@ -306,11 +321,13 @@ def create_run(
         "undoes": undoes,
         "host": plan.host,
         "by": (os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", ""))[:64],
+        "answers_digest": answers_digest(settings),
         "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "wizard": __version__,
         "versions": {"plan": PLAN_VERSION, "event": EVENT_VERSION, "journal": JOURNAL_VERSION},
         "consent": consents_to_json(consent),
         **({"force": True} if force else {}),
+        **{name: dict(value) for name, value in (origin or {}).items() if value},
     }
     try:
         with recording(paths.runs, PreflightError, "nothing was changed"):
@@ -389,7 +406,8 @@ def find_run(paths: StatePaths, id: str = "", *, kind: RunKind | None = None) ->
 
     A damaged run may be of any kind: it is never skipped silently.
     """
-    if id and "/" not in id and not id.startswith(".") and (paths.runs / id).is_dir():
+    # Not `Path.is_dir`: before Python 3.13, it raises PermissionError for users other than root.
+    if id and "/" not in id and not id.startswith(".") and os.path.isdir(paths.runs / id):
         runs = [RunDirectory(paths.runs / id)]
     else:
         runs = [run for run in all_runs(paths) if not id or run.id.startswith(id) or run.id.endswith(id)]

@@ -199,8 +199,12 @@ class StepLog:
 INTERVAL = 0.1
 # How long a started run may take to write its first event, in seconds.
 PATIENCE = 30.0
-# How many bytes of events are read at once, and therefore the longest event.
+# How many bytes of events are read at once, so that a front end is not delayed by what it has not asked for yet.
+CHUNK = 1 << 18
+# How many bytes the longest event takes.
 PIECE = 1 << 22
+# Only in a line of the log: quotes in a text are escaped.
+IS_LOG = b'"kind": "log"'
 # Bytes of the executor's own output that are shown.
 LAST_OUTPUT = 2000
 
@@ -217,16 +221,19 @@ def follow(
     started: bool = False,
     detached: Callable[[], bool] = lambda: False,
     wait: Callable[[float], object] | None = None,
+    newest: int | None = None,
 ) -> Iterator[list[Event]]:
     """Yield the events that are read at once, from byte `offset` on, until the summary of this attempt.
 
     `started`: this process has just started the executor, which may take a while to write its first event.
     `detached` is called between reads; once it returns true, following stops and the run continues. `wait` waits a
-    number of seconds, or less if following is about to stop. Raises RunInterrupted, Damaged.
+    number of seconds, or less if following is about to stop. `newest` as for `EventReader`. Raises RunInterrupted,
+    Damaged.
     """
     watch = _watch(run) if wait is None else None
     try:
-        yield from _follow(run, is_alive, offset, started, detached, wait or (watch.wait if watch else time.sleep))
+        reader = EventReader(run, offset, newest)
+        yield from _follow(reader, is_alive, started, detached, wait or (watch.wait if watch else time.sleep))
     finally:
         if watch is not None:
             watch.close()
@@ -240,18 +247,20 @@ def _watch(run: RunDirectory) -> DirectoryWatch | None:
 
 
 def _follow(
-    run: RunDirectory,
+    reader: EventReader,
     is_alive: Callable[[], bool],
-    offset: int,
     started: bool,
     detached: Callable[[], bool],
     wait: Callable[[float], object],
 ) -> Iterator[list[Event]]:
-    reader = EventReader(run, offset)
+    run, offset = reader.run, reader.offset
     patience = Limit(PATIENCE)
     while True:
-        was_alive = is_alive()
-        events = reader.more()
+        events, was_alive = reader.more(), True
+        if not events:
+            # Asked before the last read: what the executor wrote before it ended is still found.
+            was_alive = is_alive()
+            events = reader.more()
         last = next((number for number, event in enumerate(events, 1) if event.kind == "summary"), 0)
         if events:
             yield events[:last] if last else events
@@ -300,11 +309,15 @@ def last_output(run: RunDirectory) -> str:
 
 
 class EventReader:
-    """Read complete lines of `events.jsonl` from a byte offset, with bounded memory."""
+    """Read complete lines of `events.jsonl` from a byte offset, with bounded memory.
 
-    def __init__(self, run: RunDirectory, offset: int = 0) -> None:
+    `newest`: of the lines of the log that are waiting, only so many are read; all other events are.
+    """
+
+    def __init__(self, run: RunDirectory, offset: int = 0, newest: int | None = None) -> None:
         self.offset = offset
-        self._run = run
+        self.run = run
+        self._newest = newest
         self._skipped = 0
         self._is_reported = False
 
@@ -315,7 +328,7 @@ class EventReader:
         An empty list means that the end was reached.
         """
         try:
-            descriptor = open_record(self._run.events)
+            descriptor = open_record(self.run.events)
         except FileNotFoundError:
             return []
         except Damaged as error:
@@ -323,25 +336,44 @@ class EventReader:
         try:
             if os.fstat(descriptor).st_size < self.offset:
                 self.offset = 0  # replaced by a shorter file
-            while data := os.pread(descriptor, PIECE, self.offset):
-                if events := self._events(data):
+            newest = self._newest_begin(descriptor)
+            while data := self._chunk(descriptor):
+                before = self.offset
+                if events := self._events(data, newest):
                     return events
-                if len(data) < PIECE:
+                if self.offset == before:
                     break
                 if self._skipped:
                     self.offset = skip_hole(descriptor, self.offset)
         except OSError as error:
-            return self._unreadable(f"{self._run.events} cannot be read: {(error.strerror or str(error)).lower()}")
+            return self._unreadable(f"{self.run.events} cannot be read: {(error.strerror or str(error)).lower()}")
         finally:
             os.close(descriptor)
         return []
 
+    def _chunk(self, descriptor: int) -> bytes:
+        """What is read at once: at least one line, if there is a complete one that is not too long."""
+        data = os.pread(descriptor, CHUNK, self.offset)
+        if len(data) == CHUNK and b"\n" not in data and not self._skipped:
+            return os.pread(descriptor, PIECE, self.offset)
+        return data
+
+    def _newest_begin(self, descriptor: int) -> int:
+        """Before which byte lines of the log are left out."""
+        begin, lines = os.fstat(descriptor).st_size, 0
+        while self._newest is not None and begin > self.offset:
+            begin = max(self.offset, begin - CHUNK)
+            lines += os.pread(descriptor, CHUNK, begin).count(IS_LOG)
+            if lines >= self._newest:
+                return begin
+        return self.offset
+
     def _unreadable(self, text: str) -> list[Event]:
         """Report an unreadable file once; the run continues without events."""
         is_reported, self._is_reported = self._is_reported, True
-        return [] if is_reported else [_note(self._run, text)]
+        return [] if is_reported else [_note(self.run, text)]
 
-    def _events(self, data: bytes) -> list[Event]:
+    def _events(self, data: bytes, newest: int) -> list[Event]:
         """The events in the complete lines of a chunk; advances the offset past them."""
         events = []
         if self._skipped or (len(data) == PIECE and b"\n" not in data):
@@ -351,11 +383,14 @@ class EventReader:
             if not end:
                 return []
             text = f"an event of {self._skipped >> 20} MiB was omitted"
-            events = [_note(self._run, text)]
+            events = [_note(self.run, text)]
             self._skipped, data = 0, data[end:]
         whole = data[: data.rfind(b"\n") + 1]
         self.offset += len(whole)
-        return [*events, *(event for line in whole.split(b"\n")[:-1] if (event := _event(line)) is not None)]
+        lines = whole.split(b"\n")[:-1]
+        if self.offset <= newest:
+            lines = [line for line in lines if IS_LOG not in line]
+        return [*events, *(event for line in lines if (event := _event(line)) is not None)]
 
 
 def _note(run: RunDirectory, text: str) -> Event:

@@ -5,12 +5,13 @@ Each operation is journaled with its inverse before it is applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from bai_wizard.core.errors import (
     KnownAfterApply,
     PreflightError,
     RebootNeeded,
+    RunCancelled,
     StateUnknown,
     StepBlocked,
     StepFailed,
@@ -29,7 +31,8 @@ from bai_wizard.core.machine import Machine, NodeView
 from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.operation import Change, Operation, Scope, admits, refuse_outside
 from bai_wizard.core.state import States
-from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, Unchanged
+from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, StepStatus, Unchanged
+from bai_wizard.engine.audit import Audit, Record, discard
 from bai_wizard.engine.directory import RunDirectory, contents_of, count_attempt, find_run, journal_of
 from bai_wizard.engine.events import EventLog, OrderedLogs, StepLog
 from bai_wizard.engine.journal import Entry, Journal
@@ -39,6 +42,9 @@ from bai_wizard.engine.recovery import records_of, recover, recover_entry, refus
 from bai_wizard.engine.result import Result, StepResult
 from bai_wizard.engine.undo import declared_interrupts, others_of, rollback, shared_with
 from bai_wizard.resources.files import PathOperation
+
+if TYPE_CHECKING:
+    from bai_wizard.engine.maintenance import Maintenance
 
 # How many operations run at once when a step passes several: they are bound by network and disk, not by CPU.
 AT_ONCE = 4
@@ -66,6 +72,8 @@ class JournalledNode(Struct):
     checkpoint: Checkpoint = no_checkpoint
     scope: Sequence[Scope] | None = None
     guard: Callable[[], None] | None = None
+    # The numbers of intents that were recorded before their operation's turn.
+    intents: dict[Operation, int] = field(default_factory=dict)
 
     @property
     def view(self) -> NodeView:
@@ -103,19 +111,47 @@ class JournalledNode(Struct):
         for future in pending:
             future.result()
 
+    @contextmanager
+    def announced(self, operations: Iterable[Operation]) -> Iterator[None]:
+        """Record the intents of operations that are not satisfied; settle those that are not executed then."""
+        before = {each: states for each in operations if not each.is_satisfied(states := self._states(each))}
+        for operation, states in before.items():
+            self.intents[operation] = self._intend(operation, states)
+        try:
+            yield
+        except Exception:
+            self._settle(before)
+            raise
+        self._settle(before)
+
+    def _settle(self, before: Mapping[Operation, States]) -> None:
+        """Find out how far announced operations got that were not executed."""
+        while self.intents:
+            operation, number = self.intents.popitem()
+            states = before[operation]
+            attempt = Entry(number, self.step, operation, states, operation.after(states), operation.inverse(states))
+            if message := recover_entry(attempt, self.journal.finish, self.machine, failed=True):
+                self.log(message, level="warning")
+
+    def _intend(self, operation: Operation, before: States) -> int:
+        if self.scope is not None:
+            refuse_outside(self.scope, operation, before)
+        self.checkpoint("before intent")
+        number = self.journal.intent(self.step, operation, before, operation.inverse(before))
+        self.checkpoint("after intent")
+        return number
+
     def _execute(self, operation: Operation, log: Log) -> None:
         before = self._states(operation)
         if operation.is_satisfied(before):
             return
-        if self.scope is not None:
-            refuse_outside(self.scope, operation, before)
         if self.guard is not None:
             self.guard()
             if not isinstance(operation, PathOperation):
                 self.guard = None
-        self.checkpoint("before intent")
-        number = self.journal.intent(self.step, operation, before, operation.inverse(before))
-        self.checkpoint("after intent")
+        number = self.intents.pop(operation, None)
+        if number is None:
+            number = self._intend(operation, before)
         try:
             self.machine.apply(operation, log)
         except StepFailed:
@@ -145,6 +181,7 @@ class Executor(Struct, frozen=True):
     again: str = "bai-wizard resume"
     clock: Callable[[], Moment] = moment
     begun: Moment = field(default_factory=moment)
+    maintenance: Maintenance | None = None
 
     def run(self, plan: Plan) -> Result:
         """Run pending steps in order; stop at the first failure of a required step."""
@@ -162,6 +199,10 @@ class Executor(Struct, frozen=True):
             except RebootNeeded as error:
                 stopped = "reboot"
                 results.append(_result(planned.step, "skipped", str(error)))
+                continue
+            except RunCancelled as error:
+                stopped = "interrupted"
+                results.append(_result(planned.step, "skipped", f"not started: {error}"))
                 continue
             results.append(result)
             if result.outcome == "changed" and isinstance(planned.verdict, Pending):
@@ -212,8 +253,10 @@ class Executor(Struct, frozen=True):
     def _apply(self, planned: PlannedStep, log: StepLog) -> StepResult:
         step = planned.step
         assert isinstance(planned.verdict, Pending)
-        with self.machine.helpers():
-            now = step.inspect(RememberingMachine(self.machine))
+        now = self._inspect(step)
+        may_wait = bool(step.interrupts) and isinstance(now, Pending)
+        if self.maintenance is not None and may_wait and self.maintenance.enter(step.interrupts, log):
+            now = self._inspect(step)
         if isinstance(now, Unchanged):
             return _result(step, "unchanged", now.note)
         if isinstance(now, Blocked):
@@ -234,6 +277,10 @@ class Executor(Struct, frozen=True):
             return _result(step, "failed", f"applied, but verification failed: {missing}")
         return _result(step, "changed")
 
+    def _inspect(self, step: Step) -> StepStatus:
+        with self.machine.helpers():
+            return step.inspect(RememberingMachine(self.machine))
+
     def _refuse_to_interrupt(self, interrupts: Collection[Interrupt]) -> None:
         """Raise StepBlocked, with the command that gives consent, if something would be interrupted without it.
 
@@ -243,6 +290,11 @@ class Executor(Struct, frozen=True):
         left = uncovered(affected_by(self.machine, interrupts), self.consent, self.begun, now)
         if left:
             message = refusal(left, self.consent, self.begun, now)
+            if self.maintenance is not None and self.maintenance.spares(left):
+                raise StepBlocked(
+                    f"{message}. Nothing was interrupted. Drain the node, or wait until the sessions have ended, "
+                    f"then run: {self.again}"
+                )
             raise StepBlocked(
                 f"{message}. Nothing was interrupted. "
                 f"To allow this, run: {self.again} --yes-interrupt={','.join(left)}"
@@ -340,8 +392,11 @@ def execute(
     checkpoint: Checkpoint = no_checkpoint,
     clock: Callable[[], Moment] = moment,
     sources: Callable[[], AbstractContextManager[object]] = nullcontext,
+    record: Record = discard,
 ) -> Result:
     """Run one attempt inside `sources`, which provides what the run takes from a bundle while the lock is held.
+
+    `record` writes to the audit trail.
 
     Raises LockHeld, PreflightError if the plan is not the one that was confirmed, and whatever `sources` raises.
     """
@@ -355,15 +410,21 @@ def execute(
         kept.enter_context(sources())
         journal = _begin(paths, run, machine, event_log)
         kept.callback(journal.close)
+        audit = Audit(run, record)
+        audit.begin()
+        kept.callback(audit.end)
         machine.should_stop = should_stop
         again = f"bai-wizard resume {run.id}"
+        maintenance = maintenance_of(paths, run, machine, should_stop) if undoes is None else None
         executor = Executor(
-            machine, journal, event_log, should_stop, run.consents(), checkpoint, again, clock, clock()
+            machine, journal, event_log, should_stop, run.consents(), checkpoint, again, clock, clock(), maintenance
         )
         if undoes is not None:
             result = executor.undo(undoes, force=bool(run.metadata.get("force")))
         else:
             result = executor.run(run.plan())
+            if maintenance is not None:
+                result = _resumed(result, maintenance, event_log)
             if damages := contents_of(run, journal).damages:
                 result = _with_damages(result, damages, event_log, run.id)
         try:
@@ -373,6 +434,7 @@ def execute(
         run.end(result.to_json(), journal)
         for message in prune_runs(paths):
             event_log.emit("log", message, level="warning")
+        audit.result = result
         event_log.emit("summary", data=result.to_json())
         return result
 
@@ -404,6 +466,35 @@ def _begin(paths: StatePaths, run: RunDirectory, machine: Machine, event_log: Ev
     for message in (*settle_other_runs(paths, run, machine), *recover(journal, machine)):
         event_log.emit("log", message, level="warning")
     return journal
+
+
+def maintenance_of(
+    paths: StatePaths, run: RunDirectory, machine: Machine, should_stop: Callable[[], bool]
+) -> Maintenance | None:
+    """The conditions and hooks of a run; None without any."""
+    from bai_wizard.engine.maintenance import Maintenance, conditions_from_json, hooks_of
+
+    conditions, hooks = conditions_from_json(run.metadata.get("conditions")), hooks_of(run.settings())
+    if not (conditions or hooks.drain):
+        return None
+    return Maintenance(machine, conditions, hooks, paths.drained, should_stop)
+
+
+def _resumed(result: Result, maintenance: Maintenance, event_log: EventLog) -> Result:
+    """The result after the resume hook, which is run whether steps have failed or not."""
+    if not maintenance.is_drained:
+        return result
+    title = "make the node available for sessions again"
+    opened = event_log.emit("started", title, step="maintenance.resume")
+    log = StepLog(event_log, "maintenance.resume", opened)
+    problem = maintenance.leave(log)
+    log.close()
+    outcome: Outcome = "failed" if problem else "changed"
+    level: Level = "error" if problem else "info"
+    event_log.emit("finished", problem, step="maintenance.resume", parent=opened, outcome=outcome, level=level)
+    if not problem:
+        return result
+    return replace(result, steps=(*result.steps, StepResult("maintenance.resume", title, "failed", text=problem)))
 
 
 def _with_damages(result: Result, damages: Sequence[str], event_log: EventLog, run: str) -> Result:

@@ -48,6 +48,11 @@ class StatePaths(Struct, frozen=True):
         return self.root / "var/lib/bai-wizard/last-run.json"
 
     @property
+    def drained(self) -> Path:
+        """Exists from before a drain hook until a resume hook has succeeded, whichever run they belong to; 0600."""
+        return self.root / "var/lib/bai-wizard/drained"
+
+    @property
     def volatile(self) -> Path:
         """Lock, notice of the current run, secrets of a starting run; gone after a reboot; 0755, owned by root."""
         return self.root / "run/bai-wizard"
@@ -86,12 +91,13 @@ class StatePaths(Struct, frozen=True):
 
 def _untrusted(path: Path, info: os.stat_result) -> str:
     """Why others may have written into a directory; empty if only this user can."""
-    todo = ""
     if info.st_uid != os.geteuid():
         todo, why = f"chown {os.geteuid()} {path}", f"belongs to user {info.st_uid}"
     elif info.st_mode & 0o022:
         todo, why = f"chmod go-w {path}", f"can be changed by other users (mode {info.st_mode & 0o7777:04o})"
-    return f"{path} {why}: nothing was changed; check its contents, then run: {todo}" if todo else ""
+    else:
+        return ""
+    return f"{path} {why}: nothing was changed; check its contents, then run: {todo}"
 
 
 # How long to wait for a lock that, according to its notice, no live run holds, and how often to retry, in seconds.

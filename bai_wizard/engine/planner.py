@@ -12,7 +12,6 @@ from bai_wizard.core.machine import NodeView
 from bai_wizard.core.page import Context, Facts, Page, Settings
 from bai_wizard.core.predicted import PredictedNode
 from bai_wizard.core.step import Plan, PlannedStep, Step, Unset, dry_run
-from bai_wizard.steps.packages import completion
 
 # Kinds of keys whose steps need a package manager without interrupted operations.
 OF_PACKAGES = ("package", "package-lists")
@@ -40,6 +39,37 @@ def make_plan(works: Sequence[PageWork], view: NodeView, context: Context) -> Pl
         planned += _plan_completion(works[-1].page.name, overlay)
     _refuse_duplicates(planned)
     return Plan(context.host, tuple(planned), unset=tuple(unset))
+
+
+def disruptive_last(plan: Plan, view: NodeView) -> Plan:
+    """The plan with its disruptive steps, and all that may depend on them, after everything else.
+
+    A later step may depend on a disruptive one if it is of the same page, uses the container engine, or would do
+    something else without it. If the order cannot be changed without changing what is done, the plan stays as it is.
+    """
+    late = _late(plan)
+    while True:
+        early = [item for item in plan.steps if item.step.id not in late]
+        overlay = PredictedNode(view)
+        differing = next((item for item in early if dry_run(item.step, overlay) != item.verdict), None)
+        if differing is None:
+            break
+        late.add(differing.step.id)
+    rest = [item for item in plan.steps if item.step.id in late]
+    if any(dry_run(item.step, overlay) != item.verdict for item in rest):
+        return plan
+    return replace(plan, steps=(*early, *rest))
+
+
+def _late(plan: Plan) -> set[str]:
+    """The disruptive steps, and those that follow one on a page that needs it."""
+    result, pages = set[str](), set[str]()
+    for item in plan.steps:
+        if item.is_pending and item.step.interrupts:
+            pages |= {item.step.page, *(("images",) if "docker.restart" in item.step.interrupts else ())}
+        if item.step.page in pages:
+            result.add(item.step.id)
+    return result
 
 
 def plan_page(work: PageWork, predicted: PredictedNode, context: Context, *, is_last: bool) -> list[PlannedStep]:
@@ -73,7 +103,11 @@ def _completion(predicted: PredictedNode, page: str, *, optional: bool = False) 
         unfinished = predicted.unfinished()
     except StateUnknown:
         return ()  # steps that change packages read the same database and report the problem
-    return () if unfinished is None else (completion(unfinished, page, optional=optional),)
+    if unfinished is None:
+        return ()
+    from bai_wizard.steps.packages import completion
+
+    return (completion(unfinished, page, optional=optional),)
 
 
 def _refuse_duplicates(planned: Sequence[PlannedStep]) -> None:

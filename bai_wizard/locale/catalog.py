@@ -122,6 +122,8 @@ class Catalog:
             return text.replace(bare, self.text(bare), 1) if bare else text
         if not bare or len(text) > LONGEST:
             return text
+        if (exact := self._exact.get(text)) is not None:
+            return exact
         if text.startswith(MARKS):
             return text[:2] + self.text(text[2:])
         whole = self._whole(text)

@@ -25,6 +25,7 @@ from bai_wizard.node.http import (
     explain_transport_error,
     paced,
     refuse_answer,
+    request,
 )
 from bai_wizard.node.regular import open_regular, sync_directory
 
@@ -199,7 +200,8 @@ def size_of(url: str, proxy: str = "", trusted: str = TRUSTED) -> int:
     manager = _manager(Source(url, "", proxy), trusted, pace)
     try:
         pace.begin()
-        response = manager.request("HEAD", url, headers={"Accept-Encoding": "identity"}, redirect=5)
+        response = request(manager, "HEAD", url, {"Accept-Encoding": "identity"})
+        response.close()
         refuse_answer(response.status, response.headers.get("Location", ""))
     except Refused as refusal:
         raise StateUnknown(str(refusal)) from refusal
@@ -285,6 +287,7 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 def _manager(source: Source, trusted: str, pace: Pace) -> PoolManager:
     import urllib3
+    from urllib3.util import parse_url
 
     options: dict[str, Any] = {
         "retries": False,
@@ -294,7 +297,7 @@ def _manager(source: Source, trusted: str, pace: Pace) -> PoolManager:
     if os.path.isfile(trusted):
         options["ca_certs"] = trusted
     if source.proxy:
-        login = urllib3.util.parse_url(source.proxy).auth
+        login = parse_url(source.proxy).auth
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
         manager: PoolManager = urllib3.ProxyManager(source.proxy, proxy_headers=headers, **options)
     else:
@@ -311,7 +314,7 @@ def _attempt(source: Source, part: PartialDownload, manager: PoolManager, pace: 
         if part.validator():
             headers["If-Range"] = part.validator()
     pace.begin()
-    response = manager.request("GET", source.url, headers=headers, preload_content=False, redirect=5)
+    response = request(manager, "GET", source.url, headers)
     try:
         total = _place(response, part)
         _refuse_large(total, source.largest, part)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bai_wizard.core.errors import AccessDenied, StateUnknown, StepFailed
+from bai_wizard.core.paths import parents
 from bai_wizard.data import read_toml
 
 
@@ -73,11 +74,7 @@ def explain_file_error(error: OSError, path: str) -> str:
 
 def file_system_of(path: str) -> str:
     """Return the mount point of `path` by comparing device numbers, without accessing anything below it."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path) or "/"
-    while path != "/" and not os.path.ismount(path):
-        path = os.path.dirname(path) or "/"
-    return path
+    return next(filter(os.path.ismount, (path.rstrip("/"), *parents(path))), "/")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -27,13 +27,20 @@ MISMATCH = 18
 FABRIC = {1: "not started", 2: "in progress", 3: "completed"}
 
 
+class GpuProcess(Struct, frozen=True):
+    """A process that uses a GPU; `memory` in bytes, 0 if the driver does not report it."""
+
+    pid: int
+    memory: int = 0
+
+
 class Gpu(Struct, frozen=True):
     """A GPU as the driver sees it; None where the model lacks a feature or the driver does not report it.
 
-    `address` is the PCI address in the kernel's format, `memory` in bytes. `mig` is (current, after the next reset),
-    `slices` lists MIG devices. `uncorrected` counts memory errors since the driver was loaded. `remap` is (a row is
-    pending until a reset, remapping failed). `fabric` is empty without an NVLink fabric. `lost` explains why the GPU
-    does not respond.
+    `address` is the PCI address in the kernel's format, `memory` and `used` in bytes. `mig` is (current, after the
+    next reset), `slices` lists MIG devices. `uncorrected` counts memory errors since the driver was loaded. `remap`
+    is (a row is pending until a reset, remapping failed). `fabric` is empty without an NVLink fabric. `lost` explains
+    why the GPU does not respond.
     """
 
     address: str = ""
@@ -48,6 +55,8 @@ class Gpu(Struct, frozen=True):
     persistence: bool | None = None
     fabric: str = ""
     lost: str = ""
+    used: int = 0
+    processes: tuple[GpuProcess, ...] = ()
 
 
 class Nvml(Struct, frozen=True):
@@ -75,9 +84,8 @@ def query_nvml() -> Nvml | None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-            return None
-        return Nvml(error=int(error.value), message=str(error))
+        code = int(error.value)  # pyright: ignore[reportAttributeAccessIssue]: set by NVMLError.__new__
+        return None if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND else Nvml(error=code, message=str(error))
     number = pynvml.nvmlSystemGetCudaDriverVersion()
     return Nvml(
         driver=str(pynvml.nvmlSystemGetDriverVersion()),
@@ -99,7 +107,8 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
         except pynvml.NVMLError:
             return None  # this model or this driver does not support it
 
-    memory = tell(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
+    sizes = tell(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    memory = int(sizes.total) if sizes is not None else None
     mig = tell(lambda: tuple(bool(mode) for mode in pynvml.nvmlDeviceGetMigMode(handle)))
     rows = tell(lambda: pynvml.nvmlDeviceGetRemappedRows(handle))
     ecc = tell(lambda: bool(pynvml.nvmlDeviceGetEccMode(handle)[0]))
@@ -117,7 +126,14 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
         persistence=tell(lambda: bool(pynvml.nvmlDeviceGetPersistenceMode(handle))),
         fabric=tell(lambda: _fabric(pynvml, handle)) or "",
         lost="" if memory is not None else f"GPU {index} does not report its memory",
+        used=int(sizes.used) if sizes is not None else 0,
+        # Without a version in its name, pynvml raises an error of another kind if the driver is too old for it.
+        processes=_processes(tell(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)) or ()),
     )
+
+
+def _processes(running: Iterable[Any]) -> tuple[GpuProcess, ...]:
+    return tuple(GpuProcess(int(process.pid), int(process.usedGpuMemory or 0)) for process in running)
 
 
 def _slices(pynvml: Any, handle: Any) -> tuple[str, ...]:

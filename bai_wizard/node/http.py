@@ -6,8 +6,9 @@ import http.client
 import io
 import re
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
@@ -15,7 +16,7 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.node.error_hints import Explanation, find_hint
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 
 # Maximum length of a header line or chunk size line in bytes; the same as http.client's limit.
@@ -25,6 +26,12 @@ LARGEST_HEAD = 1 << 20
 # Window in seconds, and bytes per second within it: a server that sends less is stalled.
 WINDOW = 60.0
 MIN_RATE = 1024
+# Redirects that are followed one after another.
+REDIRECTS = 5
+
+
+# The attribute of an exception that holds the URL of the server that caused it.
+SERVER = "bai_wizard_server"
 
 
 class TooMuch(StateUnknown):
@@ -125,10 +132,10 @@ def paced(manager: PoolManager, pace: Pace) -> None:
         response_class = Response
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
 
     class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
+        ConnectionCls = Tls  # pyright: ignore[reportAssignmentType]
 
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
@@ -141,6 +148,48 @@ class Refused(Exception):
         self.retry = retry
 
 
+def request(
+    manager: PoolManager, method: str, url: str, headers: Mapping[str, str], **options: Any
+) -> BaseHTTPResponse:
+    """Send a request, follow its redirects, and return the answer, whose body is not read yet.
+
+    The headers are sent to every server, so they must not contain credentials. An answer after REDIRECTS is returned
+    even if it is another redirect. Raises Refused for a redirect that is not safe, and urllib3's exceptions, which
+    `explain_transport_error` can attribute to the server that was redirected to.
+    """
+    from urllib3.exceptions import HTTPError
+
+    followed = 0
+    while True:
+        try:
+            response = manager.request(method, url, headers=headers, redirect=False, preload_content=False, **options)
+        except HTTPError as error:
+            vars(error)[SERVER] = url
+            raise
+        location = response.get_redirect_location()
+        if not location or followed == REDIRECTS:
+            return response
+        # Not reused: the body of a redirect is never read.
+        response.close()
+        url = _redirected(url, location)
+        followed += 1
+
+
+def _redirected(url: str, location: str) -> str:
+    """The URL that a server redirects to. Raises Refused for any but http and https, and for http after https."""
+    try:
+        target = urljoin(url, location)
+        to = urlsplit(target)
+    except ValueError as error:
+        raise Refused("the server redirects to an invalid address", retry=False) from error
+    if to.scheme not in ("http", "https"):
+        raise Refused("the server redirects to an address that is neither http nor https", retry=False)
+    if to.scheme == "http" and urlsplit(url).scheme.lower() == "https":
+        host = str(to.hostname)[:200]
+        raise Refused(f"the server redirects to {host} without TLS, which is not followed", retry=False)
+    return target
+
+
 def refuse_answer(status: int, location: str) -> None:
     """Raise Refused for every status other than 200, with its meaning for the operator."""
     if status == 200:
@@ -151,7 +200,8 @@ def refuse_answer(status: int, location: str) -> None:
 
 
 def explain_transport_error(error: Exception, url: str, proxy: str) -> Explanation:
-    """Explain an error of urllib3 to the operator."""
+    """Explain an error of urllib3 to the operator. `url` is the server, unless the error says which one it was."""
+    url = vars(error).get(SERVER, url)
     cause = getattr(error, "original_error", None) or error
     message = type(error.__cause__).__name__ if isinstance(error.__cause__, TooSlow) else str(cause)
     kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, Exception) and kind is not Exception]

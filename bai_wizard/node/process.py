@@ -231,7 +231,7 @@ def _start(
 
 def _popen(argv: list[str], stdin: int, env: Mapping[str, str], **more: Any) -> subprocess.Popen[bytes]:
     """Start with pipes for both streams, a new session, and new files readable by all, as administrators expect."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # pyright: ignore[reportReturnType]: `more` may hold any option
         argv,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -311,10 +311,10 @@ def _follow(
             if on_line is not None:
                 silent = f"{program} has printed nothing for {SILENCE / 60:g} min; it will not be interrupted"
                 on_line(redact(silent), "")
-    child.wait()
+    code = child.wait()
     for stream in streams.values():
         stream.feed(b"", final=True)
-    return Completed(child.returncode, streams["stdout"].text(), streams["stderr"].text())
+    return Completed(code, streams["stdout"].text(), streams["stderr"].text())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -149,7 +149,7 @@ class Registry:
         scheme = "http" if self._plain else "https"
         url = f"{scheme}://{self._api}{path}"
         try:
-            answer = self._answer(url, {**headers, **self._authorization}, self._refuse_downgrade)
+            answer = self._answer(url, {**headers, **self._authorization})
         except HTTPError as error:
             is_tls = isinstance(getattr(error, "reason", error), SSLError)
             if is_tls and not self._plain and self._is_insecure(self._api):
@@ -158,10 +158,10 @@ class Registry:
             raise Unreachable(_words(error)) from error
         return answer
 
-    def _answer(self, url: str, headers: Mapping[str, str], judge: Callable[[BaseHTTPResponse], None]) -> Answer:
+    def _answer(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Send a request, within the limits for an answer.
 
-        Raises TooMuch, urllib3's exceptions, and those of `judge`.
+        Raises TooMuch, urllib3's exceptions, and StateUnknown for an answer that came without TLS.
         """
         pace = Pace(LONGEST_ANSWER)
         pool = self._pool(url)
@@ -171,7 +171,7 @@ class Registry:
             # Compressed bodies are never requested, and a small one could expand to any size.
             plain = {"Accept-Encoding": "identity", **headers}
             response = pool.request("GET", url, headers=plain, redirect=True, preload_content=False)
-            judge(response)
+            self._refuse_downgrade(response)
             pace.allow(2 * LARGEST_ANSWER)
             body = response.read(LARGEST_ANSWER + 1, decode_content=False)
             return Answer(response.status, response.headers, body)
@@ -207,7 +207,7 @@ class Registry:
         from urllib3.exceptions import HTTPError
 
         try:
-            response = self._answer(url, basic, lambda _response: None)
+            response = self._answer(url, basic)
         except HTTPError as error:
             raise StateUnknown(_words(error)) from error
         _refuse(response)

@@ -13,8 +13,9 @@ from msgspec import Struct, field
 from bai_wizard.core.consent import Affected, Interrupt
 from bai_wizard.core.errors import ProgramMissing, StateUnknown, StepFailed
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, Hardware, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, Hardware, HardwarePart, Machine, Space
 from bai_wizard.core.operation import Effects, Offer, Operation, Simulation
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import (
     LISTS_KEY,
     WITHOUT_STATE,
@@ -182,16 +183,23 @@ class SimulatedMachine(Machine):
         running = isinstance(service, Unit) and service.active == "active"
         return self.environment.engine.get(path) if running else None
 
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        return self.query(argv) if tuple(argv) in self.environment.looks else Completed(0, "", "")
+
     def hardware(self, part: HardwarePart) -> Any:
         result = getattr(self.environment.hardware, part)
         if not result:
             raise StateUnknown(f"{part}: not part of this simulated node")
         return result
 
-    def free_bytes(self, path: str) -> int:
+    def space(self, path: str) -> Space:
         free = self.environment.free
         covering = [top for top in free if path == top or path.startswith(top.rstrip("/") + "/")]
-        return free[max(covering, key=len)] if covering else 0
+        if not covering:
+            return Space(0)
+        top = max(covering, key=len)
+        sizes = {disk.path: disk.total for disk in self.environment.hardware.disks or ()}
+        return Space(free[top], sizes.get(top, 0))
 
     def in_container(self) -> bool:
         return self.environment.container
@@ -235,10 +243,8 @@ class SimulatedMachine(Machine):
             self._changed_at[key.name] = self.now
 
     def _make_parents(self, key: Key) -> None:
-        above = dirname(key.name) if key.kind in ("file", "tree") else "/"
-        while above != "/":
+        for above in parents(key.name) if key.kind in ("file", "tree") else ():
             self._states.setdefault(Key("file", above), Entry("directory", 0, 0, 0o755))
-            above = dirname(above)
 
     def _getent(self, database: str, wanted: str) -> Completed:
         for state in self._states.values():
@@ -251,11 +257,4 @@ class SimulatedMachine(Machine):
 
 
 def _children(directory: str, paths: Iterable[str]) -> set[str]:
-    result = set()
-    for path in paths:
-        while path != "/" and path:
-            above = dirname(path)
-            if above == directory:
-                result.add(basename(path))
-            path = above
-    return result
+    return {basename(each) for path in paths for each in (path, *parents(path)) if dirname(each) == directory} - {""}

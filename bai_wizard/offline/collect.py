@@ -7,7 +7,7 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -19,11 +19,15 @@ from msgspec.structs import replace
 from bai_wizard import __version__
 from bai_wizard.core.errors import PreflightError, StepFailed
 from bai_wizard.core.page import Absent, Fact, Known
+from bai_wizard.core.paths import parents
 from bai_wizard.node.run_as import invoker
 from bai_wizard.node.safe_path import Trust, absolute
 from bai_wizard.node.user_files import make_requested_directory
 from bai_wizard.offline.manifest import (
+    MANIFEST,
+    MAX_FAULTS,
     PARTS,
+    SUMS_NAME,
     Held,
     Manifest,
     MissingItem,
@@ -31,13 +35,16 @@ from bai_wizard.offline.manifest import (
     held_in,
     open_bundle,
     path_fault,
+    read_manifest,
     sha256_of,
 )
 from bai_wizard.offline.needs import (
     RequiredPackages,
     WantedDriver,
+    archive_name,
     not_served,
     required_packages,
+    saved_name,
     wanted_drivers,
 )
 from bai_wizard.offline.packages import (
@@ -168,9 +175,7 @@ def refuse_untrusted_inputs(like: str, wizard: str) -> None:
 
 
 def _existing(directory: str) -> str:
-    while not os.path.lexists(directory):
-        directory = os.path.dirname(directory)
-    return directory
+    return next(filter(os.path.lexists, (directory, *parents(directory))), "/")
 
 
 def _refuse_links(directory: str) -> None:
@@ -187,10 +192,10 @@ def _refuse_links(directory: str) -> None:
                 raise trust.refusal(path, who)
 
 
-def collect_itself(archive: str, directory: Path, say: Say) -> str:
+def collect_itself(archive: str, directory: Path, say: Say) -> tuple[str, str]:
     """Copy the given archive, or else repack the installed tree.
 
-    Returns why that is not possible, or an empty text.
+    Returns the name of the archive in the bundle, or an empty text and why that is not possible.
     """
     location = directory / "wizard"
     if archive:
@@ -198,32 +203,33 @@ def collect_itself(archive: str, directory: Path, say: Say) -> str:
         if not source.name.endswith(".tar.gz"):
             raise StepFailed(f"{archive} is not an archive of the wizard (bai-wizard-VERSION-ARCH.tar.gz)")
         target = location / source.name
-        if not (target.exists() and target.stat().st_size == source.stat().st_size):
+        if not (target.exists() and sha256_of(target) == sha256_of(source)):
             say(f"copying {archive}")
-            _keep_only(location, target.name)
+            location.mkdir(exist_ok=True)
             with complete_file(target) as partial:
                 shutil.copyfile(source, partial)
-        return ""
+        return target.name, ""
     tree = Path(sys.prefix).parent
     if not (tree / "VERSION").is_file() or not (tree / "install.sh").is_file():
-        return (
+        return "", (
             "the wizard itself: it was not installed from its archive. Pass the archive with"
             " --wizard bai-wizard-VERSION-ARCH.tar.gz, or install it on the nodes by other means"
         )
     arch, version = ((tree / name).read_text().strip() for name in ("ARCHITECTURE", "VERSION"))
     target = location / f"bai-wizard-{version}-{arch}.tar.gz"
-    if not target.exists():
-        say("packing the wizard")
-        _keep_only(location, target.name)
-        pack_wizard(tree, tree / "install.sh", target)
-    return ""
+    # Packed again each time: another build can have the same version. The same tree always gives the same file.
+    say("packing the wizard")
+    location.mkdir(exist_ok=True)
+    pack_wizard(tree, tree / "install.sh", target)
+    return target.name, ""
 
 
 def pack_wizard(tree: Path, script: Path, target: Path) -> None:
     """The release archive: one directory of the same name with install.sh, tree and SHA256SUMS covering both.
 
-    Everything in it is owned by root and writable by root only. Raises StepFailed for a tree that contains anything
-    but files and directories: install.sh would reject that.
+    Everything in it is owned by root, writable by root only, and has the time of the file VERSION, so that an
+    installed tree gives the archive that it came from. Raises StepFailed for a tree that contains anything but files
+    and directories: install.sh would reject that.
     """
     import gzip
     import tarfile
@@ -232,8 +238,9 @@ def pack_wizard(tree: Path, script: Path, target: Path) -> None:
 
     name = target.name.removesuffix(".tar.gz")
     sums: list[str] = []
+    changed = int((tree / "VERSION").stat().st_mtime)
 
-    def member(path: str, *, mode: int, changed: int, data: bytes | None = None) -> None:
+    def member(path: str, *, mode: int, data: bytes | None = None) -> None:
         info = tarfile.TarInfo(f"{name}/{path}".rstrip("/"))
         info.mode, info.mtime, info.uname, info.gname = mode, changed, "root", "root"
         info.type = tarfile.DIRTYPE if data is None else tarfile.REGTYPE
@@ -244,33 +251,28 @@ def pack_wizard(tree: Path, script: Path, target: Path) -> None:
 
     with (
         complete_file(target) as partial,
-        gzip.open(partial, "wb", compresslevel=6) as stream,
+        open(partial, "wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w|") as archive,
     ):
-        changed = int(script.stat().st_mtime)
-        member("", mode=0o755, changed=changed)
-        member("install.sh", mode=0o755, changed=changed, data=script.read_bytes())
+        member("", mode=0o755)
+        member("install.sh", mode=0o755, data=script.read_bytes())
         for path in [tree, *sorted(tree.rglob("*"))]:
             status, inside = path.lstat(), f"tree/{path.relative_to(tree)}".removesuffix("/.")
             if path == tree / "install.sh":
                 continue
             if S_ISDIR(status.st_mode):
-                member(inside, mode=0o755, changed=int(status.st_mtime))
+                member(inside, mode=0o755)
             elif S_ISREG(status.st_mode) and path.suffix != ".pth":
                 mode = 0o755 if status.st_mode & 0o111 else 0o644
-                member(inside, mode=mode, changed=int(status.st_mtime), data=path.read_bytes())
+                member(inside, mode=mode, data=path.read_bytes())
             else:
                 raise StepFailed(f"{path} cannot be packed: it is a .pth file, or neither a file nor a directory")
-        member("SHA256SUMS", mode=0o644, changed=changed, data="".join(sums).encode())
+        member("SHA256SUMS", mode=0o644, data="".join(sums).encode())
 
 
-def _keep_only(directory: Path, name: str) -> None:
-    directory.mkdir(exist_ok=True)
-    for old in directory.iterdir():
-        if old.name != name:
-            old.unlink()
-
-
+# The manifest of the last complete collection, while another one is incomplete.
+LAST = ".manifest.json.last"
 # Seconds for all wheels with their dependencies, over a slow line.
 WHEELS = 1800.0
 # Wheels that run on every supported distribution: for the glibc of Debian 12 and older.
@@ -285,34 +287,84 @@ def collect(
     `like` is a directory with the files of a system like the nodes' (see `likeness`), `wizard` the wizard's archive.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "manifest.json").unlink(missing_ok=True)
+    listed = _begin(directory)
     architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
     lacks: list[MissingItem] = []
+    needed: set[str] = set()
     for desired in desired_states:
         lacks += not_served(desired)
         python, images = desired.settings.get("python"), desired.settings.get("images")
         if "python" in desired.pages and isinstance(python, PythonSettings) and python.method == "standalone":
-            _python(python, desired, directory, say)
+            needed |= _python(python, desired, directory, say)
         if "images" in desired.pages and isinstance(images, ImagesSettings):
             wanted = wanted_images(images, desired.context, architecture)
             result = collect_images(images, wanted, directory, f"linux/{architecture}", say)
             lacks += [("images", what) for what in result]
-    system, unoffered = _packages(desired_states, directory, say, like)
+            needed |= {f"images/{archive_name(each.file, each.sha256)}" for each in images.archives}
+            needed |= {f"images/{saved_name(image.reference)}" for image in wanted}
+    system, unoffered, packages = _packages(desired_states, directory, say, like, listed)
     lacks += unoffered
-    without = collect_itself(wizard, directory, say)
+    archive, without = collect_itself(wizard, directory, say)
     lacks += [("wizard", without)] if without else []
+    # Without an archive, the one of the last collection is kept.
+    needed |= packages | (
+        {f"wizard/{archive}"} if archive else {path for path in listed if path.startswith("wizard/")}
+    )
+    _refuse_others(directory, listed | needed)
+    _remove(directory, listed - needed)
     say("hashing existing files")
     manifest = Manifest(platform.machine(), __version__, _held(directory), tuple(dict.fromkeys(lacks)), system)
     manifest.write(directory)
+    (directory / LAST).unlink(missing_ok=True)
     _refuse_extra_files(directory, manifest)
     return manifest
 
 
+def _begin(directory: Path) -> frozenset[str]:
+    """The files that the last complete collection listed: a collection removes no others.
+
+    The directory has no manifest until the end of the collection. Raises PreflightError if the manifest or SHA256SUMS
+    in it is not that of a bundle.
+    """
+    name = MANIFEST if (directory / MANIFEST).exists() else LAST
+    if not (directory / name).exists():
+        if (directory / SUMS_NAME).exists():
+            raise PreflightError(f"{directory / SUMS_NAME} is not that of a bundle; choose another directory")
+        return frozenset()
+    try:
+        result = frozenset(held.path for held in read_manifest(directory, name).files)
+    except PreflightError as error:
+        raise PreflightError(f"{error}. Choose another directory") from error
+    (directory / name).replace(directory / LAST)
+    return result
+
+
+def _refuse_others(directory: Path, known: Set[str]) -> None:
+    """Raise StepFailed for files in the parts of the bundle that no collection is known to have created."""
+    for path in known:
+        (directory / f"{path}.part").unlink(missing_ok=True)
+        (directory / f"{path}.part.mark").unlink(missing_ok=True)
+    found = (path for part in PARTS for path in sorted((directory / part).rglob("*")) if not path.is_dir())
+    others = [path for each in found if (path := str(each.relative_to(directory))) not in known]
+    if others:
+        names = os.fsencode(", ".join(others[:MAX_FAULTS])).decode(errors="backslashreplace")
+        raise StepFailed(
+            f"{directory} contains files that do not belong to the last complete bundle in it, and that these answers"
+            f" do not need: {names}. Move or remove them and retry, or choose another directory"
+        )
+
+
+def _remove(directory: Path, paths: Set[str]) -> None:
+    """Remove files of the last collection, and the directories in which nothing else is."""
+    for path in paths:
+        (directory / path).unlink(missing_ok=True)
+        for above in parents(path):
+            with suppress(OSError):  # not empty, or already removed
+                (directory / above).rmdir()
+
+
 def _held(directory: Path) -> tuple[Held, ...]:
-    """Every file that was collected; unneeded leftovers of an interrupted collection are removed."""
-    for part in PARTS:
-        for leftover in (*(directory / part).rglob("*.part"), *(directory / part).rglob("*.part.mark")):
-            leftover.unlink()
+    """Every file that was collected."""
     result = []
     for held in held_in(directory):
         fault = path_fault(held.path)
@@ -328,20 +380,23 @@ def _refuse_extra_files(directory: Path, manifest: Manifest) -> None:
     with open_bundle(directory) as bundle:
         result = content_faults(bundle, manifest)
     if result:
-        (directory / "manifest.json").unlink()
+        (directory / MANIFEST).replace(directory / LAST)
         raise StepFailed(f"{directory} contains more than the bundle: {'; '.join(result)}. Remove it and retry")
 
 
 def _packages(
-    desired_states: tuple[DesiredState, ...], directory: Path, say: Say, like: str
-) -> tuple[str, tuple[MissingItem, ...]]:
-    """The code name of the system of the collected packages, empty if the answers need none; and what is missing."""
+    desired_states: tuple[DesiredState, ...], directory: Path, say: Say, like: str, listed: Set[str]
+) -> tuple[str, tuple[MissingItem, ...], set[str]]:
+    """The code name of the system of the collected packages, what is missing, and the paths of the packages.
+
+    The name is empty if the answers need no packages.
+    """
     others = any(
         page in desired.pages for desired in desired_states for page in ("docker", "storage", "accelerators")
     )
     # Nearly every node has sudo: apt is not run for it alone, unless a node's database shows that it is missing.
     if not others and not (like and any("account" in desired.pages for desired in desired_states)):
-        return "", ()
+        return "", (), set()
     resembled = likeness(like)
     lacks_sudo = resembled.lacks("sudo") if others or resembled.status else False
     result: list[RequiredPackages | WantedDriver] = []
@@ -349,8 +404,8 @@ def _packages(
         result += required_packages(desired, resembled.system, lacks_sudo=lacks_sudo)
         result += wanted_drivers(desired, resembled.system, resembled.kernels(), _nvidias_key(desired, resembled))
     wanted = tuple(dict.fromkeys(result))
-    lacks = collect_packages(wanted, directory, resembled, say)
-    return resembled.system.codename if wanted else "", lacks
+    lacks, files = collect_packages(wanted, directory, resembled, say, listed)
+    return resembled.system.codename if wanted else "", lacks, files
 
 
 def _nvidias_key(desired: DesiredState, like: Likeness) -> Fact[str]:
@@ -361,7 +416,8 @@ def _nvidias_key(desired: DesiredState, like: Likeness) -> Fact[str]:
     return key(LocalMachine(), accelerators.nvidia, desired.context, Known(system))
 
 
-def _python(settings: PythonSettings, desired: DesiredState, directory: Path, say: Say) -> None:
+def _python(settings: PythonSettings, desired: DesiredState, directory: Path, say: Say) -> set[str]:
+    """Collect interpreter and wheels; returns the paths that are needed."""
     from bai_wizard.node.download import Source, fetch
 
     facts = PythonFacts(arch=platform.machine())
@@ -375,13 +431,16 @@ def _python(settings: PythonSettings, desired: DesiredState, directory: Path, sa
         url = build.address(settings.mirror)
         say(f"downloading {url}")
         fetch(Source(url, build.sha256, proxy_for(url, desired.context)), str(target))
-    _wheels(settings, desired, facts, build.version, directory / "wheels", say)
+    wheels = _wheels(settings, desired, facts, build.version, directory / "wheels", say)
+    return {f"python/{build.place}", *(f"wheels/{name}" for name in wheels)}
 
 
 def _wheels(
     settings: PythonSettings, desired: DesiredState, facts: PythonFacts, version: str, directory: Path, say: Say
-) -> None:
-    """Fetch wheels with pip, for the Python version of the nodes. Raises StepFailed with pip's own message.
+) -> set[str]:
+    """Fetch wheels with pip, for the Python version of the nodes. Returns their names.
+
+    Raises StepFailed with pip's own message.
 
     pip writes by name, so it must not write where another user could replace a directory.
     """
@@ -399,15 +458,21 @@ def _wheels(
     say(f"downloading wheels for Python {minor}: {' '.join((*BASICS, *packages))}")
     directory.mkdir(exist_ok=True)
     with TemporaryDirectory(dir="/var/tmp", prefix="bai-wizard-wheels-") as private:
-        for wheel in directory.iterdir():
-            shutil.copyfile(wheel, Path(private, wheel.name))
+        earlier, new = Path(private, "earlier"), Path(private, "new")
+        for location in (earlier, new):
+            location.mkdir()
+        for wheel in directory.glob("*.whl"):
+            shutil.copyfile(wheel, earlier / wheel.name)
         done = run(
             [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-             "--dest", private, *target, *options, *BASICS, *packages],
+             "--dest", str(new), *target, *options, "--find-links", str(earlier), *BASICS, *packages],
             timeout=WHEELS, env=dict(environment(desired.context)),
         )  # fmt: skip
         if done.code != 0:
             raise StepFailed(f"the wheels could not be collected: {(done.err or done.out).strip()[-2000:]}")
-        for wheel in Path(private).iterdir():
-            if not (directory / wheel.name).exists():
-                shutil.copyfile(wheel, directory / wheel.name)
+        names = {wheel.name for wheel in new.iterdir()}
+        for name in names:
+            if not (directory / name).exists():
+                with complete_file(directory / name) as partial:
+                    shutil.copyfile(new / name, partial)
+    return names

@@ -16,6 +16,7 @@ from unicodedata import normalize
 from msgspec import Meta, Struct, convert, to_builtins
 
 from bai_wizard.core.errors import PreflightError, StepFailed
+from bai_wizard.core.paths import parents
 from bai_wizard.node.package_tool import LARGEST
 from bai_wizard.node.package_tool import VERSION as VERSION_OF_PACKAGE
 from bai_wizard.node.regular import kind_of, open_regular
@@ -97,9 +98,9 @@ class Manifest(Struct, frozen=True):
         _put(directory / MANIFEST, self.text())
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, name: str = MANIFEST) -> Manifest:
     """The manifest of a complete bundle. Raises PreflightError for anything else, with the reason."""
-    data = _read(directory)
+    data = _read(directory, name)
     try:
         body = json.loads(data)
         if body["version"] != VERSION:
@@ -109,7 +110,7 @@ def read_manifest(directory: Path) -> Manifest:
             )
         return _manifest(body, sha256(data).hexdigest())
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PreflightError(f"{directory / MANIFEST} cannot be read as a manifest: {error!r:.300}") from error
+        raise PreflightError(f"{directory / name} cannot be read as a manifest: {error!r:.300}") from error
 
 
 def digest_of(directory: Path) -> str:
@@ -156,18 +157,18 @@ def sha256_of(path: Path) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _read(directory: Path) -> bytes:
+def _read(directory: Path, name: str = MANIFEST) -> bytes:
     try:
-        with os.fdopen(open_regular(str(directory / MANIFEST)), "rb") as file:
+        with os.fdopen(open_regular(str(directory / name)), "rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise PreflightError(
             f"{directory} is not a complete bundle: it has no {MANIFEST}; create it: bai-wizard bundle ANSWERS -o DIR"
         ) from None
     except OSError as error:
-        raise PreflightError(f"{directory / MANIFEST} cannot be read: {error.strerror}") from error
+        raise PreflightError(f"{directory / name} cannot be read: {error.strerror}") from error
     if len(data) > LARGEST:
-        raise PreflightError(f"{directory / MANIFEST} is larger than {LARGEST >> 20} MiB: it is not a manifest")
+        raise PreflightError(f"{directory / name} is larger than {LARGEST >> 20} MiB: it is not a manifest")
     return data
 
 
@@ -311,12 +312,9 @@ def _read_file(file: int, limit: int) -> bytes:
 
 def _directories(manifest: Manifest) -> set[str]:
     """The directories that contain the listed files, and those of the parts, which may be empty."""
-    result = set(PARTS)
+    result: set[str] = set(PARTS)
     for held in manifest.files:
-        above = held.path.rpartition("/")[0]
-        while above:
-            result.add(above)
-            above = above.rpartition("/")[0]
+        result.update(parents(held.path))
     return result
 
 

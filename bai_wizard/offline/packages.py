@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -199,26 +199,29 @@ def _last(done: Completed) -> str:
     return "\n".join((done.out.strip()[-1500:], done.err.strip()[-1500:])).strip()
 
 
-# apt's own state, kept while a collection is incomplete: not part of the bundle.
-STATE = ".apt"
+# apt's own state and downloads, kept while a collection is incomplete: not part of the bundle.
+STATE = ".bai-wizard-apt"
 
 
 def collect_packages(
-    wanted: Sequence[RequiredPackages | WantedDriver], directory: Path, like: Likeness, say: Say
-) -> tuple[MissingItem, ...]:
-    """Fetch all of them, and remove packages from an earlier collection that are no longer needed.
+    wanted: Sequence[RequiredPackages | WantedDriver], directory: Path, like: Likeness, say: Say, listed: Set[str]
+) -> tuple[tuple[MissingItem, ...], set[str]]:
+    """Fetch all of them; those in `listed`, the paths of the last complete collection, are not downloaded again.
 
-    Returns what no source offers for NVIDIA's driver. Raises StepFailed.
+    Returns what no source offers for NVIDIA's driver, and the paths of the packages. Raises StepFailed.
     """
-    location = directory / "packages"
+    location, archives = directory / "packages", directory / STATE / "archives"
     if not wanted:
-        for gone in (location, directory / STATE):
-            shutil.rmtree(gone, ignore_errors=True)
-        return ()
+        shutil.rmtree(directory / STATE, ignore_errors=True)
+        return (), set()
     if find_program("apt-get") is None or find_program("dpkg-deb") is None:
         raise StepFailed("packages are collected with apt-get: create the bundle on Debian or Ubuntu")
     say(f"reading the package lists of {like.system.name}")
-    apt = Apt(directory / STATE, location, like)
+    apt = Apt(directory / STATE, archives, like)
+    location.mkdir(exist_ok=True)
+    for path in listed:
+        if path.startswith("packages/") and (directory / path).exists():
+            (directory / path).replace(archives / os.path.basename(path))
     complaint = apt.read_lists(wanted)
     named, lacks = _named(wanted, apt)
     files: set[str] = set()
@@ -228,12 +231,10 @@ def collect_packages(
             files.update(apt.fetch(each))
         except StepFailed as error:
             raise StepFailed(f"{error}\n{complaint}" if complaint else str(error)) from error
-    shutil.rmtree(location / "partial")
-    for file in location.iterdir():
-        if file.name not in files:
-            file.unlink()
+    for name in files:
+        (archives / name).replace(location / name)
     shutil.rmtree(directory / STATE)
-    return lacks
+    return lacks, {f"packages/{name}" for name in files}
 
 
 def _named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bai_wizard.core.errors import PreflightError, StepFailed
+from bai_wizard.core.event import Log, silent
 from bai_wizard.core.page import Context, Settings, value_or
 from bai_wizard.node.cache import BUNDLES, make_directory
 from bai_wizard.node.package_tool import INDEX
 from bai_wizard.node.safe_path import Trust, from_root
+from bai_wizard.offline.fetch_bundle import fetch_bundle, is_url
 from bai_wizard.offline.manifest import (
     MANIFEST,
     Held,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 # The parts that are copied, with their modes: uv reads wheels as the account.
 COPIED = {"packages": 0o700, "wheels": 0o755}
+DIGEST = re.compile(r"[0-9a-f]{64}")
 # Bytes that stay free besides the copies.
 MARGIN = 64 << 20
 
@@ -117,9 +121,7 @@ def _refuse_without_room(base: Path, manifest: Manifest, pages: Any) -> None:
     sizes = [held.size for held in manifest.files if held.part in COPIED]
     images = [held.size for held in manifest.files if held.part == "images" and "images" in pages]
     needed = sum(sizes) + max(images, default=0) + MARGIN
-    existing = base
-    while not existing.exists():
-        existing = existing.parent
+    existing = next(each for each in (base, *base.parents) if each.exists())
     room = os.statvfs(existing)
     free = room.f_bavail * room.f_frsize
     if free < needed:
@@ -179,18 +181,30 @@ def _changed(directory: Path, result: list[str] | tuple[str, ...]) -> PreflightE
 
 
 def from_bundle(
-    desired: DesiredState, directory: str = "", digest: str = "", *, trusted_only: bool = True, like: str = ""
+    desired: DesiredState,
+    directory: str = "",
+    digest: str = "",
+    *,
+    trusted_only: bool = True,
+    like: str = "",
+    log: Log = silent,
 ) -> DesiredState:
     """The desired state with the bundle as its source: the given one, or that of [sources]; unchanged without one.
 
     Raises PreflightError for a bundle that is not exactly what its manifest lists, that does not match `digest`, that
     is for another architecture, or that lacks what a page needs; and for a digest without a bundle. Contents are
     compared with the manifest later, by the executor, before it begins. With `trusted_only`, root rejects a bundle
-    without a digest that other users can change. `like`: a directory with the files of a node, instead of this one.
+    without a digest that other users can change; without it, only the manifest of a bundle on a web server is
+    downloaded. `like`: a directory with the files of a node, instead of this one. `log` hears of downloads.
     """
     sources = desired.settings.get("sources")
     result = sources if isinstance(sources, SourcesSettings) else SourcesSettings()
-    directory, digest = directory or result.bundle, digest or result.bundle_digest
+    directory, digest = directory or result.bundle, (digest or result.bundle_digest).lower()
+    if digest and not DIGEST.fullmatch(digest):
+        raise PreflightError(
+            f"{digest!r:.100} is not the digest of a bundle: it has 64 hexadecimal digits, as `bai-wizard"
+            " bundle` printed"
+        )
     if not directory:
         if digest:
             raise PreflightError(
@@ -200,9 +214,14 @@ def from_bundle(
         return desired
     if desired.context.demo:
         raise PreflightError("a simulated node cannot install from a bundle: remove [sources] for the demo")
-    location = Path(from_root(directory))
+    if is_url(directory):
+        location = fetch_bundle(directory, digest, desired.context, files=trusted_only, log=log)
+    else:
+        location = Path(from_root(directory))
     manifest = read_manifest(location)
     _refuse_mismatch(location, manifest, digest)
+    if trusted_only or not is_url(directory):
+        _refuse_other_content(location, manifest)
     if trusted_only and not digest:
         _refuse_untrusted(location)
     desired = replace(desired, context=replace(desired.context, bundle=str(location)))
@@ -220,7 +239,7 @@ def from_bundle(
 
 
 def _refuse_mismatch(directory: Path, manifest: Manifest, digest: str) -> None:
-    """Raise PreflightError for a bundle of another origin, for another architecture, or with other files."""
+    """Raise PreflightError for a bundle of another origin or for another architecture."""
     if digest and digest != manifest.digest:
         raise PreflightError(
             f"the bundle {directory} is not the expected one: the SHA-256 of its manifest is {manifest.digest},"
@@ -228,6 +247,10 @@ def _refuse_mismatch(directory: Path, manifest: Manifest, digest: str) -> None:
         )
     if manifest.arch != platform.machine():
         raise PreflightError(f"the bundle {directory} is for {manifest.arch}, but this node is {platform.machine()}")
+
+
+def _refuse_other_content(directory: Path, manifest: Manifest) -> None:
+    """Raise PreflightError for a bundle with other files than its manifest lists."""
     with open_bundle(directory) as bundle:
         result = content_faults(bundle, manifest)
     if result:

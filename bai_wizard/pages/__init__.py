@@ -38,6 +38,7 @@ _SETTINGS: dict[str, tuple[str, str]] = {
     "accelerators": ("accelerators", "AcceleratorsSettings"),
     "images": ("images", "ImagesSettings"),
     "doctor": ("node", "DoctorSettings"),
+    "maintenance": ("node", "MaintenanceSettings"),
 }
 TABLES: tuple[str, ...] = tuple(_SETTINGS)
 

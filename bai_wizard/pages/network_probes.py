@@ -42,7 +42,7 @@ def tcp_probe(addresses: list[str], port: int, seconds: float) -> dict[str, str]
         door.setblocking(False)
         code = door.connect_ex((address, port))
         if code == errno.EINPROGRESS:
-            waiting.register(door, selectors.EVENT_WRITE, address)
+            waiting.register(door, selectors.EVENT_WRITE, (address, door))
         else:
             answers[address] = _word(code)
     end = time.monotonic() + seconds
@@ -51,8 +51,8 @@ def tcp_probe(addresses: list[str], port: int, seconds: float) -> dict[str, str]
         if not result and time.monotonic() >= end:
             break
         for key, _events in result:
-            door = key.fileobj  # type: ignore[assignment]
-            answers[key.data] = _word(door.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            address, door = key.data
+            answers[address] = _word(door.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             waiting.unregister(door)
             door.close()
     return answers
@@ -137,11 +137,11 @@ def registry_probe(host: str, proxy: str, authorities: list[str]) -> tuple[str, 
     trust = ssl.create_default_context()
     # Python 3.13 is stricter than Docker about private certificate authorities.
     trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    try:
-        for file in authorities:
+    for file in authorities:
+        try:
             trust.load_verify_locations(cafile=file)
-    except (ssl.SSLError, OSError) as error:
-        return "certificate", f"{file}: {error}"
+        except (ssl.SSLError, OSError) as error:
+            return "certificate", f"{file}: {error}"
     at = urlsplit(proxy)
     first, first_port = (at.hostname or "", at.port or 3128) if proxy else (name, int(port or 443))
     connection = http.client.HTTPSConnection(first, first_port, timeout=REGISTRY_SECONDS, context=trust)

@@ -53,6 +53,18 @@ def system_of(machine: Machine) -> Fact[System]:
     return Known(System(os, name, codename, architecture_of(machine), version))
 
 
+def hosts_to_resolve(machine: Machine, context: Context) -> list[str]:
+    """Return host names that the node has to resolve: only the proxy's if there is one: it resolves the others."""
+    urls = [url for url in (context.proxy_http, context.proxy_https) if url]
+    directory = "/etc/apt/sources.list.d"
+    lists = [f"{directory}/{name}" for name in machine.names(directory) if name.endswith((".list", ".sources"))]
+    for path in ("/etc/apt/sources.list", *lists) if not urls else ():
+        lines = [line for line in (machine.text(path) or "").split("\n") if not line.lstrip().startswith("#")]
+        urls += [word for line in lines for word in line.split() if word.startswith(("http://", "https://"))]
+    hosts = (url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0] for url in urls)
+    return [host for host in dict.fromkeys(hosts) if host and not host.replace(".", "").isdecimal()]
+
+
 def is_package_before(view: NodeView, name: str, version: tuple[int, int]) -> bool:
     """Whether an older upstream version of a package is installed; not if that is unknown."""
     try:

@@ -142,6 +142,15 @@ MirrorUrl = Annotated[
         public=True,
     ),
 ]
+BundleSource = Annotated[
+    str,
+    Pattern(
+        rf"{_PATH}|{_WEB_URL}",
+        "must be an absolute path such as /media/usb/bundle, or a URL that starts with http:// or https://",
+        empty=True,
+        public=True,
+    ),
+]
 GivenUrl = Annotated[str, Pattern(_WEB_URL, "must be a URL that starts with http:// or https://", public=True)]
 WheelSource = Annotated[
     str,

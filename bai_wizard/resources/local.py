@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bai_wizard.core.errors import StateUnknown
+from bai_wizard.core.errors import PreflightError, StateUnknown
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, HardwarePart, Machine
+from bai_wizard.core.machine import Completed, HardwarePart, Machine, Space
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import WITHOUT_STATE, Account, Group, Key, State, Tree, Unit
 from bai_wizard.node.accounts import AccountFiles
 from bai_wizard.node.deadline import with_deadline
@@ -18,7 +19,7 @@ from bai_wizard.node.files import Files
 from bai_wizard.node.mounts import mount_at, read_mountinfo
 from bai_wizard.node.regular import open_foreign, read_all
 from bai_wizard.node.run_as import Identity, identity_of_name
-from bai_wizard.node.safe_path import components
+from bai_wizard.node.safe_path import Trust, components
 
 # These register the readers that nearly every plan needs.
 from bai_wizard.resources import execute, load_all, read, reads, refusal_of, sweep
@@ -182,6 +183,20 @@ class LocalMachine(Machine):
 
         return users_of_gpus(self.prefix)
 
+    def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
+        if self.prefix:
+            raise StateUnknown(f"{argv[0]} would run on the running node instead of {self.root}")
+        from bai_wizard.node.process import ProgramMissing, log_lines, run
+
+        # Checked before the run as well, but it may have waited for a day since then.
+        if not os.path.isfile(argv[0]):
+            raise ProgramMissing(f"{argv[0]} is not installed")
+        try:
+            Trust().judge_command(argv)
+        except (PreflightError, OSError) as error:
+            raise StateUnknown(str(error)) from error
+        return run(argv, timeout=deadline, on_line=log_lines(log))
+
     def helpers(self) -> AbstractContextManager[None]:
         from bai_wizard.node.helper import helpers
 
@@ -209,20 +224,20 @@ class LocalMachine(Machine):
 
         return with_deadline(deadline, "the size", lambda: size_of(url, proxy))
 
-    def free_bytes(self, path: str) -> int:
+    def space(self, path: str) -> Space:
         if path != "/":
             components(path)
 
-        def measure() -> int:
-            here = path
-            while True:
+        def measure() -> Space:
+            for here in (path, *parents(path), "/"):
                 try:
                     room = os.statvfs(self.prefix + here)
-                    return room.f_bavail * room.f_frsize
+                    return Space(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
                 except (FileNotFoundError, NotADirectoryError):
-                    here = os.path.dirname(here)
+                    continue
                 except OSError as error:
                     raise StateUnknown(f"{here}: {(error.strerror or str(error)).lower()}") from error
+            raise StateUnknown(f"{self.root} does not exist")
 
         return with_deadline(3.0, f"free space of {path}", measure)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +10,7 @@ from bai_wizard.core.consent import Affected, names_of
 from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.core.event import Log
 from bai_wizard.core.operation import Change, Operation, Outcome, verb_of
-from bai_wizard.core.parse import is_user_manager
+from bai_wizard.core.parse import container_of, is_user_manager
 from bai_wizard.core.paths import family
 from bai_wizard.core.state import Key, Mount, State, States, Unpredictable, is_below
 from bai_wizard.node.mounts import LARGEST, MountLine, mount_at, parse_mountinfo, read_mountinfo
@@ -160,8 +159,6 @@ NVIDIA_DEVICES = "/dev/nvidia"
 LINGER = "/var/lib/systemd/linger"
 # The kernel keeps 15 characters of a program's name.
 PERSISTENCED = "nvidia-persistenced"[:15]
-# A container's full ID in its cgroup path, whichever engine and cgroup driver created it.
-_CONTAINER = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 def _processes_using(wanted: Callable[[str], bool], root: str) -> Iterator[str]:
@@ -216,9 +213,9 @@ def refusal_of_account(name: str, uid: int, root: str = "") -> str:
 def _affected(root: str, pid: str) -> Affected:
     """Identify a process by ID and start time, or by its container, which outlives its processes."""
     name = f"{_name(root, pid)} ({pid})"
-    container = _CONTAINER.findall(_read(f"{root}/proc/{pid}/cgroup"))
+    container = container_of(_read(f"{root}/proc/{pid}/cgroup"))
     if container:
-        return Affected(f"container:{container[-1]}", name)
+        return Affected(f"container:{container}", name)
     # The name may contain spaces and parentheses; the start time is the 20th field after it, in clock ticks since
     # boot.
     fields = _read(f"{root}/proc/{pid}/stat").rpartition(")")[2].split()

@@ -151,6 +151,10 @@ class ReloadUnits(Operation, frozen=True):
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         return Change("reload systemd's unit files", "run", attributes=self.reason)
 
+    def simulate(self, node: Simulation) -> States:
+        units = {key: state for key, state in node.states.items() if isinstance(state, Unit) and state.needs_reload}
+        return {key: replace(unit, needs_reload=False) for key, unit in units.items()}
+
 
 def _unit_of(name: str, node: Simulation) -> Unit:
     unit = node.states.get(unit_key(name))
@@ -159,7 +163,7 @@ def _unit_of(name: str, node: Simulation) -> Unit:
     return unit
 
 
-PROPERTIES = "LoadState,UnitFileState,ActiveState,ExecMainStartTimestamp,ActiveEnterTimestamp"
+PROPERTIES = "LoadState,UnitFileState,ActiveState,ExecMainStartTimestamp,ActiveEnterTimestamp,NeedDaemonReload"
 DEADLINE = 5.0
 _TIME = re.compile(r"(\d+)-(\d+)-(\d+) (\d+):(\d+):(\d+)(?:\.(\d{1,6}))?")
 
@@ -193,7 +197,8 @@ def parse_unit(text: str) -> Unit | None:
     # A service reads its files when its process starts. It is active seconds later, and a file that is changed right
     # after that can look older: the kernel stamps files by a clock that lags up to 10 ms behind systemd's.
     started = parse_time(fields.get("ExecMainStartTimestamp", ""))
-    return Unit(enabled, active, started or parse_time(fields.get("ActiveEnterTimestamp", "")))
+    since = started or parse_time(fields.get("ActiveEnterTimestamp", ""))
+    return Unit(enabled, active, since, fields.get("NeedDaemonReload") == "yes")
 
 
 def parse_time(text: str) -> float:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from bai_wizard.core.errors import AccessDenied, KnownAfterApply, StateUnknown, StepBlocked
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Operation, Scope
-from bai_wizard.core.paths import is_system, refuse_system
+from bai_wizard.core.paths import is_system, parents, refuse_system
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import Account, Key, member_key
 from bai_wizard.core.step import Effect, Step
@@ -36,10 +36,7 @@ def account_of(view: NodeView, name: str) -> Account:
 
 def below(top: str, path: str) -> list[str]:
     """Return the paths below `top` down to `path`; only `path` if it is not below `top`."""
-    result = [path]
-    while path.startswith(f"{top}/") and dirname(result[0]) != top:
-        result.insert(0, dirname(result[0]))
-    return result
+    return [*reversed([each for each in parents(path) if each.startswith(f"{top}/")]), path]
 
 
 def restore_ownership(view: NodeView, account: Account, *paths: str) -> Iterator[Operation]:

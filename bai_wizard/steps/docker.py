@@ -14,6 +14,7 @@ from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Missing, Operation, Scope, above
 from bai_wizard.core.page import Absent, Fact, Unknown
 from bai_wizard.core.parse import Malformed, json_value, toml_table, whole
+from bai_wizard.core.paths import DOCKER_SOCKET as SOCKET
 from bai_wizard.core.paths import refuse_system
 from bai_wizard.core.state import Entry, command_key, file_key
 from bai_wizard.core.step import Interrupt, Node, Step, Unchanged
@@ -22,7 +23,7 @@ from bai_wizard.resources.files import MakeDirectory, RemovePath, Validator, Wri
 from bai_wizard.resources.units import RestartUnit
 from bai_wizard.steps.docker_flags import Flag, config_file, flags, set_twice
 from bai_wizard.steps.json_merge import edit, parse
-from bai_wizard.steps.services import Service
+from bai_wizard.steps.services import Service, assignments
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINES = ("docker-ce", "docker.io")
@@ -233,7 +234,6 @@ def start_failure(unit: str, output: str) -> str:
     return output
 
 
-SOCKET = "/run/docker.sock"
 SOCKET_UNIT = "/etc/systemd/system/docker.socket"
 CLOSE = ("chmod", "0660", SOCKET)
 GIVE = ("chown", "root:docker", SOCKET)
@@ -274,10 +274,8 @@ def socket_modes(view: NodeView) -> list[tuple[str, int]]:
     result = []
     for path in (SOCKET_UNIT, *drop_ins):
         entry = view.entry(path)
-        for line in (entry.text() or "").splitlines() if entry is not None else ():
-            name, equals, value = line.partition("=")
-            if equals and name.strip() == "SocketMode":
-                result.append((path, _mode(value.strip())))
+        content = entry.content if entry is not None else None
+        result += [(path, _mode(value)) for value in assignments(content or b"", "Socket", "SocketMode")]
     return result
 
 

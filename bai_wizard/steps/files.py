@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from posixpath import dirname
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 from bai_wizard.core.errors import StateUnknown, StepBlocked, WizardError
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Operation, Scope, above
-from bai_wizard.core.paths import holder, refuse_taken, resolved
+from bai_wizard.core.paths import holder, parents, refuse_taken, resolved
 from bai_wizard.core.secret import Secret
 from bai_wizard.core.state import file_key
 from bai_wizard.core.step import Step
@@ -121,7 +122,8 @@ class Directory(Step, frozen=True, kw_only=True):
         return (*above(self.path), file_key(self.path))
 
     def operations(self, view: NodeView) -> Iterator[Operation]:
-        for parent in reversed(_missing_parents(view, self.path)):
+        missing = takewhile(lambda parent: view.entry(parent) is None, parents(self.path))
+        for parent in reversed(tuple(missing)):
             yield MakeDirectory(parent)
         existing = view.entry(self.path)
         if existing is not None and existing.type != "directory":
@@ -151,15 +153,6 @@ class Directory(Step, frozen=True, kw_only=True):
                 raise StepBlocked(
                     f"{self.path} has the immutable attribute, so no one can write there: chattr -i {leads}"
                 )
-
-
-def _missing_parents(view: NodeView, path: str) -> list[str]:
-    missing = []
-    parent = dirname(path)
-    while parent not in ("", "/") and view.entry(parent) is None:
-        missing.append(parent)
-        parent = dirname(parent)
-    return missing
 
 
 def missing_parent(view: NodeView, path: str) -> Iterator[Operation]:

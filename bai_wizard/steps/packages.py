@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from bai_wizard.core.errors import KnownAfterApply, StepBlocked
@@ -11,7 +13,6 @@ from bai_wizard.core.operation import Operation, Scope
 from bai_wizard.core.state import DPKG_KEY, LISTS_KEY, Key, Unfinished, package_key
 from bai_wizard.core.step import Step
 from bai_wizard.resources.packages import CompletePackages, InstallPackages, RefreshPackages, RemovePackages, suits
-from bai_wizard.steps.apt_sources import read_all_sources, why_unreadable
 
 # Its timestamp is updated by every successful refresh (bai_wizard.resources.packages_apply).
 LISTS = "/var/lib/apt/lists"
@@ -37,14 +38,17 @@ class PackageLists(Step, frozen=True, kw_only=True):
 
     def operations(self, view: NodeView) -> Iterator[Operation]:
         newer = self._newer(view)
-        faults = read_all_sources(view).faults if newer or self._is_missing(view) else ()
-        if faults:
-            raise StepBlocked(why_unreadable(faults[0]))
+        if newer or self._is_missing(view):
+            from bai_wizard.steps.apt_sources import read_all_sources, why_unreadable
+
+            if faults := read_all_sources(view).faults:
+                raise StepBlocked(why_unreadable(faults[0]))
         if newer:
             yield RefreshPackages(f"{newer} is newer than the package lists", self.addresses, self.packages)
             return
         for name in self.packages:
             if view.package(name) is None and view.candidate(name) is None:
+                _refuse_pinned(view, name)
                 yield RefreshPackages(f"the package lists do not contain {name}", self.addresses, self.packages)
                 return
 
@@ -98,6 +102,7 @@ class Packages(Step, frozen=True, kw_only=True):
             held = installed.held if installed is not None else view.state(Key("hold", name)) is not None
             if held:
                 raise StepBlocked(_on_hold((name,)))
+            _refuse_pinned(view, name)
             try:
                 missing[name] = version or _offered(view, name)
             except KnownAfterApply as error:
@@ -106,6 +111,34 @@ class Packages(Step, frozen=True, kw_only=True):
             yield InstallPackages(tuple(missing), tuple(missing.values()), self.brings)
         if unknown is not None:
             raise unknown
+
+
+PREFERENCES = "/etc/apt/preferences"
+# Pins that every version of a package matches.
+_ANY_VERSION = re.compile(r"(?:version|release)[ \t]+(?:[a-z]=)?\*|origin[ \t]+\*")
+
+
+def _refuse_pinned(view: NodeView, name: str) -> None:
+    """Raise StepBlocked if the first pin for all versions of a package by its name has a negative priority."""
+    more = [
+        f"{PREFERENCES}.d/{each}" for each in view.names(f"{PREFERENCES}.d") if not re.search(r"\.(?!pref$)", each)
+    ]
+    for path in (PREFERENCES, *more):
+        entry = view.entry(path)
+        for stanza in re.split(r"\n[ \t]*\n", (entry.content or b"").decode("utf-8", "replace") if entry else ""):
+            lines = (line.partition(":") for line in stanza.splitlines() if not line.startswith("#"))
+            fields = {key.strip().lower(): value.strip() for key, _, value in lines}
+            names = [pattern for pattern in fields.get("package", "").split() if pattern != "*"]
+            if not any(fnmatchcase(name, pattern) for pattern in names):
+                continue
+            priority = fields.get("pin-priority", "")
+            if not priority.startswith("-"):
+                return
+            if _ANY_VERSION.fullmatch(fields.get("pin", "")):
+                raise StepBlocked(
+                    f"{path} keeps apt from installing {name} (Pin-Priority: {priority}). Remove that pin if it no"
+                    " longer applies, then try again"
+                )
 
 
 def _on_hold(names: tuple[str, ...]) -> str:
@@ -126,13 +159,18 @@ def _offered(view: NodeView, name: str) -> str:
 
 
 class NoPackages(Step, frozen=True, kw_only=True):
-    """Remove conflicting packages; their configuration and data stay. `for_good`: undo does not reinstall them."""
+    """Remove conflicting packages; their configuration and data stay. `for_good`: undo does not reinstall them.
+
+    `replaced_by` are packages that a later step installs: nothing is removed unless apt offers them.
+    """
 
     kind: ClassVar[str] = "no-packages"
     is_slow: ClassVar[bool] = True
+    omitted_if_default: ClassVar[tuple[str, ...]] = ("replaced_by",)
     names: tuple[str, ...]
     why: str
     for_good: bool = False
+    replaced_by: tuple[str, ...] = ()
 
     def describe(self) -> str:
         return f"{self.why}: {' '.join(self.names)}"
@@ -145,8 +183,19 @@ class NoPackages(Step, frozen=True, kw_only=True):
         held = tuple(name for name in existing if (state := view.package(name)) is not None and state.held)
         if held:
             raise StepBlocked(_on_hold(held))
-        if existing:
-            yield RemovePackages(existing, self.for_good)
+        if not existing:
+            return
+        unknown: KnownAfterApply | None = None
+        for name in self.replaced_by:
+            if view.package(name) is None:
+                _refuse_pinned(view, name)
+                try:
+                    _offered(view, name)
+                except KnownAfterApply as error:
+                    unknown = error
+        yield RemovePackages(existing, self.for_good)
+        if unknown is not None:
+            raise unknown
 
 
 # Packages whose scripts restart the engine, and thus containers.

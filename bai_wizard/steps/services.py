@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from bai_wizard.core.errors import StepBlocked
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Operation, Scope, above
 from bai_wizard.core.parse import whole
+from bai_wizard.core.paths import resolved
 from bai_wizard.core.state import RELOAD, file_key, restart_key, unit_key
 from bai_wizard.core.step import Step, Unchanged
 from bai_wizard.resources.files import MakeDirectory, RemovePath, WriteFile
@@ -48,53 +50,85 @@ def drop_ins(view: NodeView, unit: str) -> tuple[str, ...]:
     parts = unit.rpartition(".")[0].split("-")
     shortened = ("-".join(parts[:count]) + f"-.{kind}" for count in range(len(parts) - 1, 0, -1))
     for owner in (unit, *shortened, kind):
-        for directory in DIRECTORIES:
-            for name in view.names(f"{directory}/{owner}.d"):
-                if name.endswith(".conf"):
-                    chosen.setdefault(name, f"{directory}/{owner}.d/{name}")
+        chosen = {**_drop_ins_in(view, [f"{directory}/{owner}.d" for directory in DIRECTORIES]), **chosen}
     return tuple(chosen[name] for name in sorted(chosen, key=os.fsencode))
+
+
+def _drop_ins_in(view: NodeView, directories: Iterable[str]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for directory in directories:
+        for name in view.names(directory):
+            if name.endswith(".conf") and not name.startswith("."):
+                chosen.setdefault(name, f"{directory}/{name}")
+    return chosen
 
 
 def unit_settings(view: NodeView, unit: str, section: str, name: str) -> tuple[UnitSetting, ...]:
     """Return every assignment of one setting in reading order: the last one wins."""
     own = unit_file(view, unit)
+    return _settings(view, (*((own,) if own else ()), *drop_ins(view, unit)), section, name)
+
+
+def manager_settings(view: NodeView, name: str) -> tuple[UnitSetting, ...]:
+    """Return every assignment of one setting of systemd itself (systemd-system.conf(5)) in reading order."""
+    files = [f"{directory.removesuffix('/system')}/system.conf" for directory in DIRECTORIES]
+    own = [path for path in files if view.entry(path) is not None][:1]
+    more = _drop_ins_in(view, [f"{path}.d" for path in files])
+    return _settings(view, (*own, *(more[each] for each in sorted(more, key=os.fsencode))), "Manager", name)
+
+
+def _settings(view: NodeView, paths: Iterable[str], section: str, name: str) -> tuple[UnitSetting, ...]:
     result = []
-    for path in (*((own,) if own else ()), *drop_ins(view, unit)):
-        entry = view.entry(path)
-        if entry is not None and entry.type == "link":
-            # An alias or a mask; its target is read under its own name, or is nothing.
-            continue
-        text = entry.content.decode("utf-8", "replace") if entry is not None and entry.content else ""
-        result += [UnitSetting(path, value) for value in _values(text, section, name)]
+    for path in paths:
+        try:
+            entry = view.entry(resolved(view, path))
+        except StepBlocked:
+            continue  # an endless link
+        content = entry.content if entry is not None else None
+        result += [UnitSetting(path, value) for value in assignments(content or b"", section, name)]
     return tuple(result)
 
 
-def _values(text: str, section: str, name: str) -> list[str]:
+_BLANKS = " \t\n\r"
+_BOM = "\ufeff"
+# Each of the three ends a line, and different ones in a row end it only once (systemd, src/basic/fileio.c).
+_END_OF_LINE = re.compile("\r\n?\0?|\n\r?\0?|\0")
+
+
+def assignments(content: bytes, section: str, name: str) -> list[str]:
+    """Return the values of one setting in a file, in order, as systemd reads them (src/shared/conf-parser.c)."""
     here = ""
     result = []
-    for line in _lines(text):
-        if line.startswith("[") and line.endswith("]"):
+    for line in _lines(content.decode("utf-8", "surrogateescape")):
+        if any("\udc80" <= letter <= "\udcff" for letter in line) or (line.startswith("[") and line[-1] != "]"):
+            break  # systemd reads no further
+        if line.startswith("["):
             here = line[1:-1]
         elif here == section:
             key, equals, value = line.partition("=")
-            if equals and key.strip() == name:
-                result.append(value.strip())
+            if equals and key.strip(_BLANKS) == name:
+                result.append(value.strip(_BLANKS))
     return result
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the effective lines: without comments, and with backslash continuations joined."""
-    held = ""
-    for line in text.split("\n"):
-        if line.strip().startswith(("#", ";")):
+    """Yield the effective lines: without comments and empty lines, and with backslash continuations joined."""
+    held, mark = "", _BOM
+    for line in _END_OF_LINE.split(text):
+        if line.lstrip(_BLANKS).startswith(("#", ";")):
             continue
-        held += line.strip()
-        if held.endswith("\\"):
+        if mark and line.startswith(mark):  # The first one is skipped, in whatever line it is.
+            line, mark = line.removeprefix(mark), ""
+        held += line
+        backslashes = len(held) - len(held.rstrip("\\"))
+        if backslashes % 2:
             held = held[:-1] + " "
             continue
-        yield held
+        if held.strip(_BLANKS):
+            yield held.strip(_BLANKS)
         held = ""
-    yield held
+    if held.strip(_BLANKS):
+        yield held.strip(_BLANKS)
 
 
 class Service(Step, frozen=True, kw_only=True):
@@ -136,11 +170,16 @@ class Service(Step, frozen=True, kw_only=True):
                 f" unmask {self.unit}`, then try again"
             )
         stale = [path for path in self.reads if view.newer(path, unit.since)]
-        if any(path.startswith("/etc/systemd/") for path in stale):
+        own = [path for path in self.reads if path.startswith("/etc/systemd/") and view.entry(path) is not None]
+        if any(path in own for path in stale):
             yield ReloadUnits(f"{', '.join(stale)} changed")
+        elif unit.needs_reload:
+            yield ReloadUnits(f"the unit files of {self.unit} changed")
         yield SetUnit(self.unit, self.enabled, None)
         if stale and unit.active == "active":
             yield RestartUnit(self.unit, f"{', '.join(stale)} is newer than the running service")
+        elif own and unit.needs_reload and unit.active == "active":
+            yield RestartUnit(self.unit, f"it was started before systemd read {', '.join(own)}")
         yield SetUnit(self.unit, None, self.active)
 
 
@@ -148,7 +187,8 @@ SECTION = "Service"
 NAME = "50-bai-wizard-limits.conf"
 # systemd's defaults for services (system.conf: DefaultLimitNOFILE=1024:524288, DefaultLimitMEMLOCK=8M).
 DEFAULTS = {"LimitNOFILE": (1024.0, 524288.0), "LimitMEMLOCK": (8.0 * 2**20, 8.0 * 2**20)}
-_SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# Directives whose values are sizes; the others are counts.
+SIZES = ("FSIZE", "DATA", "STACK", "CORE", "RSS", "AS", "MEMLOCK", "MSGQUEUE")
 
 Pair = tuple[float, float]
 
@@ -210,7 +250,7 @@ class ServiceLimits(Step, frozen=True, kw_only=True):
         """Return our assignment; empty if the configuration without it suffices."""
         others = [item for item in unit_settings(view, self.unit, SECTION, limit.directive) if item.path != self.path]
         wanted = _number(limit)
-        present = self._pair(limit.directive, others)
+        present = self._pair(view, limit.directive, others)
         if min(present) >= wanted:
             return ""
         later = [
@@ -224,15 +264,12 @@ class ServiceLimits(Step, frozen=True, kw_only=True):
         soft, hard = (max(wanted, value) for value in present)
         return f"{limit.directive}={_shown(soft) if soft == hard else f'{_shown(soft)}:{_shown(hard)}'}"
 
-    def _pair(self, directive: str, others: list[UnitSetting]) -> Pair:
+    def _pair(self, view: NodeView, directive: str, others: Sequence[UnitSetting]) -> Pair:
         """Return the soft and hard limit without our drop-in; an unknown limit counts as 0."""
-        for item in reversed(others):
-            pair = parse_limit(item.value)
-            if pair is not None:
-                return pair
-        if directive == "LimitNPROC":
+        pair = limit_of(directive, (item.value for item in others))
+        if pair is None and directive == "LimitNPROC":
             return float(self.processes), float(self.processes)
-        return DEFAULTS.get(directive, (0.0, 0.0))
+        return pair or default_limit(view, directive)
 
 
 class RestartForLimits(Service, frozen=True, kw_only=True):
@@ -255,19 +292,69 @@ def _is_drop_in(item: UnitSetting) -> bool:
     return item.path.rpartition("/")[0].endswith(".d")
 
 
-def parse_limit(text: str) -> Pair | None:
-    """Parse `N`, `soft:hard`, `infinity`, with K, M, G; None for values that systemd would reject too."""
+def limit_of(directive: str, values: Iterable[str]) -> Pair | None:
+    """Return the limit that the last valid assignment sets, or None. systemd ignores invalid ones."""
+    parsed = [_parse_limit(directive, value) for value in values]
+    return next((pair for pair in reversed(parsed) if pair is not None), None)
+
+
+def _parse_limit(directive: str, text: str) -> Pair | None:
+    """Parse `N` or `soft:hard` (src/basic/rlimit-util.c); None for values that systemd rejects."""
+    amount = _size if directive.endswith(SIZES) else _count
     soft, colon, hard = text.partition(":")
-    pair = (_amount(soft), _amount(hard if colon else soft))
-    return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+    soft, hard = (re.sub(r"\\(.)", r"\1", word) for word in (soft, hard if colon else soft))
+    pair = (amount(soft), amount(hard))
+    return None if pair[0] is None or pair[1] is None or pair[0] > pair[1] else (pair[0], pair[1])
 
 
-def _amount(word: str) -> float | None:
+# As strtoull reads a number without a given base, and two prefixes of systemd. Longer numbers count as invalid.
+_COUNT = re.compile(
+    r"[ \t\n\r\v\f]*(?:(?P<sign>[+-]?)(?P<digits>0[xX][0-9a-fA-F]{1,38}|0[0-7]{0,38}|[1-9]\d{0,38})"
+    r"|(?P<prefixed>0[bB][01]{1,38}|0[oO][0-7]{1,38}))",
+    re.ASCII,
+)
+_BASES = {"0x": 16, "0b": 2, "0o": 8}
+
+
+def _count(word: str) -> float | None:
     if word == "infinity":
         return inf
-    factor = _SUFFIXES.get(word[-1:], 1)
-    number = word[:-1] if factor > 1 else word
-    return float(whole(number) * factor) if number.isdecimal() else None
+    found = _COUNT.fullmatch(word)
+    if found is None:
+        return None
+    digits = found["digits"] or found["prefixed"]
+    number = whole(digits, _BASES.get(digits[:2].lower(), 8 if digits.startswith("0") else 10))
+    is_negative = number > 0 and found["sign"] == "-"
+    return None if is_negative or number >= 2**64 - 1 else number
+
+
+_UNITS = "EPTGMKB"
+_SIZE = re.compile(
+    r"[ \t\n\r\v\f]*\+?(?P<whole>\d{1,38})(?:\.(?P<part>\d{0,38}))?[ \t\n\r]*(?P<unit>[EPTGMKB]?)", re.ASCII
+)
+
+
+def _size(word: str) -> float | None:
+    """Parse parts such as `1G 512M`, in the order of decreasing units."""
+    if word == "infinity":
+        return inf
+    total, at, units = 0, 0, _UNITS
+    while at < len(word) or not at:
+        found = _SIZE.match(word, at)
+        if found is None or found["unit"] not in units:
+            return None
+        unit, part = found["unit"] or "B", found["part"] or "0"
+        factor = 1024 ** (len(_UNITS) - 1 - _UNITS.index(unit))
+        total += whole(found["whole"]) * factor + whole(part) * factor // 10 ** len(part)
+        units = units.partition(unit)[2] if found["unit"] else ""
+        at = found.end()
+    return total if total < 2**64 - 1 else None
+
+
+def default_limit(view: NodeView, directive: str) -> Pair:
+    """Return the limit of services without the directive; an unknown one is 0."""
+    values = (each.value for each in manager_settings(view, f"Default{directive}"))
+    return limit_of(directive, values) or DEFAULTS.get(directive, (0.0, 0.0))
 
 
 def _number(limit: ServiceLimit) -> float:

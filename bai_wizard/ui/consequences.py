@@ -141,7 +141,9 @@ class Consequences(Struct, frozen=True):
             yield Part("disk", text, tr("Disk space while it is unpacked"), tuple(lines))
 
     def _interruptions(self) -> Iterator[Part]:
-        declared = dict.fromkeys(what for item in self.items for what in item.planned.step.interrupts)
+        declared: dict[Interrupt, None] = dict.fromkeys(
+            what for item in self.items for what in item.planned.step.interrupts
+        )
         for what in declared:
             affected = () if self.disruptions is None else self.disruptions.get(what, ())
             steps = tuple(
@@ -150,7 +152,9 @@ class Consequences(Struct, frozen=True):
             if self.disruptions is None:
                 yield Part("disruption", tr(DISRUPTS[what]), tr(DISRUPTS[what]), steps)
             elif affected:
-                names = tuple(item.name for item in affected)
+                from bai_wizard.ui.workloads import workload_lines
+
+                names = workload_lines(affected) or tuple(item.name for item in affected)
                 text = f"{tr(DISRUPTS[what])}: {number_of(what, affected)}"
                 yield Part("disruption", text, tr(DISRUPTS[what]), names + steps)
 
@@ -216,7 +220,12 @@ def expected_seconds(planned: PlannedStep, history: Mapping[str, float]) -> floa
 
 
 def number_of(what: Interrupt, affected: tuple[Affected, ...]) -> str:
-    """How many containers or processes are affected."""
+    """How many sessions, containers or processes are affected."""
+    sessions = {item.session.id for item in affected if item.session}
+    if sessions:
+        others = sum(1 for item in affected if not item.session)
+        text = ntr("{count} session", "{count} sessions", len(sessions))
+        return f"{text}, {ntr('{count} other', '{count} others', others)}" if others else text
     if what == "docker.restart" or all(item.id.startswith("container:") for item in affected):
         return ntr("{count} container", "{count} containers", len(affected))
     return ntr("{count} process", "{count} processes", len(affected))

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from bai_wizard.answers.model import dotted
 from bai_wizard.answers.validate import convert, validate
 from bai_wizard.compose import DesiredState, table_of
 from bai_wizard.core.page import Context
@@ -18,10 +19,11 @@ from bai_wizard.core.secret import Secret, has_credentials, use_resolver, withou
 from bai_wizard.locale import tr
 from bai_wizard.pages import ORDER, TABLES, settings_of
 from bai_wizard.pages.fields import SettingsPart, SettingsTable
-from bai_wizard.ui.form_fields import misfit
+from bai_wizard.ui.form_fields import fitting, misfit
 
 if TYPE_CHECKING:
     from bai_wizard.answers.model import Answers
+    from bai_wizard.core.errors import Problem
 
 
 Path = tuple[str | int, ...]
@@ -96,17 +98,37 @@ class Draft:
         self._judged: dict[str, tuple[SettingsTable | None, tuple[DraftProblem, ...]]] = {}
         # The answers file that the draft began with; empty if there was none.
         self.opened = ""
+        # What is wrong with parts of that file that no field can show; they are not saved.
+        self.left_out: tuple[Problem, ...] = ()
+        # Whether the file has tables for some hosts only, which this draft does not keep apart.
+        self.has_overrides = False
         # The autosaved draft that this one continues; removed once this one is saved.
         self.continues = ""
         self._kept = self.handed_over()
 
     @staticmethod
-    def of_answers(answers: Answers, host: str, *, demo: bool = False) -> Draft:
+    def from_file(path: str, host: str, *, demo: bool = False) -> Draft:
+        """The draft from an answers file, also an invalid one. Raises AnswersError if nothing of it can be shown."""
+        from bai_wizard.answers.load import load_to_edit
+
+        answers, problems = load_to_edit(path, host, trusted_only=not demo)
+        return Draft.of_answers(answers, host, problems, demo=demo)
+
+    @staticmethod
+    def of_answers(answers: Answers, host: str, problems: Iterable[Problem] = (), *, demo: bool = False) -> Draft:
         """The draft from an answers file; pages without a table are skipped, as in a headless run."""
-        draft = Draft(host, answers.plain, demo=demo)
+        given = {
+            name: values for name, values in answers.plain.items() if name in TABLES and isinstance(values, dict)
+        }
+        draft = Draft(host, {name: fitting(values, settings_of(name)) for name, values in given.items()}, demo=demo)
+        paths = [(name, *each.path) for name in TABLES for each in draft.problems(name)]
+        prefixes = ((), *(layer.prefix for layer in answers.overrides))
+        shown = {dotted((*prefix, *path)) for prefix in prefixes for path in paths}
+        draft.left_out = tuple(problem for problem in problems if problem.key not in shown)
+        draft.has_overrides = answers.has_overrides
         for page in ORDER:
             name = table_of(page)
-            table, plain = answers.tables.get(name), answers.plain.get(name)
+            table, plain = answers.tables.get(name), given.get(name)
             # A table that is still incomplete has no settings.
             applies = table.apply if table is not None else plain is not None and plain.get("apply") is not False
             if not applies:
@@ -140,6 +162,17 @@ class Draft:
         self._raw = {name: result.tables.get(name, {}) for name in TABLES}
         self.skipped = set(result.skipped)
         self._judged.clear()
+
+    def replace_with(self, other: Draft) -> None:
+        """Continue with another draft, such as one of another file."""
+        self._raw, self.skipped = other._raw, set(other.skipped)
+        self.opened, self.left_out, self.has_overrides = other.opened, other.left_out, other.has_overrides
+        self._judged.clear()
+        self.mark_saved()
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The values that were entered, by table."""
+        return deepcopy(self._raw)
 
     def handed_over(self) -> str:
         """Everything that was entered, valid or not, for `taken_over`; without secrets."""

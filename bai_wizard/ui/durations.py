@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.step import Step
 from bai_wizard.data import read_toml
-from bai_wizard.engine.directory import all_runs
-from bai_wizard.engine.events import EventReader
-from bai_wizard.engine.lock import StatePaths
 from bai_wizard.locale import tr
+
+if TYPE_CHECKING:
+    from bai_wizard.engine.lock import StatePaths
 
 # How many earlier runs of this node are read, and how many bytes of events: longer logs are mostly build output.
 RUNS, LONGEST_EVENTS = 5, 4 << 20
@@ -36,6 +36,9 @@ def download_seconds(size: int) -> float:
 
 def history_of(paths: StatePaths) -> dict[str, float]:
     """How many seconds each step took when it last changed something on this node, by its ID. Reads files."""
+    from bai_wizard.engine.directory import all_runs
+    from bai_wizard.engine.events import EventReader
+
     result: dict[str, float] = {}
     try:
         runs = all_runs(paths)[-RUNS:]

@@ -188,6 +188,37 @@ def misfit(values: Mapping[str, Any], model: type[SettingsPart]) -> str:
     return ""
 
 
+def fitting(values: Mapping[str, Any], model: type[SettingsPart]) -> dict[str, Any]:
+    """These plain values, valid or not, without those that a form cannot hold."""
+    known = {form_field.info.name: form_field for form_field in form_fields(model)}
+    result = {}
+    for name, value in values.items():
+        if name in known and value is not None:
+            kept = _fitting(value, known[name])
+            if not misfit({name: kept}, model):
+                result[name] = kept
+        elif not misfit({name: value}, model):
+            result[name] = value
+    return result
+
+
+def _fitting(value: Any, form_field: FormField) -> Any:
+    """A value without the parts that do not fit; whether it fits itself is up to the caller."""
+    if form_field.widget == "part" and isinstance(value, dict):
+        return fitting(value, form_field.model)
+    if form_field.widget == "rows" and isinstance(value, list):
+        return [_row(row, form_field) for row in value]
+    if form_field.widget == "named-parts" and isinstance(value, dict):
+        return {name: _row(row, form_field) for name, row in value.items()}
+    return value
+
+
+def _row(row: Any, form_field: FormField) -> Any:
+    models = form_field.models or {}
+    kind = row.get("type", next(iter(models))) if isinstance(row, dict) else None
+    return fitting(row, models[kind]) if isinstance(kind, str) and kind in models else row
+
+
 def _fits(value: Any, form_field: FormField) -> bool:
     if form_field.widget == "part":
         return isinstance(value, dict) and not misfit(value, form_field.model)

@@ -13,7 +13,7 @@ from bai_wizard.core.step import Blocked, Pending, PlannedStep
 from bai_wizard.locale import ntr, tr
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts
 from bai_wizard.pages.node.probe import NodeFacts
-from bai_wizard.ui.page_rows import change_words, telling
+from bai_wizard.ui.change_words import change_words, telling
 from bai_wizard.ui.present import reason_in_words
 
 GIB = 2**30

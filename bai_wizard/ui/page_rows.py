@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from bai_wizard.core.operation import Change
 from bai_wizard.core.page import Context, Item, Page, Row
-from bai_wizard.core.state import Key
 from bai_wizard.core.step import Blocked, Pending, PlannedStep, Unchanged
-from bai_wizard.locale import ntr, tr
+from bai_wizard.locale import tr
+from bai_wizard.ui.change_words import change_words
 from bai_wizard.ui.consequences import DISRUPTS
 from bai_wizard.ui.present import reason_in_words
 from bai_wizard.ui.summary import headlines
 
 Mood = Literal["", "good", "todo", "bad"]
-# Kinds of objects, the most informative first: it names a change of several objects.
-TELLING = ("package", "image", "tree", "user", "", "file", "download", "group", "package-lists")
 
 
 class RowText(NamedTuple):
     """What is shown beside a field or an object. `change` fits a column, `details` has one line per change.
 
-    `mood` is good if nothing is left to do, todo if there are changes, bad if they are blocked for `reason`.
+    `label` is shown, `name` identifies the row. `mood` is good if nothing is left to do, todo if there are changes,
+    bad if they are blocked for `reason`.
     """
 
     now: str = ""
@@ -33,6 +30,7 @@ class RowText(NamedTuple):
     reason: str = ""
     mood: Mood = ""
     label: str = ""
+    name: str = ""
     steps: tuple[PlannedStep, ...] = ()
     is_needed: bool = False
 
@@ -77,10 +75,12 @@ def page_rows(
         taken.add(item.label)
         owned += [*item.steps, *(planned.step.id for planned in steps if item.keys and _touches(planned, item.keys))]
     rest = [planned for planned in steps if not _is_one(planned.step.id, owned)]
-    others = [of_steps([planned])._replace(label=tr(planned.step.describe())) for planned in rest]
+    others = [
+        of_steps([planned])._replace(label=tr(planned.step.describe()), name=planned.step.id) for planned in rest
+    ]
     blocked = tuple(text for text in others if text.mood == "bad")
     left = [text for text in others if text.mood == "todo"]
-    left += [RowText(label=tr(what), now=value) for what, value in pairs if not {what, tr(what)} & taken]
+    left += [RowText(label=tr(what), name=what, now=value) for what, value in pairs if not {what, tr(what)} & taken]
     return PageRows(fields, blocked, tuple(items), tuple(left))
 
 
@@ -121,7 +121,7 @@ def _item(item: Item, steps: Sequence[PlannedStep]) -> RowText:
     if text.change == f"{item.now} → {want}":
         text = text._replace(change=tr("change"))
     details = (*((item.about,) if item.about else ()), *text.details)
-    return text._replace(label=item.label, now=item.now, want=want, details=details)
+    return text._replace(label=item.label, name=item.label, now=item.now, want=want, details=details)
 
 
 def _outcome(steps: Sequence[PlannedStep], now: str) -> str:
@@ -166,74 +166,3 @@ def of_steps(steps: Sequence[PlannedStep], keys: Sequence[str] = ()) -> RowText:
 def _verdict(planned: PlannedStep) -> Blocked:
     assert isinstance(planned.verdict, Blocked)
     return planned.verdict
-
-
-def telling(kind: str) -> int:
-    """The rank of a kind of object: the lower, the more it tells."""
-    return TELLING.index(kind if kind in TELLING else "")
-
-
-def change_words(changes: Sequence[Change]) -> str:
-    """Several changes in a few words: `install 3 packages`, `4096 → 65536`; empty without changes."""
-    if not changes:
-        return ""
-    groups: dict[tuple[str, str], list[Change]] = {}
-    for change in changes:
-        kind = change.key.kind if change.key is not None else ""
-        groups.setdefault((kind, change.verb), []).append(change)
-    named = min(groups, key=lambda group: telling(group[0]))
-    # A directory is made for what is below it.
-    names = [_name_of(change) for change in groups[named]]
-    mine = [
-        change
-        for change in groups[named]
-        if not any(name.startswith(f"{_name_of(change)}/") for name in names if _name_of(change).startswith("/"))
-    ]
-    if len(mine) == 1 or named[0] == "tree":
-        return ", ".join(map(_one, mine[:3]))
-    return _several(*named, len(mine))
-
-
-def _several(kind: str, verb: str, count: int) -> str:
-    match kind, verb:
-        case "package", "create":
-            return ntr("install {count} package", "install {count} packages", count)
-        case "package", "remove":
-            return ntr("remove {count} package", "remove {count} packages", count)
-        case "image", "create":
-            return ntr("pull {count} image", "pull {count} images", count)
-        case "file", "create":
-            return ntr("create {count} file", "create {count} files", count)
-        case "file", "modify":
-            return ntr("change {count} file", "change {count} files", count)
-        case "file", "remove":
-            return ntr("remove {count} file", "remove {count} files", count)
-    if kind == "sysctl":
-        return ntr("set {count} kernel parameter", "set {count} kernel parameters", count)
-    return ntr("{count} change", "{count} changes", count)
-
-
-def _name_of(change: Change) -> str:
-    return change.key.name if change.key is not None else change.subject
-
-
-def _one(change: Change) -> str:
-    kind, name = change.key or Key("", change.subject)
-    if change.before is not None and change.after is not None and change.is_short():
-        return f"{change.before} → {change.after}"
-    if kind == "image" and change.verb == "create":
-        return tr("pull {size}", size=change.after or change.attributes)
-    if kind == "tree" and (change.after or "").startswith("Python") and not name.endswith(".venv"):
-        return tr("install {name}", name=(change.after or "").partition(" (")[0])
-    if name.endswith("/.venv"):
-        name = "/".join(name.split("/")[-2:])
-    elif kind in ("file", "tree", "download"):
-        name = posixpath.basename(name) or name
-    if kind == "download":
-        return tr("download {name}", name=name)
-    words = {"create": tr("create {name}", name=name), "remove": tr("remove {name}", name=name)}
-    if kind in ("file", "tree", "user"):
-        return words.get(change.verb, tr("change {name}", name=name))
-    if kind == "package" and change.verb in ("create", "remove"):
-        return tr("install {name}", name=name) if change.verb == "create" else words["remove"]
-    return tr(change.subject)

@@ -112,12 +112,57 @@ def differences(old: Plan, new: Plan) -> list[str]:
     return lines + [tr("No longer planned: {step}", step=name) for name in before if name not in now]
 
 
+def exact_differences(old: Plan, new: Plan) -> list[str]:
+    """How a new plan differs from an old one in what its steps do; empty if applying either does the same."""
+    from difflib import unified_diff
+
+    before, now = ({item.step.id: item for item in plan.steps} for plan in (old, new))
+    lines: list[str] = []
+    for name in dict.fromkeys((*before, *now)):
+        was, will = before.get(name), now.get(name)
+        if was == will or not (_does_something(was) or _does_something(will)):
+            continue
+        old_lines = [*_with_title(was, brief=not _does_something(will))]
+        new_lines = [*_with_title(will)]
+        diff = [line for line in [*unified_diff(old_lines, new_lines, n=0, lineterm="")][2:] if line[0] in "+-"]
+        lines.append(f"{name}:")
+        lines += [f"  {line}" for line in diff] or [f"  {tr('the step is defined differently')}"]
+    if not lines and _pending_ids(old) != _pending_ids(new):
+        lines.append(tr("the steps have another order"))
+    return lines
+
+
+def _does_something(item: PlannedStep | None) -> bool:
+    return item is not None and not isinstance(item.verdict, Unchanged)
+
+
+def _pending_ids(plan: Plan) -> list[str]:
+    return [item.step.id for item in plan.pending()]
+
+
+def _with_title(item: PlannedStep | None, *, brief: bool = False) -> Iterator[str]:
+    """A step as one plan has it; `brief`: without its changes."""
+    if item is None:
+        return
+    yield tr(item.step.describe())
+    if not _does_something(item):
+        yield tr("no changes needed")
+    elif not brief:
+        yield from change_lines(item)
+
+
 def interruptions(disruptions: Mapping[Interrupt, tuple[Affected, ...]]) -> list[str]:
-    """What would be interrupted, one line per kind."""
-    return [
-        tr("{what} would interrupt: {names}", what=what, names=indented(names_of(affected, MAX_NAMES)))
-        for what, affected in disruptions.items()
-    ]
+    """What would be interrupted, one line per kind, and below it what is known of sessions and containers."""
+    if not disruptions:
+        return []
+    from bai_wizard.ui.workloads import workload_lines
+
+    lines: list[str] = []
+    for what, affected in disruptions.items():
+        names = indented(names_of(affected, MAX_NAMES))
+        lines.append(tr("{what} would interrupt: {names}", what=what, names=names))
+        lines += [f"  {indented(line)}" for line in workload_lines(affected)[:MAX_NAMES]]
+    return lines
 
 
 def undo_lines(run: str, wanted: UndoPlan, held: Held, *, force: bool = False, diff: bool = False) -> list[str]:

@@ -32,12 +32,16 @@ NAME = re.compile(r"draft-(?P<host>[A-Za-z0-9._-]{1,64})-(?P<pid>[0-9]{1,10})-(?
 
 
 class Offer(NamedTuple):
-    """A draft left by an earlier wizard. `saved` in seconds since the epoch; `pages` are those that were changed."""
+    """A draft left by an earlier wizard. `saved` in seconds since the epoch; `pages` are those that were changed.
+
+    `run`: the ID of the run that was to apply exactly this draft; empty if there was none.
+    """
 
     name: str
     saved: float
     pages: tuple[str, ...]
     text: str
+    run: str = ""
 
 
 class SavedFile(Struct, frozen=True):
@@ -75,9 +79,9 @@ class Autosave:
         caller = invoker()
         self._identity: Identity | None = identity_of_uid(caller[0], AccountFiles()) if caller else None
 
-    def save(self, draft: str, pages: Iterable[str]) -> None:
-        """Write the result of `Draft.handed_over` atomically. Raises PreflightError."""
-        kept = {"format": FORMAT, "host": self._host, "saved": time.time(), "pages": sorted(pages)}
+    def save(self, draft: str, pages: Iterable[str], run: str = "") -> None:
+        """Write the result of `Draft.handed_over` atomically; `run` as in `Offer`. Raises PreflightError."""
+        kept = {"format": FORMAT, "host": self._host, "saved": time.time(), "pages": sorted(pages), "run": run}
         data = json.dumps({**kept, "draft": json.loads(draft)}).encode()
         write_requested_file(os.path.join(self.directory, self.name), data, parents=True)
 
@@ -117,6 +121,7 @@ class StoredDraft(Struct):
     saved: Annotated[float, Meta(gt=0, lt=1e11)]
     pages: list[str]
     draft: Any
+    run: str = ""
 
 
 def _offer(result: SavedFile) -> Offer:
@@ -130,7 +135,7 @@ def _offer(result: SavedFile) -> Offer:
         raise ValueError(tr("it is damaged")) from error
     if stored.format > FORMAT:
         raise ValueError(tr("it was written by a newer bai-wizard"))
-    return Offer(result.name, stored.saved, tuple(stored.pages), text)
+    return Offer(result.name, stored.saved, tuple(stored.pages), text, stored.run)
 
 
 def description_of(offer: Offer) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from tests.node.api import Node
 from tests.node.docker_answers import RUN_A_CONTAINER
-from tests.node.doctor_output import bad_ids
+from tests.node.doctor_output import bad_ids, examined, findings_of
+from tests.node.reference_answers import TOUCHED
+
+ANSWERS = ("--answers", "/root/answers.toml")
+PATIENCE = 3
+CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
 
 # Restored after each failure; saved before the first one.
 KEPT = ("/etc/docker/daemon.json", "/etc/hosts", "/etc/resolv.conf", "/etc/fstab")
@@ -93,7 +100,7 @@ BACKGROUND = "setsid nohup python3 {script} >/dev/null 2>&1 </dev/null &"
 
 def in_background(name: str, text: str, until: str) -> str:
     """Start a program that keeps running, and wait until it runs."""
-    script = f"/root/{name}.py"
+    script = f"/run/{name}.py"
     begin = BACKGROUND.format(script=script)
     wait = f"for i in $(seq 200); do {until} && break; sleep 0.05; done; {until}"
     return f"cat >{script} <<'PROGRAM'\n{text}PROGRAM\n{begin}\n{wait}"
@@ -101,7 +108,7 @@ def in_background(name: str, text: str, until: str) -> str:
 
 def ends(name: str) -> str:
     """Stop it. The pattern does not match the shell that runs it."""
-    running = f"-f '[/]root/{name}.py' >/dev/null"
+    running = f"-f '[/]run/{name}.py' >/dev/null"
     return f"pkill {running}; while pgrep {running}; do sleep 0.05; done"
 
 
@@ -334,3 +341,36 @@ def complaint(fault: Fault, findings: list[dict[str, Any]]) -> str:
         return f"{fault.id}: a comparison with the answers comes first: {ids}"
     others = set(lines) - {fault.id, wanted, *fault.also}
     return f"{fault.id}: also {sorted(others)}" if others else ""
+
+
+def diagnosed(node: Node, fault: Fault) -> str:
+    """As `complaint`, of a new examination; it is repeated if a check ran out of time, as on a busy machine."""
+    for _ in range(PATIENCE):
+        findings = examined(node, *ANSWERS)
+        if not any(
+            finding["result"] == "cannot-tell" and "no response" in finding.get("cause", "") for finding in findings
+        ):
+            break
+    return complaint(fault, findings)
+
+
+def healed_and_taken_back(node: Node, fault: Fault) -> str:
+    """What its remedy does not do; empty for nothing."""
+    unhealthy = node.snapshot(TOUCHED)
+    fixed = node.wizard("doctor", "--fix", fault.id, "--yes", CONSENT, *ANSWERS)
+    if fixed.rc != 0 or "checked again" not in fixed.out + fixed.err:
+        return f"{fault.id}: --fix gave {fixed.rc}: {(fixed.out + fixed.err)[-1500:]}"
+    # By its id: `undo` alone skips a run that holds nothing, for example one that only completed packages.
+    run = json.loads(node.wizard("runs", "--json").out.splitlines()[-1])["run"]
+    undone = node.wizard("undo", run)
+    if undone.rc != 0:
+        return f"{fault.id}: undo gave {undone.rc}: {undone.out + undone.err}"
+    after = node.snapshot(TOUCHED)
+    changed = [path for path in {*unhealthy, *after} if unhealthy.get(path) != after.get(path)]
+    if changed:
+        return f"{fault.id}: undo left {changed}"
+    return (
+        ""
+        if not fault.lasts or fault.id in findings_of(node, *ANSWERS)
+        else f"{fault.id}: gone although it was taken back"
+    )

@@ -46,12 +46,15 @@ def with_packages(docker: Docker, suite: Suite, variant: str, packages: Sequence
 
 
 def shaped(docker: Docker, shape: Shape, more: Sequence[str] = ()) -> str:
-    """Debian 13 with the shape's programs and `more`, then with its files: a changed file installs nothing again."""
+    """Debian 13 with the shape's programs, then `more`, then its files: a changed file installs nothing again."""
     base = _base(docker, SUITES["trixie"])
-    script = INSTALL.format(packages=" ".join((*shape.packages, *more)))
+    script = INSTALL.format(packages=" ".join(shape.packages))
     script += "\n" + DOWNLOAD.format(packages=" ".join(DOWNLOADED))
     packages = f"{REPOSITORY}:{shape.codename}-{digest(base, script)}"
     _layer(docker, base, packages, script)
+    if more:
+        script = INSTALL.format(packages=" ".join(more))
+        packages = _layer(docker, packages, f"{packages}-{digest(script)}", script)
     archive = shape.archive()
     return _layer(docker, packages, f"{packages}-{digest(archive, shape.script)}", shape.script, archive=archive)
 
@@ -78,6 +81,8 @@ def _layer(
     docker: Docker, image: str, tag: str, script: str, *, directory: str | None = None, archive: bytes | None = None
 ) -> str:
     """``tag``: the image plus a directory at the wizard's home or a tar file at the root; then the script ran."""
+    if _exists(docker, tag):
+        return tag  # without waiting for an image that another process builds
     with locked("images"):
         if _exists(docker, tag):
             return tag

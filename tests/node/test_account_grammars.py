@@ -244,7 +244,7 @@ def test_settings_of_sshd_are_read_as_sshd_reads_them(shared: ContainerNode) -> 
     assert sum(bool(real) for real, _ in answers) > len(answers) / 2
 
 
-# What sudo really lets the account do, by running commands of which no generated rule names all. `sudo -l COMMAND` is
+# What sudo really lets the account do, by running commands that no generated rule names. `sudo -l COMMAND` is
 # no referee: sudo 1.9.16 lists what `(:ops) ALL` allows as another group as if root could run it.
 SUDO = """
 import json, os, re, subprocess, sys
@@ -299,7 +299,7 @@ TAGS = (
     *("CWD=/tmp ", "NOPASSWD : "),
 )
 WHAT = (
-    *(*("ALL",) * 9, "/usr/bin/id", "!ALL", "ALL, !/usr/bin/su", "/usr/bin/true, ALL", "ALL, PASSWD: /usr/bin/su"),
+    *(*("ALL",) * 9, "/usr/bin/env", "!ALL", "ALL, !/usr/bin/su", "/usr/bin/true, ALL", "ALL, PASSWD: /usr/bin/su"),
     *("TOOLS", "/usr/games/", "sudoedit /etc/hosts", "!/usr/bin/su", "ALL, !ALL", "/bin/su, NOPASSWD: ALL"),
 )
 OPTIONS = (
@@ -309,7 +309,7 @@ OPTIONS = (
 )
 ALIASES = (
     "User_Alias STAFF = bai, eve\nRunas_Alias BOSS = root\nCmnd_Alias TOOLS = ALL\n",
-    "User_Alias STAFF = ALL, !bai\nRunas_Alias BOSS = ALL, !root\nCmnd_Alias TOOLS = /usr/bin/id, /usr/bin/su\n",
+    "User_Alias STAFF = ALL, !bai\nRunas_Alias BOSS = ALL, !root\nCmnd_Alias TOOLS = /usr/bin/env, /usr/bin/su\n",
 )
 
 

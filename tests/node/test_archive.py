@@ -55,7 +55,8 @@ def bring(node: ContainerNode, file: Path) -> None:
 
 def has_translations(node: ContainerNode) -> bool:
     """Whether the installed wizard has its Korean catalog."""
-    site = "/opt/bai-wizard/*/python/lib/python3*/site-packages"
+    home = "/opt/bai-wizard/current" if node.exists("/opt/bai-wizard/current") else "/usr/lib/bai-wizard"
+    site = f"{home}/python/lib/python3*/site-packages"
     return node.run(["sh", "-c", f"ls {site}/bai_wizard/locale/ko/LC_MESSAGES/bai-wizard.mo"]).rc == 0
 
 

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.node.channel import KILLED, Channel
+from tests.waiting import until
 
 # Not a multiple of what is read or written at once, and more than a pipe holds.
 LARGE = os.urandom(3_000_001)
@@ -79,10 +79,10 @@ def test_the_end_is_that_of_the_command_not_of_its_children(channel: Channel, tm
 def test_a_detached_command_leaves_no_zombie(channel: Channel, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     assert run(channel, "sh", "-c", 'echo $$ >"$1"', "sh", str(pid), detach=True).returncode == 0
-    until = time.monotonic() + 20
-    while not (pid.exists() and pid.read_text() and not Path("/proc", pid.read_text().strip()).exists()):
-        assert time.monotonic() < until, "it was not reaped"
-        time.sleep(0.01)
+    until(
+        lambda: pid.exists() and pid.read_text() and not Path("/proc", pid.read_text().strip()).exists(),
+        "the end of the zombie",
+    )
 
 
 def test_too_late_is_an_error_and_the_next_command_works(channel: Channel) -> None:

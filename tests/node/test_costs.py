@@ -47,13 +47,22 @@ WAYS = {
 def test_a_converged_run_starts_few_processes_and_reads_once(converged: ContainerNode, way: str) -> None:
     result = counts(converged, *WAYS[way], input=ANSWERS if way == "from stdin" else "")
     assert result["code"] == 0, result["out"]
-    assert result["forks"] <= 3, "one process for the account, begun again when modules were imported"
-    assert result["programs"] <= 9, result["started"]
+    assert result["forks"] <= 1, "one process for the account"
+    assert result["programs"] <= 8, result["started"]
     assert len(set(result["started"])) == len(result["started"]), "each program once"
-    assert result["repeated reads"] <= 4
+    assert result["repeated reads"] == 0
     own = [name for name in result["modules"] if name.partition(".")[0] == "bai_wizard"]
-    assert len(own) <= 150, own
-    assert not {"urllib3", "ssl", "docker", "pynvml", "cpuinfo", "textual", "rich"} & set(result["modules"])
+    assert len(own) <= 133, own
+    unused = {"urllib3", "ssl", "docker", "pynvml", "cpuinfo", "textual", "rich", "html", "bai_wizard.steps.docker"}
+    assert not unused & set(result["modules"])
+
+
+def test_the_report_of_a_converged_run_reads_nothing_again(converged: ContainerNode) -> None:
+    result = counts(converged, *WAYS["from a file"], "--report", "/root/report.json")
+    assert result["code"] == 0, result["out"]
+    assert result["forks"] <= 8
+    assert result["programs"] <= 10, result["started"]
+    assert result["repeated reads"] == 0
 
 
 def test_the_doctor_starts_few_processes(converged: ContainerNode) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -10,17 +9,16 @@ import pytest
 
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
-from tests.node.doctor_output import examined, findings_of
-from tests.node.faults import KEEP, ON_A_NODE, STALE, Fault, complaint
+from tests.node.doctor_output import findings_of
+from tests.node.faults import KEEP, ON_A_NODE, STALE, diagnosed, healed_and_taken_back
 from tests.node.reference_answers import ANSWERS as ANSWERS_TEXT
-from tests.node.reference_answers import TOUCHED, prepare
+from tests.node.reference_answers import prepare
 from tests.sampling import sampled
 
 # Asks its question at the end of every installation, unless it is suspended; it gets no answer here.
 NEEDRESTART = '#!/bin/sh\n[ -n "$NEEDRESTART_SUSPEND" ] || exec sleep 3600\ntouch /run/suspended\n'
 FUSE = Path("/dev/fuse")
 ANSWERS = ("--answers", "/root/answers.toml")
-CONSENT = "--yes-interrupt=docker.restart,gpu.reload,umount"
 # So many remedies are carried out in an ordinary run.
 FIXES = 2
 
@@ -60,7 +58,7 @@ def test_each_is_named_first_and_no_other(node: ContainerNode) -> None:
     healing = {fault.id for fault in sampled("fixes", [fault for fault in ON_A_NODE if fault.heals], FIXES)}
     for fault in (*ON_A_NODE, *((STALE,) if FUSE.exists() else ())):
         script(node, fault.plant)
-        output = complaint(fault, examined(node, *ANSWERS))
+        output = diagnosed(node, fault)
         if not output and fault.id in healing:
             output = healed_and_taken_back(node, fault)
         wrong += [output] if output else []
@@ -68,25 +66,3 @@ def test_each_is_named_first_and_no_other(node: ContainerNode) -> None:
     left = findings_of(node, *ANSWERS)
     assert not wrong, "\n".join(wrong)
     assert left == [], "all is well again"
-
-
-def healed_and_taken_back(node: ContainerNode, fault: Fault) -> str:
-    """What its remedy does not do; empty for nothing."""
-    unhealthy = node.snapshot(TOUCHED)
-    fixed = node.wizard("doctor", "--fix", fault.id, "--yes", CONSENT, *ANSWERS)
-    if fixed.rc != 0 or "checked again" not in fixed.out + fixed.err:
-        return f"{fault.id}: --fix gave {fixed.rc}: {(fixed.out + fixed.err)[-1500:]}"
-    # By its id: `undo` alone skips a run that holds nothing, for example one that only completed packages.
-    run = json.loads(node.wizard("runs", "--json").out.splitlines()[-1])["run"]
-    undone = node.wizard("undo", run)
-    if undone.rc != 0:
-        return f"{fault.id}: undo gave {undone.rc}: {undone.out + undone.err}"
-    after = node.snapshot(TOUCHED)
-    changed = [path for path in {*unhealthy, *after} if unhealthy.get(path) != after.get(path)]
-    if changed:
-        return f"{fault.id}: undo left {changed}"
-    return (
-        ""
-        if not fault.lasts or fault.id in findings_of(node, *ANSWERS)
-        else f"{fault.id}: gone although it was taken back"
-    )

@@ -91,6 +91,30 @@ def to_line(one: Terminal | Tmux, text: str) -> None:
     raise AssertionError(f"the cursor never came to {text}\n{one.text()}")
 
 
+def open_line(one: Terminal | Tmux, text: str) -> None:
+    """From the rail: the action of the list that says so."""
+    one.press("end")
+    one.settle()
+    for _ in range(20):
+        if text in one.row():
+            one.press("enter")
+            return
+        one.step("up")
+    raise AssertionError(f"the list has no {text}\n{one.text()}")
+
+
+def undo(one: Terminal | Tmux, run: str) -> None:
+    """From the rail: the run in the list of past runs, and what to do with it."""
+    open_line(one, "Past runs")
+    one.until(run)
+    one.press("enter")
+    one.until("Undo")
+    one.press("end", "enter")
+    one.until("will be undone")
+    one.press("left", "enter")
+    one.until("Undone")
+
+
 def run_ids(node: ContainerNode) -> list[str]:
     """The runs that the node knows of."""
     lines = node.wizard("runs", "--json").out.splitlines()
@@ -121,15 +145,53 @@ def test_the_terminal_is_lost_in_the_middle(node: ContainerNode, opens: Opens) -
     (run,) = run_ids(node)
     with opens() as third:
         third.until(planned(third.text))
-        third.press("home", *["down"] * 11, "enter")
-        third.until(run)
-        third.press("enter")
-        third.until("Undo")
-        third.press("end", "enter")
-        third.until("will be undone")
-        third.press("left", "enter")
-        third.until("Undone")
+        undo(third, run)
     # The draft of what was entered is gone, its directory stays.
+    left = [line for line in difference(before, node.snapshot()) if not line.startswith("+ /root/.local")]
+    assert not left
+
+
+def test_one_page_is_applied_and_the_terminal_lost(node: ContainerNode) -> None:
+    before = node.snapshot()
+    with screen(node) as one:
+        one.until(planned(one.text))
+        # What is missing first, the release; then the alias, and only its page is applied.
+        one.press("n")
+        one.until("e.g. 26.4")
+        one.press("26.4")
+        one.until("• Backend.AI")
+        one.press("escape")
+        # A terminal sends Esc and a key that follows at once as one key with Alt.
+        one.until("Review and apply")
+        one.press("5")
+        one.until("+ paste lines")
+        one.press("enter")
+        one.until("[ Save ]")
+        one.press("10.20.30.10", "enter", "bai-m1", "tab", "tab", "tab", "enter")
+        one.until("Aliases   1 change")
+        one.press("a")
+        one.until("[ Apply ]")
+        to_line(one, "[ Apply ]")
+        one.press("enter")
+        one.until("Run 20")
+    # As the kernel does when the connection of a login is lost; docker's client leaves the terminal open.
+    node.run(["pkill", "-HUP", "-t", "pts/0"], check=True)
+    (run,) = run_ids(node)
+    with screen(node) as other:
+        offer = "Continue where you left off?"
+        other.until(lambda: offer in other.text() or "Run 20" in other.text())
+        if "Run 20" in other.text():
+            other.until("Done. All changes")
+            other.press("escape")
+        # The release was entered and not applied.
+        other.until(offer)
+        other.press("enter")
+        other.until("5 Aliases       up to date")
+        assert "bai-m1" in node.run(["getent", "hosts", "10.20.30.10"], check=True).out
+        other.press("0")
+        other.until("26.4")
+        other.press("escape")
+        undo(other, run)
     left = [line for line in difference(before, node.snapshot()) if not line.startswith("+ /root/.local")]
     assert not left
 
@@ -145,7 +207,9 @@ def test_without_root_everything_but_applying_and_then_by_sudo(node: ContainerNo
         to_line(one, "  Backend.AI  ")
         one.press("26.4")
         one.until("26.4")
-        one.press("escape", *["down"] * 3, "a")
+        one.press("escape")
+        one.until("Review and apply")
+        one.press(*["down"] * 3, "a")
         one.until(" on node-")
         to_line(one, "[ Apply ]")
         one.press("enter")

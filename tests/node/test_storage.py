@@ -221,7 +221,7 @@ def test_silent_shares_cost_their_own_facts_and_no_screen(node_factory: NodeFact
     silent = looked(node, ("/vfroot/a", "mounted, but", "/vfroot/local"))
     print(f"screens: usual {max(usual):.2f} s, with silent shares {max(silent):.2f} s")
     for page, before, after in zip(("start", *ORDER), usual, silent, strict=True):
-        assert after < max(before, USABLE) + USABLE, f"{page}: {after:.2f} s, usually {before:.2f} s"
+        assert after < 3 * max(before, USABLE), f"{page}: {after:.2f} s, usually {before:.2f} s"
     begun = time.monotonic()
     plan = node.wizard(*HEADLESS, "--plan", "--diff", "--only", "account,storage", timeout=120)
     taken = time.monotonic() - begun
@@ -229,9 +229,9 @@ def test_silent_shares_cost_their_own_facts_and_no_screen(node_factory: NodeFact
     assert plan.out.count("does not respond") + plan.err.count("does not respond") >= len(SHARES)
     # The plan of everything else is there, and the silent ones cost a read and its end (5 s and 4 s) together.
     assert "/vfroot/local/" in plan.out
-    assert taken < usual_plan + 12, f"{taken:.1f} s, usually {usual_plan:.1f} s"
+    assert taken < 3 * usual_plan + 12, f"{taken:.1f} s, usually {usual_plan:.1f} s"
     begun = time.monotonic()
     doctor = node.wizard("doctor", "--only", "storage.nfs-hung", timeout=120)
     assert doctor.rc == 4
     assert all(point in doctor.out for point in points), doctor.out
-    assert time.monotonic() - begun < usual_plan + 12
+    assert time.monotonic() - begun < 3 * usual_plan + 12

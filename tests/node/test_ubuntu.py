@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from tests.node.container import ContainerNode
 from tests.node.docker_answers import done, gateway
 from tests.node.doctor_output import findings_of
 from tests.node.eight_pages import HEADLESS, PLAN, assert_restored, converged, prepared, state_of
+from tests.node.faults import ANSWERS, diagnosed, healed_and_taken_back
 from tests.node.reference_answers import log_out, text
-from tests.node.ubuntu import ARCHIVE_KEY, SHAPES, SNAPS, SOURCES, Shape
+from tests.node.ubuntu import ARCHIVE_KEY, SHAPES, SNAPS, SOURCES, Shape, assert_shape
+from tests.node.ubuntu_faults import FAULTS, OF_CLOUD_INIT
 from tests.sampling import sampled
 
 pytestmark = [
@@ -45,6 +48,8 @@ while not any("waiting for unattended-upgr" in open(path).read()
               for path in glob.glob("/var/lib/bai-wizard/runs/*/events.jsonl")):
     time.sleep(0.1)
 """
+# Failures, and fixes among them, in an ordinary run.
+FAILURES, FIXES = 15, 1
 SYSCTLS = {
     "net.ipv4.tcp_fin_timeout": "10",
     "net.ipv4.tcp_slow_start_after_idle": "0",
@@ -72,21 +77,6 @@ def ubuntus_docker(node: Node, shape: Shape, directory: Path) -> Iterator[None]:
         node.write(SOURCES, node.read(SOURCES).decode() + stanza)
         node.run(["apt-get", "-q", "update"], check=True, timeout=120)
         yield
-
-
-def assert_shape(node: Node, shape: Shape) -> None:
-    """Assert that the node is what the test takes it for."""
-    assert f'VERSION_ID="{shape.version}"' in node.read("/etc/os-release").decode()
-    assert "manage_etc_hosts" in node.read("/etc/hosts").decode(), "cloud-init wrote it at boot"
-    assert "ubuntu ALL=(ALL) NOPASSWD:ALL" in node.read("/etc/sudoers.d/90-cloud-init-users").decode()
-    assert text(node, "readlink", "/etc/resolv.conf").endswith("/systemd/resolve/stub-resolv.conf")
-    assert text(node, "ufw", "status").startswith("Status: active")
-    is_rust = shape.codename == "resolute"
-    assert (text(node, "readlink", "--canonicalize", "/usr/bin/ls") == "/usr/bin/coreutils") == is_rust
-    assert ("cargo" in text(node, "readlink", "--canonicalize", "/usr/bin/sudo")) == is_rust
-    assert node.exists("/usr/bin/dracut") == is_rust
-    assert node.exists("/usr/sbin/update-initramfs") != is_rust
-    assert text(node, "apt", "--version").startswith("apt 3.")
 
 
 def as_bai(node: Node, command: str) -> str:
@@ -140,6 +130,7 @@ def test_eight_pages_through_a_boot(node_factory: NodeFactory, tmp_path: Path, c
         node.power_cut()
         node.run(["mount", "-o", "remount,exec", "/tmp"], check=True)
         assert_healthy(node)
+        assert_failures_are_named_first(node, shape)
         done(node.wizard("undo", timeout=600))
         assert_restored(before, node)
 
@@ -157,3 +148,25 @@ def assert_healthy(node: ContainerNode) -> None:
     assert_manual_holds(node)
     converged(node)
     assert findings_of(node, "--answers", "/root/answers.toml") == []
+
+
+def assert_failures_are_named_first(node: ContainerNode, shape: Shape) -> None:
+    """Each failure is reported first, with nothing but its consequences; after the last one, the doctor is quiet."""
+    faults = {**FAULTS, "cloud-init overwrites the aliases": OF_CLOUD_INIT[shape.codename]}
+    if shape.codename == "resolute":
+        # Its user data has cloud-init write /etc/hosts from the template, which then differs from the file as well.
+        faults["an alias was deleted"] = replace(FAULTS["an alias was deleted"], first="aliases.cloud-init")
+    chosen = sampled("failures of Ubuntu", tuple(faults), FAILURES)
+    fixed = sampled("fixes of Ubuntu", [name for name in chosen if faults[name].heals], FIXES)
+    wrong = []
+    for name in chosen:
+        fault = faults[name]
+        node.run(["sh", "-ec", fault.plant], check=True)
+        message = diagnosed(node, fault)
+        if not message and name in fixed:
+            message = healed_and_taken_back(node, fault)
+        wrong += [f"{name}: {message}"] if message else []
+        node.run(["sh", "-ec", fault.mend], check=True)
+    left = findings_of(node, *ANSWERS)
+    assert not wrong, "\n".join(wrong)
+    assert left == [], "all is well again"

@@ -10,6 +10,8 @@ import tarfile
 from dataclasses import dataclass, field
 
 from tests.node import host
+from tests.node.api import Node
+from tests.node.reference_answers import text
 
 # Everything that a run installs from Debian's archive, in apt's cache (see Suite.downloaded).
 DOWNLOADED = ("docker-cli", "containerd", "runc", "iptables", "docker-buildx")
@@ -274,3 +276,18 @@ SHAPES = {
         files={"var/lib/cloud/seed/nocloud/user-data": "#cloud-config\nmanage_etc_hosts: true\n"},
     ),
 }
+
+
+def assert_shape(node: Node, shape: Shape) -> None:
+    """Assert that the node is what the test takes it for."""
+    assert f'VERSION_ID="{shape.version}"' in node.read("/etc/os-release").decode()
+    assert "manage_etc_hosts" in node.read("/etc/hosts").decode(), "cloud-init wrote it at boot"
+    assert "ubuntu ALL=(ALL) NOPASSWD:ALL" in node.read("/etc/sudoers.d/90-cloud-init-users").decode()
+    assert text(node, "readlink", "/etc/resolv.conf").endswith("/systemd/resolve/stub-resolv.conf")
+    assert text(node, "ufw", "status").startswith("Status: active")
+    is_rust = shape.codename == "resolute"
+    assert (text(node, "readlink", "--canonicalize", "/usr/bin/ls") == "/usr/bin/coreutils") == is_rust
+    assert ("cargo" in text(node, "readlink", "--canonicalize", "/usr/bin/sudo")) == is_rust
+    assert node.exists("/usr/bin/dracut") == is_rust
+    assert node.exists("/usr/sbin/update-initramfs") != is_rust
+    assert text(node, "apt", "--version").startswith("apt 3.")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.page import Context, refusals
+from bai_wizard.core.paths import DOCKER_SOCKET
 from bai_wizard.core.state import Account, Entry, Group, Image, Key, Membership, State, Unit, member_key
 from bai_wizard.core.step import Blocked, Pending, PlannedStep, Unchanged
 from bai_wizard.doctor.run import run_check
@@ -33,7 +34,7 @@ from bai_wizard.pages.tuning.check_limits import at_login
 from bai_wizard.pages.tuning.checks import UNIT, WANTS, at_boot
 from bai_wizard.pages.tuning.limits import decide_limit, limit_overrides
 from bai_wizard.pages.tuning.pam_limits import Login, parse_limits
-from bai_wizard.steps.docker import SOCKET, DockerSocket
+from bai_wizard.steps.docker import DockerSocket
 from bai_wizard.steps.hosts_lines import Alias
 from tests.settings import settings_from
 
@@ -50,7 +51,7 @@ def text(path: str, content: str, mode: int = 0o644, uid: int = 0) -> dict[Key, 
 
 def socket(uid: int = 0, gid: int = 990, mode: int = 0o660) -> dict[Key, State]:
     return {
-        Key("file", SOCKET): Entry("other", uid, gid, mode),
+        Key("file", DOCKER_SOCKET): Entry("other", uid, gid, mode),
         Key("unit", "docker.service"): Unit("enabled", "active"),
     }
 
@@ -224,7 +225,7 @@ def test_users_of_the_docker_socket(states: dict[Key, State], expected: str) -> 
 )
 def test_a_socket_that_was_deleted_under_a_running_engine(there: Entry | None, active: str, expected: str) -> None:
     states: dict[Key, State] = {Key("unit", "docker.service"): Unit("enabled", active)}
-    states |= {Key("file", SOCKET): there} if there else {}
+    states |= {Key("file", DOCKER_SOCKET): there} if there else {}
     assert result(check_system.socket_present, states) == expected
 
 
@@ -313,7 +314,7 @@ class Answering(SimulatedMachine):
         return self.answer
 
 
-@pytest.mark.parametrize("path", ["/etc/hosts", SOCKET])
+@pytest.mark.parametrize("path", ["/etc/hosts", DOCKER_SOCKET])
 def test_problems_that_another_page_fixes_are_not_refused(path: str) -> None:
     """Otherwise the run that repairs it would end as if it had not."""
     there = REACHED[Key("file", path)]
@@ -324,7 +325,7 @@ def test_problems_that_another_page_fixes_are_not_refused(path: str) -> None:
         (there.mode, ("aliases", "docker"), "problem"),
     ):
         states = {**BAI, **REACHED, Key("file", path): replace(there, mode=mode)}
-        operator = "-w" if path == SOCKET else "-r"
+        operator = "-w" if path == DOCKER_SOCKET else "-r"
         (finding,) = run_check(reach, Answering(states, f"{operator} {path}\n"), Context(applied=applied))
         assert finding.result == expected, (mode, applied)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import tempfile
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import tomlkit
+from msgspec.structs import replace
 
 from bai_wizard import compose
 from bai_wizard.answers.load import load
@@ -37,6 +39,7 @@ from bai_wizard.engine.executor import execute
 from bai_wizard.engine.lock import StatePaths
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.node.demo import demo_machine
+from bai_wizard.node.hardware import GpuProcess, nvml_from_json, nvml_to_json
 from bai_wizard.node.simulated import SimulatedMachine
 
 TARGET = Path(__file__).parents[2] / "bai_wizard/data/demo/finished.toml"
@@ -124,6 +127,27 @@ def describe(key: Key, state: State, states: dict[Key, State]) -> tuple[str, str
     return SORTS[type(state)], key.name, getattr(state, plain[type(state)])
 
 
+# The containers on the first GPUs of the finished node, with their program, PID, GPUs and GiB on each of them.
+SESSIONS = (("kernel.train-70b", "python", 48211, (0, 1, 2, 3), 71), ("kernel.notebook", "python3", 51040, (4,), 6))
+
+
+def use_gpus(document: dict[str, Any]) -> None:
+    """Add running sessions: their processes on the GPUs, and their containers."""
+    library = document["libraries"]["nvml"]
+    answer = nvml_from_json(library["said"])
+    gpus = list(answer.gpus)
+    document["kernel"], document["engine"]["/containers/json"] = {}, []
+    for name, program, pid, used, gib in SESSIONS:
+        id = sha256(name.encode()).hexdigest()
+        document["kernel"][f"/proc/{pid}/comm"] = program
+        document["kernel"][f"/proc/{pid}/cgroup"] = f"0::/system.slice/docker-{id}.scope"
+        document["engine"]["/containers/json"].append({"Id": id, "Names": [f"/{name}"], "State": "running"})
+        for index in used:
+            gpus[index] = replace(gpus[index], used=(gib + 1) << 30, processes=(GpuProcess(pid, gib << 30),))
+    document["affected"] = {"docker.restart": [name for name, *_ in SESSIONS]}
+    library["said"] = nvml_to_json(replace(answer, gpus=tuple(gpus)))
+
+
 def main() -> None:
     machine = demo_machine("bare", delay=0)
     before = machine.snapshot()
@@ -142,6 +166,7 @@ def main() -> None:
     # Effects of starting Docker, and of registering the toolkit.
     document["sysctl"]["net.ipv4.ip_forward"] = "1"
     document["engine"] = {"/info": {"Runtimes": {"nvidia": {}, "runc": {}}}}
+    use_gpus(document)
     removed = [key for key in before if key not in after]
     assert not removed, f"the format cannot take away: {removed}"
     TARGET.write_text(HEAD + tomlkit.dumps(document))

@@ -15,7 +15,9 @@ from babel.messages import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from bai_wizard import __version__, locale, pages
+from bai_wizard import locale, pages
+from bai_wizard.cli import parser
+from bai_wizard.commands.help import texts as help_texts
 from bai_wizard.pages.fields import SettingsPart
 from bai_wizard.ui.form_fields import form_fields
 from tests.tools.messages import of_code, of_data
@@ -39,16 +41,15 @@ def catalog_path(language: str) -> Path:
 
 def template() -> Catalog:
     """Every sentence that is translated: in the code, in the data, and the texts of the pages and their settings."""
-    result = Catalog(
-        domain="bai-wizard", header_comment=HEADER, project="bai-wizard", version=__version__, fuzzy=False
-    )
+    result = Catalog(domain="bai-wizard", header_comment=HEADER, project="bai-wizard", fuzzy=False)
     for path in sorted((CHECKOUT / "bai_wizard").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         for text, comment in in_source(source):
             result.add(text, locations=[(str(path.relative_to(CHECKOUT)), 1)], auto_comments=comment)
     package = CHECKOUT / "bai_wizard"
     unmarked = (*of_code(package), *of_data(package / "data"))
-    for text, where in (*of_settings(), *unmarked):
+    of_help = ((text, "--help") for text in help_texts(parser()))
+    for text, where in (*of_settings(), *of_help, *unmarked):
         # The same sentence may describe many settings: the first is enough to find it.
         if text and text not in result:
             result.add(text, auto_comments=[where])

@@ -138,6 +138,15 @@ async def _diff(seat: AppDriver, name: str) -> None:
     shoot(seat, name)
 
 
+@scene("find")
+async def _find(seat: AppDriver, name: str) -> None:
+    await seat.settled()
+    await seat.press("slash")
+    await seat.type("registry")
+    await seat.pilot.pause(0.3)
+    shoot(seat, name)
+
+
 @scene("review")
 async def _review(seat: AppDriver, name: str) -> None:
     await seat.press("A")

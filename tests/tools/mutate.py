@@ -1,13 +1,15 @@
 """Mutation testing by sample: edit one place of the wizard, run the tests that call that function, expect a failure.
 
-`make mutate COUNT=100 SEED=7`, or with more options `python -m tests.tools.mutate --help`. The edits are made in a
-copy of the checkout. Prints each edit that no test noticed as FILE:LINE: before -> after.
+`make mutate COUNT=100 SEED=7`, or with more options `python -m tests.tools.mutate --help`. The edits are made in
+copies of the checkout. Prints each edit that no test noticed as FILE:LINE: before -> after. Which tests call which
+functions is recorded once, and again for test files that have changed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -23,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 import docker  # noqa: F401 - imported once, here, and not by each of the processes that run tests
 import hypothesis  # noqa: F401
@@ -32,18 +34,27 @@ import pytest
 import tomlkit  # noqa: F401
 import urllib3  # noqa: F401
 
-from tests.cache import CHECKOUT
+from tests.cache import CHECKOUT, cache_directory, digest
 from tests.tools.mutations import Mutation, is_python, mutations_of
 
 PACKAGES = ("core", "engine", "resources", "answers")
 TESTS = ("tests/unit", "tests/pages")
 # The tests that call the fewest functions come first: they are the ones written for the function. A mutation that
-# survives the first is tried against the others. Seconds that the tests took when the calls were recorded.
+# survives the first is tried against the others. Seconds of processor time, measured when the calls were recorded.
 ROUNDS = (10.0, 100.0)
 # One seed for the tests: parametrizations that it draws have to be the same as when the calls were recorded.
 TEST_SEED = "1"
 _NOT_FOUND = re.compile(r"^ERROR: (?:file or directory )?not found: (.*)$", re.MULTILINE)
-OPTIONS = ("-p", "no:xdist", "-p", "no:cacheprovider", "-q", "--no-header", "--seed", TEST_SEED)
+OPTIONS = ("-p", "no:cacheprovider", "-q", "--no-header", "--seed", TEST_SEED)
+ONE_PROCESS = ("-p", "no:xdist")
+
+
+class Record(TypedDict):
+    """The file of recorded calls: digests of the test files, and what the tests in them call."""
+
+    files: dict[str, str]
+    calls: dict[str, list[str]]
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -85,21 +96,27 @@ def main() -> int:
     add("--seed", type=int, default=None, help="draws the mutations (default: random, printed)")
     add("--skip", type=int, default=0, help="leave out the first N of the sample, to go on with a large one")
     add("--goal", type=float, default=90.0, help="fail if fewer percent are killed (default: 90)")
-    add("--calls", type=Path, help="keep the recorded calls in this file, and use it if it exists")
+    add("--calls", type=Path, help="file of recorded calls (default: in the tests' cache)")
+    add("--tests", nargs="+", help="files or folders of tests (default: tests/unit and tests/pages)")
+    add("--record", action="store_true", help="record the calls of all tests again")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="mutations tested at a time (default: one per core)")
     add("files", nargs="*", help="files to mutate (default: all of core, engine, resources, answers)")
     options = parser.parse_args()
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    file = options.calls or (None if options.tests else cache_directory() / "calls.json")
+    if options.record and file:
+        file.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="bai-wizard-mutants-") as scratch:
-        tree = copy_checkout(Path(scratch, "checkout"))
-        calls = recorded_calls(tree, options.calls or Path(scratch, "calls.json"))
+        trees = [copy_checkout(Path(scratch, f"checkout{number}")) for number in range(options.jobs)]
+        calls = recorded_calls(trees[0], file or Path(scratch, "calls"), options.tests or TESTS, options.jobs)
         sample = draw(options.files or source_files(), options.count, seed)[options.skip :]
-        verdicts = list(tested(sample, calls, tree))
-        while unreliable := failing({verdict.killer for verdict in verdicts} & calls.seconds.keys(), tree):
+        verdicts = list(tested(sample, calls, trees))
+        while unreliable := failing({verdict.killer for verdict in verdicts} & calls.seconds.keys(), trees[0]):
             print(f"these fail without a mutation as well: {', '.join(sorted(unreliable))}", flush=True)
             calls = calls.without(unreliable)
             doubtful = [verdict.mutation for verdict in verdicts if verdict.killer in unreliable]
             verdicts = [verdict for verdict in verdicts if verdict.killer not in unreliable]
-            verdicts += tested(doubtful, calls, tree)
+            verdicts += tested(doubtful, calls, trees)
     return 0 if summarize(verdicts, seed) >= options.goal else 1
 
 
@@ -128,37 +145,77 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
 
-def recorded_calls(tree: Path, file: Path) -> Calls:
-    """The calls of all tests that pass; runs them unless `file` exists."""
-    if not file.exists():
-        print("recording which functions each test calls ...", flush=True)
-        argv = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "tests.tools.called_functions",
-            "--calls",
-            str(file.absolute()),
-            *OPTIONS,
-            *TESTS,
-        ]
-        subprocess.run(
-            argv, cwd=tree, env=_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-    record = json.loads(file.read_text(encoding="utf-8"))
-    breadth = Counter(test for tests in record["calls"].values() for test in tests)
+def recorded_calls(tree: Path, file: Path, tests: Sequence[str], jobs: int) -> Calls:
+    """The calls of all tests that pass; runs those whose file is not in the record, or has changed since."""
+    record: Record = {"files": {}, "calls": {}, "seconds": {}}
+    if file.exists():
+        record = json.loads(file.read_text(encoding="utf-8"))
+    present = test_files(tests)
+    fresh = {name for name, value in present.items() if record["files"].get(name) == value}
+    record["calls"] = {
+        place: kept
+        for place, callers in record["calls"].items()
+        if (kept := [t for t in callers if _file(t) in fresh])
+    }
+    record["seconds"] = {test: taken for test, taken in record["seconds"].items() if _file(test) in fresh}
+    if changed := sorted(present.keys() - fresh):
+        print(f"recording which functions the tests in {len(changed)} files call ...", flush=True)
+        for part in _record(tree, changed, jobs):
+            record["seconds"].update(part["seconds"])
+            for place, callers in part["calls"].items():
+                record["calls"].setdefault(place, []).extend(callers)
+        record["files"] = present
+        file.write_text(json.dumps(record), encoding="utf-8")
+    breadth = Counter(test for callers in record["calls"].values() for test in callers)
     return Calls(record["calls"], record["seconds"], breadth)
 
 
-def tested(sample: Sequence[Mutation], calls: Calls, tree: Path) -> Iterator[Verdict]:
-    """Print and yield the verdict of each mutation."""
-    for number, mutation in enumerate(sample, 1):
-        verdict = judged(mutation, calls, tree)
-        how = f"killed by {verdict.killer}" if verdict.killer else f"SURVIVED {verdict.tried} tests"
-        print(f"{number:4} {mutation}  {how}", flush=True)
-        yield verdict
+def test_files(tests: Sequence[str]) -> dict[str, str]:
+    """The files of tests, each with a digest of its text."""
+    given = [CHECKOUT / name for name in tests]
+    paths = sorted(path for each in given for path in (each.rglob("test_*.py") if each.is_dir() else [each]))
+    return {str(path.relative_to(CHECKOUT)): digest(path.read_bytes()) for path in paths}
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _record(tree: Path, files: Sequence[str], jobs: int) -> list[Record]:
+    """What the processes of pytest wrote: see tests/tools/called_functions.py."""
+    directory = tree / ".calls"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    argv = [
+        sys.executable, "-m", "pytest", "-p", "tests.tools.called_functions", "--calls", str(directory),
+        "-n", str(jobs), *OPTIONS, *files,
+    ]  # fmt: skip
+    subprocess.run(
+        argv, cwd=tree, env=_environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.iterdir())]
+
+
+def tested(sample: Sequence[Mutation], calls: Calls, trees: Sequence[Path]) -> Iterator[Verdict]:
+    """Print and yield the verdict of each mutation; each process has one of the trees."""
+    context = multiprocessing.get_context("fork")
+    free = context.SimpleQueue()
+    for tree in trees:
+        free.put(tree)
+    with context.Pool(len(trees), _own, (free, calls)) as pool:
+        for number, verdict in enumerate(pool.imap_unordered(_judged, sample), 1):
+            how = f"killed by {verdict.killer}" if verdict.killer else f"SURVIVED {verdict.tried} tests"
+            print(f"{number:4} {verdict.mutation}  {how}", flush=True)
+            yield verdict
+
+
+def _own(free: multiprocessing.SimpleQueue[Path], calls: Calls) -> None:
+    _judged.tree, _judged.calls = free.get(), calls  # type: ignore[attr-defined]
+
+
+def _judged(mutation: Mutation) -> Verdict:
+    return judged(mutation, _judged.calls, _judged.tree)  # type: ignore[attr-defined]
 
 
 def judged(mutation: Mutation, calls: Calls, tree: Path) -> Verdict:
@@ -189,7 +246,7 @@ def _first(tests: list[str], seconds: float, calls: Calls) -> tuple[list[str], l
 
 def _killer(tree: Path, tests: list[str], seconds: float) -> str:
     """The test that fails; empty if all pass. A process that ends without a verdict counts as a failure as well."""
-    code, output = run_pytest(tree, tests, 120 + 10 * seconds, "-x")
+    code, output = run_pytest(tree, tests, 120 + 30 * seconds, "-x")
     if missing := _NOT_FOUND.findall(output):  # the record is older than the tests
         rest = [test for test in tests if not any(f"/{path}".endswith(f"/{test}") for path in missing)]
         return _killer(tree, rest, seconds) if rest and len(rest) < len(tests) else ""
@@ -215,7 +272,7 @@ def run_pytest(tree: Path, tests: Sequence[str], limit: float, *options: str) ->
     listed.write_text("".join(f"{test}\n" for test in tests), encoding="utf-8")
     child = os.fork()
     if child == 0:
-        _be_pytest(tree, [*OPTIONS, *options, "--tb=no", f"@{listed}"], output)
+        _be_pytest(tree, [*ONE_PROCESS, *OPTIONS, *options, "--tb=no", f"@{listed}"], output)
     deadline = time.monotonic() + limit
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,15 @@ OPPOSITE: dict[type[ast.cmpop], str] = {
     ast.Eq: "!=", ast.NotEq: "==", ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
 }  # fmt: skip
+# Limits that only end a hang or bound memory: with one second or byte more, or the default, the wizard does the same.
+# Tests replace them by small values and are not to depend on the real ones.
+LIMITS = re.compile(
+    r"(?:^|_)(?:attempts|chunk|days|deadline|envelope|interval|largest|lines|longest|max|most|newest|patience|pause"
+    r"|piece|seconds|silence|slice|timeout|wait)(?:_|$)",
+    re.IGNORECASE,
+)
+# From this length on, where a shown text is cut is a limit as well.
+LONG = 20
 # Calls without an effect that a test could see, except in the log.
 SILENT = {"debug", "debug_exception", "mention"}
 
@@ -117,7 +127,9 @@ class _Finder:
                 test, (ast.Compare, ast.NamedExpr, ast.UnaryOp)
             ):
                 yield self._replace(test, f"not ({self._text[slice(*self._span(test))]})", function)
-            case ast.Call(keywords=[*_, ast.keyword(arg=str()) as last]) if not _makes_error(node):
+            case ast.Call(keywords=[*_, ast.keyword(arg=str() as name) as last]) if not (
+                _makes_error(node) or LIMITS.search(name)
+            ):
                 yield from self._without(last, function)
             case (
                 ast.List(elts=[*_, ast.Constant(value=str()) as last])
@@ -142,8 +154,14 @@ def _name(function: ast.expr) -> str:
 
 
 def _is_skipped(node: ast.AST) -> bool:
-    """Docstrings, imports for type checkers, texts of errors, and the log are not part of the behavior."""
+    """Docstrings, imports for type checkers, texts of errors, the log and limits are not part of the behavior."""
     match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if name.isupper():
+            return bool(LIMITS.search(name)) and not any(isinstance(each, ast.Call) for each in ast.walk(node))
+        case ast.keyword(arg=str() as name, value=ast.Constant()):
+            return bool(LIMITS.search(name))
+        case ast.Slice(upper=ast.Constant(value=int() as end)):
+            return end >= LONG
         case ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
         case (

@@ -50,7 +50,7 @@ def _make(directory: Path, python: Path, wheels: Path) -> None:
         tree = Path(work) / "tree"
         make_tree(tree, python, pbs_mirror.ARCH, wheels=wheels)
         pack(Path(out), Path(work), pbs_mirror.ARCH)
-        build_deb(Path(out), tree, pbs_mirror.ARCH)
+        build_deb(Path(out), tree, pbs_mirror.ARCH, level=0)
         directory.mkdir()
         for file in Path(out).iterdir():
             file.rename(directory / file.name)

@@ -98,14 +98,14 @@ def say_what_is_left_out() -> None:
 
 
 def run_pytest(seed: int, options: list[str], rest: list[str]) -> int:
-    """Pytest on every core (unless told otherwise), with its closing line as it is.
+    """Pytest on every core (unless told otherwise); shows the slowest tests, and its closing line as it is.
 
     With everything there is one process more, for the node tests (see tests/parallel.py).
     """
     workers = str((os.cpu_count() or 1) + ("--all" in options))
     parallel = [] if _serial(rest) or importlib.util.find_spec("xdist") is None else ["-n", workers]
-    argv = [sys.executable, "-m", "pytest", *parallel]
-    done = subprocess.run([*argv, "--seed", str(seed), *options, *rest], stdin=subprocess.DEVNULL, check=False)
+    argv = [sys.executable, "-m", "pytest", *parallel, "--durations=20", "--seed", str(seed), *options, *rest]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False)
     return done.returncode
 
 

@@ -21,7 +21,7 @@ from tests.tui.fakes import FakeMachine, FakePages, fake_session
 SMALL = (80, 24)
 LARGE = (120, 40)
 # Seconds to wait for an expected event; only reached if it never happens.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class AppDriver:

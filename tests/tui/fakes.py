@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from bai_wizard.core.consent import Affected
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.event import Log, silent
-from bai_wizard.core.machine import Completed, Machine
+from bai_wizard.core.machine import Completed, Machine, Space
 from bai_wizard.core.operation import Operation
 from bai_wizard.core.page import Context, Page
 from bai_wizard.core.state import Account, Group, Key, State, Tree, Unpredictable
@@ -96,8 +96,8 @@ class FakeMachine(Machine):
     def disruption(self, interrupt: Interrupt) -> tuple[Affected, ...]:
         return tuple(Affected(name, name) for name in self.affected.get(interrupt, ()))
 
-    def free_bytes(self, path: str) -> int:
-        return 1 << 40
+    def space(self, path: str) -> Space:
+        return Space(1 << 40, 1 << 42)
 
     def in_container(self) -> bool:
         return False

@@ -27,8 +27,9 @@ from tests.tui.terminal import KEYS, Terminal
 REPOSITORY = Path(__file__).parents[2]
 NODES = ("bare", "half", "broken", "finished")
 FLAGS: tuple[tuple[str, ...], ...] = ((), (), (), ("--ascii",), ("--lang", "ko"))
-# Sizes in columns and rows, from one character to a large monitor.
+# Sizes in columns and rows, from one character to a large monitor; a session begins with one that people use.
 MIN, MAX = (1, 1), (200, 50)
+BEGIN = (20, 8)
 # A child hangs that does nothing visible in so many seconds of its own processor time, or of the clock.
 HANG_BUSY, HANG = 20.0, 120.0
 # A sitting that lasts so many seconds is ended, and another one is begun.
@@ -172,9 +173,9 @@ class Dumb(Terminal):
 class Masher:
     """A stream of random events from a seed."""
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, size: tuple[int, int] = (80, 24)) -> None:
         self._random = random.Random(seed)
-        self.size = (80, 24)
+        self.size = self.begin = size
 
     def events(self) -> Iterator[Event]:
         """Events without end."""
@@ -291,7 +292,7 @@ class Masher:
             yield from self.resize()
             if self._random.random() < 0.3:
                 yield self.key(self._random.choice(WALKING))
-        self.size = (80, 24)
+        self.size = self.begin
         yield Event("resize back", size=self.size, pause=self.pause())
 
     def broken(self) -> Iterator[Event]:
@@ -321,6 +322,11 @@ class Masher:
             ("escape", "end", "up", "up", "up", "up", "enter", "enter", "tab", "tab", "enter"),
             ("escape", "home", "down", "right", *["down"] * 13, "enter", "secret1", "enter", "secret2", "enter"),
             ("escape", "home", *["down"] * 4, "right", "enter", "10.0.0.1", "tab", "m1", "tab", "tab", "enter"),
+            ("escape", "n", "26.4", "enter", "escape", "n", "down", "enter", "down", "enter", "secret1", "enter"),
+            ("escape", "5", "enter", "10.0.0.1", "enter", "m1", "tab", "tab", "tab", "enter", "delete"),
+            ("escape", "6", "enter", "tab", "local", *["tab"] * 6, "enter", "N", "n"),
+            ("escape", "A", "tab", "enter", "l", "o", "enter"),
+            ("escape", self._random.choice("012345678"), "a", "tab", "enter", "l", "l"),
             ("q", "escape"),
         )
         recipe = self._random.choice(recipes)
@@ -337,13 +343,17 @@ class Masher:
 def sit(seed: str, seconds: float = SITTING) -> tuple[int, Death | None]:
     """Run one session; return the number of events, and how it failed, if it did."""
     chance = random.Random(seed)
-    node, flags = chance.choice(NODES), chance.choice(FLAGS)
-    message = f"seed {seed}, --demo {node} {' '.join(flags)}"
+    number = seed.rpartition(":")[2]
+    # All nodes in turn, so that a short run does not miss one.
+    node = NODES[int(number) % len(NODES)] if number.isdecimal() else chance.choice(NODES)
+    flags = chance.choice(FLAGS)
+    size = chance.randint(BEGIN[0], MAX[0]), chance.randint(BEGIN[1], MAX[1])
+    message = f"seed {seed}, --demo {node} {' '.join(flags)}, {size[0]}×{size[1]}"
     with tempfile.TemporaryDirectory() as location:
         environment = {"HOME": location, "XDG_STATE_HOME": f"{location}/state", "PYTHONPATH": str(REPOSITORY)}
         environment["PYTHONFAULTHANDLER"] = "1"
         argv = [sys.executable, "-m", "bai_wizard", "--demo", node, *flags]
-        one = Dumb(argv, environment=environment, directory=location)
+        one = Dumb(argv, size=size, environment=environment, directory=location)
         one.silence()
         last: list[str] = []
         count = 0
@@ -354,7 +364,7 @@ def sit(seed: str, seconds: float = SITTING) -> tuple[int, Death | None]:
 
         try:
             deadline = time.monotonic() + seconds
-            for event in Masher(seed).events():
+            for event in Masher(seed, size).events():
                 count += 1
                 last.append(event.name)
                 if event.size is not None:

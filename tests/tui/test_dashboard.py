@@ -56,11 +56,11 @@ async def test_a_blocked_page_opens_at_its_cause(tmp_path: Path) -> None:
 
 
 async def test_digits_open_pages_and_n_leads_to_problems(tmp_path: Path) -> None:
-    async with opened(tmp_path, "docker", account={"sudo": "password"}) as driver:
+    async with opened(tmp_path, "docker", account={"sudo": "password"}, node={"backend_ai": "26.4"}) as driver:
         await driver.press("escape", "5")
         await driver.until(lambda: main(driver).page == "aliases" and main(driver).has_class("-open"))
         await driver.press("escape", "home", "n")
-        await driver.until(lambda: driver.app.focused is field(driver, "account.sudo"))
+        await driver.until(lambda: getattr(driver.app.focused, "key", "") == "account.sudo")
 
 
 async def test_another_screen_leads_to_a_page_while_one_is_open(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_another_screen_leads_to_a_page_while_one_is_open(tmp_path: Path) 
 async def test_letters_and_digits_are_text_while_typing(tmp_path: Path) -> None:
     async with opened(tmp_path, "account") as driver:
         await driver.until(lambda: isinstance(driver.app.focused, Input))
-        assert "^r Reset" in driver.text()
+        assert "F1 Help" in driver.text()
         assert "Apply all" not in driver.text()
         await driver.press("end", "3", "n", "a")
         assert main(driver).page == "account"
@@ -119,3 +119,17 @@ def test_whole_parts_are_left_out() -> None:
     assert fitting("one, two, three", 20) == "one, two, three"
     assert fitting("one, two, three", 11) == "one, two, …"
     assert fitting("a single sentence", 9) == "a single…"
+
+
+async def test_the_accelerators_page_lists_each_gpu_and_what_uses_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, "accelerators", "finished", node={"backend_ai": "26.4"}) as driver:
+        rows = driver.app.screen.query_one(SheetRows)
+        lines = [" ".join(line.plain.split()) for line in rows.lines()]
+        assert lines[0] == "0 H100 80GB HBM3 ▮▮▮▮▮▮▮▯ 72 of 80 GiB 580.95.05 kernel.train-70b"
+        assert lines[4].split()[-1] == "kernel.notebook"
+        assert lines[7] == "7 H100 80GB HBM3 ▯▯▯▯▯▯▯▯ 0 of 80 GiB 580.95.05 nothing"
+        rows.focus()
+        await driver.press("home")
+        assert lines[0] in " ".join(driver.text().split())
+        note = "python (48211) in container kernel.train-70b, 71.0 GiB"
+        await driver.until(lambda: note in " ".join(driver.text().split()))

@@ -100,6 +100,8 @@ LINES = {
     "fleet report report.json --demo": 0,
     "--demo --headless answers.toml --plan": 0,
     "--headless answers.toml --plan --detailed-exitcode --demo": 7,
+    "--demo --headless answers.toml --plan -o out/plan.json": 0,
+    "apply out/plan.json --demo": 0,
     "--demo --headless answers.toml --json --report out/run.json": 0,
     "--headless answers.toml --demo half": 3,
     "--headless bundle.toml --demo": 3,

@@ -16,6 +16,7 @@ from bai_wizard.ui.tui.widgets.sidebar import Sidebar
 from tests.tui.app_driver import SMALL, AppDriver, good_draft
 from tests.tui.fakes import FakePages, fake_session
 from tests.tui.terminal import Terminal
+from tests.waiting import PATIENCE
 
 REPOSITORY = str(Path(__file__).parents[2])
 # Each of these costs more than the whole of our own part of the first picture, or leads to what does.
@@ -37,7 +38,7 @@ async def test_keys_wait_for_the_node_and_none_is_lost(tmp_path: Path) -> None:
     go_on = threading.Event()
 
     def opening() -> tuple[Session, Draft]:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return fake_session(tmp_path), good_draft()
 
     app = WizardApp(opening, loader=FakePages().load, console=Console("screen"))
@@ -56,7 +57,7 @@ async def test_quitting_does_not_wait(tmp_path: Path) -> None:
     never = threading.Event()
 
     def opening() -> tuple[Session, Draft]:
-        never.wait(20)
+        never.wait(PATIENCE)
         return fake_session(tmp_path), good_draft()
 
     app = WizardApp(opening, loader=FakePages().load, console=Console("screen"))
@@ -80,14 +81,13 @@ async def test_an_error_while_opening_the_node_is_passed_on() -> None:
 
 def test_wrong_answers_are_reported_on_the_terminal_as_it_was(tmp_path: Path) -> None:
     answers = tmp_path / "answers.toml"
-    answers.write_text('version = 1\n[account]\nuid = "many"\nshel = "/bin/sh"\n')
+    answers.write_text("version = 1\n[account\n")
     one = Terminal(
         [sys.executable, "-m", "bai_wizard", "--demo", "bare", "--answers", str(answers)], directory=REPOSITORY
     )
     try:
         assert one.end() == 2
         left = one.raw()[one.raw().rindex(b"\x1b[?1049l") :].decode()
-        assert "answers.toml:3:" in left
-        assert "answers.toml:4:" in left
+        assert "answers.toml:2:" in left
     finally:
         one.kill()

@@ -26,8 +26,8 @@ from bai_wizard.ui.tui.screens.dialogs import LineQuestion, PasswordQuestion, Pa
 from bai_wizard.ui.tui.screens.help import HelpScreen
 from bai_wizard.ui.tui.screens.main import MainScreen
 from bai_wizard.ui.tui.typeahead import BURST, as_paste, plain
-from bai_wizard.ui.tui.widgets.field import Lines
 from bai_wizard.ui.tui.widgets.form import EditRowScreen
+from bai_wizard.ui.tui.widgets.lines import Lines
 from bai_wizard.ui.tui.widgets.sidebar import Sidebar
 from tests.sampling import sampled
 from tests.tui.app_driver import AppDriver, running_app
@@ -161,6 +161,15 @@ async def test_a_click_on_a_filtered_command_is_not_an_error() -> None:
         await driver.pilot.pause()
         # The click is beside the palette as well, which closes it.
         await driver.until(lambda: isinstance(driver.app.screen, MainScreen))
+
+
+async def test_input_that_comes_while_the_wizard_closes_is_ignored() -> None:
+    """On a busy machine, the screens are gone before the event has its turn."""
+    async with running_app() as driver:
+        app = driver.app
+    assert app.screen_stack == []
+    await app.on_event(events.MouseMove(None, 1, 1, 0, 0, 0, False, False, False))
+    await app.on_event(events.Key("down", None))
 
 
 def notes(driver: AppDriver) -> list[str]:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from bai_wizard.engine.directory import RunDirectory
+from bai_wizard.core.consent import TO_DISRUPT, Affected
+from bai_wizard.core.step import Plan
+from bai_wizard.engine.directory import RunDirectory, create_run
 from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.lock import StatePaths, hold_lock
+from bai_wizard.engine.maintenance import Conditions
+from bai_wizard.ui.draft import Draft
+from bai_wizard.ui.saving import Autosave, default_directory
+from bai_wizard.ui.tui.screens.result import ResultScreen
+from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
+from bai_wizard.ui.tui.screens.runs import RunScreen
 from tests.sampling import sampled
-from tests.tui.app_driver import AppDriver, running_app
-from tests.tui.fakes import FakeMachine, fake_session
+from tests.tui.app_driver import AppDriver, good_draft, running_app
+from tests.tui.fakes import FakeMachine, FakePages, fake_session
 from tests.tui.terminal import Terminal
+from tests.tui.test_run import Failing, review
 from tests.unit.test_released_fixtures import on_a_node
 
 REPOSITORY = str(Path(__file__).parents[2])
@@ -137,6 +147,99 @@ def test_a_finished_run_is_opened_from_the_past_runs(version: str, node: Path) -
         terminal.until("17 of 17" if version == "this version" else "changed")
 
 
+# Whether answers are offered that the run of the other wizard was to apply, by the state of that run.
+STATES = {"applied": False, "in progress": False, "killed": True, "damaged": True, "gone": True}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_answers_in_effect_are_not_offered_again(state: str, node: Path) -> None:
+    run = run_of(node, state if state in ("applied", "killed") else "applied")
+    autosave = Autosave("gpu01", str(node / "state/bai-wizard"))
+    draft = Draft("gpu01", {"account": {"uid": 1234}})
+    autosave.save(draft.handed_over(), ["account"], "20260101T000000Z-0000" if state == "gone" else run.id)
+    # As a process that has ended leaves it.
+    left = Path(autosave.directory, autosave.name).rename(Path(autosave.directory, "draft-gpu01-4194305-77.json"))
+    if state == "damaged":
+        (run.path / "result.json").write_text("{")
+    with in_progress(node, run) if state == "in progress" else nullcontext(), wizard(node) as terminal:
+        terminal.until(f"Run {run.id}" if state == "in progress" else "not set up")
+        if STATES[state]:
+            terminal.until("Continue where you left off?")
+        elif state == "applied":
+            terminal.until(lambda: not left.exists())
+        assert ("Continue where" in terminal.text()) is STATES[state]
+    assert left.exists() is (state != "applied")
+
+
+async def test_a_draft_names_the_run_that_applies_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs() -> list[str]:
+        return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    drafts = Path(default_directory())
+    draft = good_draft()
+    session = replace(fake_session(tmp_path, FakeMachine(delay=600.0)), demo="")
+    async with running_app(session=session, draft=draft) as driver:
+        await driver.settled()
+        draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await driver.until(lambda: runs() == [""])
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, RunScreen))
+        run = driver.app.watcher.run
+        assert run is not None
+        await driver.until(lambda: runs() == [run.id])
+        draft.put("account", ("uid",), 1235)
+        driver.app.plan_model.edited()
+        await driver.until(lambda: runs() == [""])
+
+
+async def test_answers_of_excluded_steps_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not in effect, although the run succeeds."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    session = replace(fake_session(tmp_path, FakeMachine()), demo="")
+    async with running_app(session=session, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("home", "space")
+        await driver.until("6 steps · ")
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert driver.app.plan_model.draft.is_unsaved
+        drafts = Path(default_directory())
+        await driver.until(lambda: any(drafts.glob("draft-*.json")))
+        (file,) = drafts.glob("draft-*.json")
+        assert json.loads(file.read_text())["run"] == ""
+
+
+async def test_a_draft_names_no_run_that_continues_without_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs() -> list[str]:
+        return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    drafts = Path(default_directory())
+    session = replace(fake_session(tmp_path, Failing()), demo="")
+    pages = FakePages(optional=("docker",))
+    async with running_app(session=session, loader=pages.load, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until("Done, but optional steps failed")
+        run = driver.app.watcher.run
+        assert run is not None
+        await driver.until(lambda: runs() == [run.id])
+        await driver.press("home", "down", "enter")
+        await driver.until("[ Resume ]")
+        await driver.until(lambda: runs() == [""])
+
+
 @pytest.mark.parametrize("version", sampled("interrupted", [*VERSIONS], 2))
 def test_an_interrupted_run_is_reported_and_resumed_by_the_key_shown(version: str, node: Path) -> None:
     run = run_of(node, "killed")
@@ -200,3 +303,13 @@ def test_line_prompts_show_a_run_in_progress(node: Path) -> None:
     VERSIONS["unknown kind of step"](run)
     with in_progress(node, run), wizard(node, "--plain") as terminal:
         terminal.until("create the account bai")
+
+
+@pytest.mark.parametrize("window", ["", "00:00-23:59+UTC"])
+def test_consent_to_another_attempt_lasts_until_its_window_has_closed(tmp_path: Path, window: str) -> None:
+    paths, conditions = StatePaths(tmp_path), Conditions(window) if window else None
+    run = create_run(paths, Plan("gpu01"), {}, origin={"conditions": conditions.to_json() if conditions else None})
+    screen = ResumeScreen(run)
+    screen._disruptions = {"docker.restart": (Affected("container:a", "a"),)}
+    (consent,) = screen.consent()
+    assert (consent.lasts > TO_DISRUPT) is bool(window)

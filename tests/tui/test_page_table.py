@@ -19,8 +19,10 @@ from bai_wizard.ui.draft import Draft, tables_of
 from bai_wizard.ui.form_fields import form_fields
 from bai_wizard.ui.page_rows import page_rows
 from bai_wizard.ui.plans import FactCache
+from bai_wizard.ui.tui.widgets.choice import ChoiceField
+from bai_wizard.ui.tui.widgets.columns import columns_of
 from bai_wizard.ui.tui.widgets.entry import TypedField
-from bai_wizard.ui.tui.widgets.field import ChoiceField, Field, columns_of
+from bai_wizard.ui.tui.widgets.field import Field
 from bai_wizard.ui.tui.widgets.form import EditRowScreen, Fold
 from tests.tui.app_driver import AppDriver, running_app
 
@@ -67,9 +69,9 @@ async def test_the_outcome_is_visible_while_typing(tmp_path: Path) -> None:
         uid.focus()
         await driver.press("end", "backspace", "1")
         # Neither Enter nor leaving the field is needed; what blocks the change is named in the row.
-        await driver.until(lambda: uid.text.mood == "bad" and "blocked" in row(driver, "account.uid"))
-        assert "1100" in row(driver, "account.uid")
-        assert "! 'bai' has uid 1100, not 1101" in row(driver, "account.uid")
+        await driver.until(lambda: "! 'bai' has uid 1100, not 1101" in row(driver, "account.uid"))
+        assert uid.text.mood == "bad"
+        assert all(text in row(driver, "account.uid") for text in ("1100", "blocked"))
         await driver.press("backspace", "0")
         await driver.until(lambda: uid.text.mood == "good" and "blocked" not in row(driver, "account.uid"))
         assert uid.display, "a field that was edited stays where it is"
@@ -100,7 +102,10 @@ async def test_defaults_are_values_and_gaps_are_named(tmp_path: Path) -> None:
         assert "/var/lib/docker" in row(driver, "docker.data_root")
         assert "bai" in row(driver, "docker.users")
         await driver.to_page("node")
-        assert "required" in row(driver, "node.backend_ai")
+        # The page opens at what is missing: its field shows an example, and that it is required once it is left.
+        assert "e.g. 26.4" in row(driver, "node.backend_ai")
+        await driver.press("tab")
+        await driver.until(lambda: "required" in row(driver, "node.backend_ai"))
         assert "(default)" not in driver.text()
 
 

@@ -17,6 +17,7 @@ from bai_wizard.session import demo_session
 from bai_wizard.ui.tui.widgets.page import PageView
 from tests.tui.app_driver import LARGE, running_app
 from tests.tui.fakes import FakePages
+from tests.waiting import PATIENCE
 
 
 class Slow(SimulatedMachine):
@@ -26,7 +27,7 @@ class Slow(SimulatedMachine):
 
     def hardware(self, part: HardwarePart) -> Any:
         if part == "disks":
-            self.let.wait(20)
+            self.let.wait(PATIENCE)
         return super().hardware(part)
 
 

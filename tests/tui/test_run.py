@@ -321,7 +321,7 @@ async def test_a_reboot_is_offered_where_it_is_to_be_asked_for(wanted: str, tmp_
         await review(driver)
         await apply(driver)
         await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
-        assert "Takes effect after a reboot: /etc/demo/tuning.conf: what tuning wants" in driver.text()
+        await driver.until("Takes effect after a reboot: /etc/demo/tuning.conf: what tuning wants")
         assert ("> Reboot this node" in driver.text()) is (wanted == "ask")
         if wanted == "ask":
             await driver.press("home", "enter")

@@ -19,8 +19,8 @@ from bai_wizard.ui.tui.screens.finding import FindingScreen
 from bai_wizard.ui.tui.screens.main import MainScreen
 from bai_wizard.ui.tui.screens.result import ResultScreen
 from bai_wizard.ui.tui.screens.review import ReviewScreen
-from bai_wizard.ui.tui.widgets.field import Lines
 from bai_wizard.ui.tui.widgets.findings import Findings
+from bai_wizard.ui.tui.widgets.lines import Lines
 from tests.tui.app_driver import LARGE, AppDriver, running_app
 from tests.tui.test_screens_by_keys import opens
 

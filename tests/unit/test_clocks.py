@@ -25,6 +25,8 @@ WALL = {
     "engine/executor.py": "time stamp",
     "engine/events.py": "time stamp, and whether a run was made just now by another process",
     "engine/journal.py": "time stamp",
+    "engine/maintenance.py": "the time of day, against the operator's window",
+    "engine/plan_file.py": "time stamp",
     "engine/prune.py": "the age of a run, against the time stamp of its result",
     "node/hardware.py": "the uptime, against the boot time that the kernel reports by the same clock",
     "ui/text/output.py": "time stamps",
@@ -33,6 +35,7 @@ WALL = {
     "pages/account/checks.py": "the day, against the days in /etc/shadow",
     "pages/network_probes.py": "what is compared with other nodes' clocks",
     "ui/saving.py": "time stamp of a draft",
+    "ui/workloads.py": "how long a container has been running, against the time stamp of Docker",
     "ui/tui/widgets/run_head.py": "the time that a run has taken, against the time stamps of its events",
 }
 

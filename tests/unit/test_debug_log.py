@@ -23,6 +23,7 @@ from bai_wizard.node.process import run
 from bai_wizard.node.run_as import run_as
 from tests.cache import CHECKOUT
 from tests.tools import make_completions, make_man
+from tests.waiting import PATIENCE
 
 PASSWORD = 'correct horse "battery"'
 ANSWERS = """version = 1
@@ -118,11 +119,11 @@ def test_the_executor_writes_its_own_log_into_the_run_directory(tmp_path: Path) 
 
 
 def test_commands_are_logged_with_their_result(log: Path) -> None:
-    run(["/bin/sh", "-c", "exit 3"], timeout=10)
+    run(["/bin/sh", "-c", "exit 3"], timeout=PATIENCE)
     with pytest.raises(TimedOut):
         run(["/bin/sleep", "60"], timeout=0.05)
     with pytest.raises(ProgramMissing):
-        run(["no-such-program"], timeout=10)
+        run(["no-such-program"], timeout=PATIENCE)
     first, second, third = log.read_text().splitlines()
     assert re.search(r"command \['/bin/sh', '-c', 'exit 3'\]: exit code 3, \d+\.\d{3} s$", first)
     assert "command ['/bin/sleep', '60']: /bin/sleep did not finish within 0.05 s" in second
@@ -132,7 +133,7 @@ def test_commands_are_logged_with_their_result(log: Path) -> None:
 def test_a_secret_is_masked_wherever_it_comes_from(log: Path, tmp_path: Path) -> None:
     secret = Secret("hunter2-hunter2")
     text = secret.reveal()
-    run(["/bin/true", text, f"--password={text}"], timeout=10)
+    run(["/bin/true", text, f"--password={text}"], timeout=PATIENCE)
     EventLog(tmp_path / "events.jsonl", "run").emit("log", f"the password is {text}")
     debug_log.debug("%s %s https://bai:token-token@host/path", secret, text.encode().hex())
     try:

@@ -35,6 +35,7 @@ ALLOWED: dict[tuple[str, str], str] = {
         "ui/plain/prompt.py",
         "self._line(f\"{question} ({tr('yes')}/{tr('no')}) \").lower() in ('y', 'yes', tr('yes'))",
     ): "what the operator types, in the language of the question",
+    ("ui/change_words.py", "change.subject.endswith('/')"): "how the path of a directory is written",
     ("ui/tui/screens/finding.py", "COMMAND.findall(finding.guidance)"): "commands in backticks, shown to be copied",
     ("ui/fleet/text.py", "entry.title == entry.id"): "a step of 0.1.0, which has no title, is not named twice",
     ("steps/hosts_lines.py", "self.comment.endswith(VIRTUAL)"): "a mark of the format of our block in /etc/hosts",
@@ -120,9 +121,11 @@ def found_in(path: Path) -> set[tuple[str, str]]:
 
 def test_no_decision_is_made_by_display_text() -> None:
     result = {each for path in PACKAGE.rglob("*.py") for each in found_in(path)}
-    unexpected = sorted(result - ALLOWED.keys())
+    # Releases of Python write quotes in different ways.
+    allowed = {(place, ast.unparse(ast.parse(text))) for place, text in ALLOWED}
+    unexpected = sorted(result - allowed)
     assert not unexpected, "give the data a field or a type:\n" + "\n".join(map(str, unexpected))
-    assert not sorted(ALLOWED.keys() - result), "no longer there: take it off the list"
+    assert not sorted(allowed - result), "no longer there: take it off the list"
     assert all(ALLOWED.values())
 
 

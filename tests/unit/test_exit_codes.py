@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from bai_wizard import compose
+from bai_wizard import cli, compose
 from bai_wizard.cli import main
 from bai_wizard.core.errors import RebootNeeded
 from bai_wizard.core.machine import NodeView
@@ -108,6 +108,14 @@ def test_2_usage(words: list[str]) -> None:
     assert ended.value.code == ExitCode.ANSWERS
 
 
+@pytest.mark.parametrize("option", ["--window=02:00-04:00", "--wait-idle=1h"])
+@pytest.mark.parametrize("words", [[], ["resume"], ["undo"], ["doctor", "--fix", "docker.daemon"]])
+def test_2_nothing_waits_here(option: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise sessions would be interrupted at once, although the operator has asked for a window."""
+    assert main([option, *words]) == ExitCode.ANSWERS
+    assert f"{option.partition('=')[0]}: applies to --headless" in capsys.readouterr().err
+
+
 def test_2_unknown_page(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, words=("--only", "tunning")) == ExitCode.ANSWERS
     assert "unknown page" in capsys.readouterr().err
@@ -169,3 +177,11 @@ def test_the_order_when_several_apply() -> None:
     order = [ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.FAILED, ExitCode.REBOOT, ExitCode.OPTIONAL_FAILED]
     for number, code in enumerate(order):
         assert worst([ExitCode.OK, *reversed(order[number:])]) is code
+
+
+def test_130_interrupted_while_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_clean_environment", interrupt)
+    assert main(["runs"]) == 130

@@ -31,6 +31,7 @@ from bai_wizard.ui.text.report import write_report
 from bai_wizard.ui.tui.terminal import TerminalMixin
 from tests.faults import fail_on
 from tests.unit.engine.plans import STATES, plan_of, steps
+from tests.waiting import PATIENCE
 
 PASSWORD = "correct-horse&battery"
 # As programs print it: in a sentence, in a URL, in a header.
@@ -76,7 +77,7 @@ def the_log_of_a_run(directory: Path, _monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_programs_output(directory: Path, _monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    done = run(["printf", "%s", MESSAGE], timeout=20.0, on_line=lambda line, _stream: lines.append(line))
+    done = run(["printf", "%s", MESSAGE], timeout=PATIENCE, on_line=lambda line, _stream: lines.append(line))
     (directory / "lines").write_text("\n".join([done.out, *lines]))
 
 

@@ -24,13 +24,21 @@ EDITS = {
     "count = 3": ["count = 4"],
     "os.fsync(fd)": ["pass"],
     "x = y if a else z": ["x = y if not (a) else z"],
-    "x = run(a, timeout=b)": ["x = run(a)"],
+    "x = run(a, user=b)": ["x = run(a)"],
     'x = ["install", "--no-remove"]': ['x = ["install"]'],
     # What no test can notice.
     '"""A docstring."""': [],
     "debug(1)": [],
     "from a import b": [],
     'x = f"{a == b}"': [],
+    # What only ends a hang or bounds memory.
+    "DEADLINE = 3 * 60": [],
+    "LARGEST: int = 1 << 20": [],
+    "x = run(a, timeout=60)": [],
+    "x = run(a, deadline=b)": [],
+    "x = text[:200]": [],
+    "x = text[:2]": ["x = text[:3]"],
+    "GID = 3": ["GID = 4"],
     "def f(a: 'int' = b) -> 'bool': ...": [],
 }
 

@@ -110,6 +110,20 @@ def wanting(*steps: Step) -> Callable[[Situation], None]:
     return prepare
 
 
+def plan_file(*steps: Step) -> Callable[[Situation], None]:
+    def prepare(s: Situation) -> None:
+        s.seat.wanted = steps
+        file = s.seat.paths.root / "plan.json"
+        assert s.seat.main("--headless", str(s.seat.answers), "--plan", "-o", str(file)) == 0
+
+    return prepare
+
+
+def outdated_plan_file(s: Situation) -> None:
+    plan_file(FIRST)(s)
+    s.seat.wanted = (FIRST, SECOND)
+
+
 def refused(s: Situation) -> None:
     s.seat.apply(FIRST, cut=3)
     s.seat.wanted = (FIRST, Refused(id="tuning.refused"))
@@ -157,6 +171,14 @@ def not_reports(s: Situation) -> None:
 # Command line → situation → (exit code, a text on standard output, a text on standard error). An empty text: nothing
 # is expected there; with `--json`, what people read on either stream is in an event or on standard error.
 CASES: dict[str, list[tuple[Callable[[Situation], None], int, str, str]]] = {
+    "apply plan.json": [
+        (nothing, 3, "", "plan.json cannot be read"),
+        (plan_file(FIRST, SECOND), 0, "2 changed", ""),
+        (outdated_plan_file, 3, "", "+++ /etc/second.conf"),
+        (not_root, 3, "", "sudo is not installed"),
+    ],
+    "--headless answers.toml --plan -o p.json": [(wanting(FIRST), 0, "p.json", "")],
+    "--headless answers.toml -o p.json": [(wanting(FIRST), 2, "", "add --plan")],
     "check answers.toml": [
         (answers("version = 1\n[tuning]\n"), 0, "answers.toml is valid", ""),
         (answers("version = 1\n[tunning]\n"), 2, "", "answers.toml:2:2"),

@@ -39,6 +39,8 @@ LINES: dict[str, tuple[str, int]] = {
     "fleet": ("fleet plan {w}/r.json", 2),
     "plan": ("--headless {w}/a.toml --plan --detailed-exitcode", 7),
     "plan of a bundle": (f"--headless {{w}}/a.toml --plan --bundle there --bundle-digest {'a' * 64}", 3),
+    "plan file": ("--headless {w}/a.toml --plan -o {w}/plan.json", 0),
+    "apply plan": ("apply {w}/plan.json", 3),
     "plan json": ("--headless {w}/a.toml --plan --json", 0),
     "apply": ("--headless {w}/a.toml", 0),
     "wizard": ("", 2),

@@ -56,6 +56,31 @@ def test_a_catalog_holds_exactly_the_sentences_of_the_code(in_code: Catalog, pat
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_without_placeholders_is_looked_up_as_a_whole(language: str) -> None:
+    """Not in parts: `+ add` is a text of its own."""
+    locale.choose(language)
+    texts = {
+        unescaped(message.id): unescaped(str(message.string))
+        for message in read_catalog(catalog_path(language))
+        if isinstance(message.id, str) and message.id and not placeholders_or_none(message.id)
+    }
+    assert len(texts) > 2000
+    assert {text: tr(text) for text in texts} == texts
+
+
+def unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def placeholders_or_none(text: str) -> set[str]:
+    """The placeholders; those of a text that is no format string are none of ours."""
+    try:
+        return placeholders(text)
+    except ValueError:
+        return {""}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_sentence_is_translated_with_its_placeholders(language: str) -> None:
     catalog = read_catalog(catalog_path(language))
     messages = [message for message in catalog if message.id]

@@ -142,7 +142,7 @@ def test_volumes_outlive_a_reboot_and_their_server(vm: VirtualMachine) -> None:
     began = time.monotonic()
     silent = vm.wizard(*PLAN, timeout=120)
     # One read with its deadline (5 s) for each is what silent shares may cost.
-    assert time.monotonic() - began < usual + 20
+    assert time.monotonic() - began < 3 * usual + 20
     assert silent.rc == 3, silent.out
     assert "does not respond" in silent.out + silent.err
     doctor = vm.wizard("doctor", "--only", "storage.nfs-hung", timeout=120)

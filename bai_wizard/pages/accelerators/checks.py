@@ -36,12 +36,13 @@ def complete(machine: Machine, context: Context) -> Outcome | tuple[Outcome, ...
         known = vendor_of(vendor.key)
         if not vendor.missing:
             continue
+        first, *more = vendor.missing
         outcomes.append(
             problem(
                 *(Evidence(known.name, "this node", each.what, "nothing missing") for each in vendor.missing),
-                variant="several" if len(vendor.missing) > 1 else vendor.missing[0].variant,
+                variant="several" if more else first.variant,
                 vendor=known.name,
-                missing=vendor.missing[0].what,
+                missing=first.what,
                 page=known.page,
                 plugin=known.wheels[0],
             )

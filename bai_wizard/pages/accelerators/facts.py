@@ -34,6 +34,16 @@ class Kernels(Struct, frozen=True):
         return tuple(dict.fromkeys(release for release in (self.running, self.next) if release))
 
 
+class GpuUser(Struct, frozen=True):
+    """A process that uses the GPU at `address`; `container` is its name, or empty; `memory` in bytes, or 0."""
+
+    address: str
+    pid: int
+    name: str = ""
+    container: str = ""
+    memory: int = 0
+
+
 class NvidiaFacts(Struct, frozen=True):
     """`nvml` is Absent without its library, Unknown if the driver does not respond.
 
@@ -42,7 +52,7 @@ class NvidiaFacts(Struct, frozen=True):
     nouveau driver, `switches` the NVSwitches on the bus. `nvlink5`: they are behind ConnectX bridges, whose modules
     the kernels `without_bridge` lack. `runfile` describes how a driver that dpkg does not know was
     installed. `may_sign` is whether this firmware trusts modules built here. `runtimes` are the container engine's;
-    `image` is one in which the test container can run.
+    `image` is one in which the test container can run. `users` are the processes on the GPUs.
     """
 
     system: Fact[System] = ABSENT
@@ -65,6 +75,7 @@ class NvidiaFacts(Struct, frozen=True):
     image: str = ""
     key: Fact[str] = ABSENT
     container: bool = False
+    users: tuple[GpuUser, ...] = ()
 
     def version_of(self, package: str) -> str:
         """Return an installed package's version; empty if it is not installed."""

@@ -14,7 +14,7 @@ from bai_wizard.pages.accelerators.nvidia.driver import HOOK
 from bai_wizard.pages.accelerators.nvidia.plan import Parts, parts
 from bai_wizard.pages.accelerators.nvidia.steps import ProofWanted
 from bai_wizard.pages.accelerators.probe import probe
-from bai_wizard.pages.accelerators.rows import ROWS, now
+from bai_wizard.pages.accelerators.rows import ROWS, card_table, now
 from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
 from bai_wizard.pages.accelerators.steps import HugePages, LeftAlone
 from bai_wizard.steps.accounts import Groups
@@ -173,4 +173,5 @@ PAGE = Page(
     now=now,
     rows=ROWS,
     unset=unset,
+    reference_table=card_table,
 )

@@ -30,7 +30,7 @@ from bai_wizard.pages.accelerators.nvidia import probe as nvidia
 from bai_wizard.pages.accelerators.settings import AcceleratorsSettings
 from bai_wizard.pages.accelerators.steps import RESERVED
 from bai_wizard.steps.docker import DAEMON_JSON
-from bai_wizard.steps.services import DEFAULTS, SECTION, parse_limit, unit_file, unit_settings
+from bai_wizard.steps.services import SECTION, default_limit, limit_of, unit_file, unit_settings
 
 LOADED_MODULES = "/sys/module"
 # The agent passes its own limit on to the containers (lablup/backend.ai, get_safe_ulimit).
@@ -111,8 +111,8 @@ def locked_memory(machine: Machine) -> float | None:
     """Return how many bytes the agent's service, and thus its sessions, can lock; None without such a service."""
     if unit_file(machine, AGENT) is None:
         return None
-    given = [parse_limit(one.value) for one in unit_settings(machine, AGENT, SECTION, MEMLOCK)]
-    return next((pair[1] for pair in reversed(given) if pair is not None), DEFAULTS[MEMLOCK][1])
+    given = (one.value for one in unit_settings(machine, AGENT, SECTION, MEMLOCK))
+    return (limit_of(MEMLOCK, given) or default_limit(machine, MEMLOCK))[1]
 
 
 def _missing_driver(machine: Machine, vendor: Vendor, cards: tuple[Card, ...]) -> Iterator[MissingComponent]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bai_wizard.core.page import Absent, Known, Row, Unknown, cannot_tell
+from bai_wizard.core.display import gauge
+from bai_wizard.core.page import Absent, Context, Known, ReferenceTable, Row, Unknown, cannot_tell
 from bai_wizard.locale import N_, ntr, tr
 from bai_wizard.node.hardware import Gpu, Nvml
-from bai_wizard.pages.accelerators.facts import AcceleratorsFacts, NvidiaFacts, vendor_of
+from bai_wizard.pages.accelerators.facts import AcceleratorsFacts, GpuUser, NvidiaFacts, vendor_of
 
 Pair = tuple[str, str]
 LOCKING = "need unlimited locked memory: set LimitMEMLOCK=infinity for the agent's service (tuning.services)"
@@ -33,6 +34,42 @@ ROWS = (
     Row("accelerators.nvidia.apt_url", default="developer.download.nvidia.com", is_advanced=True),
     Row("accelerators.nvidia.key_file", default=N_("built in or downloaded"), is_advanced=True),
 )
+
+
+def card_table(_settings: object, facts: AcceleratorsFacts, _context: Context) -> ReferenceTable:
+    """One row per GPU or NPU: its memory, its driver and what uses it."""
+    headings = ("#", N_("Model"), N_("Memory"), N_("Driver"), N_("Used by"))
+    nvidia = facts.nvidia if facts.nvidia is not None and facts.nvidia.is_healthy else None
+    gpus = {gpu.address: gpu for gpu in nvidia.gpus} if nvidia is not None else {}
+    rows, notes = [], []
+    for number, card in enumerate(facts.cards.value if isinstance(facts.cards, Known) else ()):
+        gpu = gpus.get(card.address)
+        if gpu is None or nvidia is None:
+            used = tr("reserved for a virtual machine") if card.is_passed_through else ""
+            rows.append((str(number), card.model, "", card.driver or tr("no driver"), used))
+            notes.append(card.address)
+            continue
+        users = [user for user in nvidia.users if user.address == card.address]
+        driver = nvidia.nvml.value.driver if isinstance(nvidia.nvml, Known) else ""
+        names = dict.fromkeys(user.container or user.name or str(user.pid) for user in users)
+        rows.append(
+            (str(number), gpu.name.removeprefix("NVIDIA "), _memory(gpu), driver, ", ".join(names) or tr("nothing"))
+        )
+        notes.append("  ".join([card.address, gpu.uuid, *map(_user_text, users)]))
+    return ReferenceTable(N_("GPUs"), headings, tuple(rows), notes=tuple(notes))
+
+
+def _memory(gpu: Gpu) -> str:
+    if gpu.lost or not gpu.memory:
+        return tr("does not respond")
+    text = tr("{used} of {total} GiB", used=f"{gpu.used / 2**30:.0f}", total=f"{gpu.memory / 2**30:.0f}")
+    return f"{gauge(gpu.used / gpu.memory)} {text}"
+
+
+def _user_text(user: GpuUser) -> str:
+    program = f"{user.name or '?'} ({user.pid})"
+    where = tr("{program} in container {name}", program=program, name=user.container) if user.container else program
+    return f"{where}, {user.memory / 2**30:.1f} GiB" if user.memory else where
 
 
 def now(facts: AcceleratorsFacts) -> tuple[Pair, ...]:

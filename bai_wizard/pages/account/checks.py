@@ -12,6 +12,7 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context, Evidence
 from bai_wizard.core.parse import whole
+from bai_wizard.core.paths import DOCKER_SOCKET as SOCKET
 from bai_wizard.core.state import Account
 from bai_wizard.pages.account.sshd import KEYS_FILE, SSHD_CONFIG, deciding_line, rejects_passwords
 from bai_wizard.pages.account.steps import (
@@ -34,7 +35,6 @@ from bai_wizard.pages.check import (
     warning,
 )
 from bai_wizard.pages.node_state import NSSWITCH, acting_as, ends_before, lookup_order, read_sshd_rules
-from bai_wizard.steps.docker import SOCKET
 
 # Read by logins and programs of every account.
 READ = (
@@ -326,7 +326,7 @@ def _relative(days: int) -> str:
 @check("account.password-rejected")
 def password_rules(machine: Machine, context: Context) -> Outcome:
     """PAM's password rules apply to `passwd` and `chpasswd`, not to the hash that the wizard sets."""
-    text = machine.text("/etc/pam.d/common-password") or ""
+    text = machine.text_behind_links("/etc/pam.d/common-password") or ""
     rules = re.findall(r"pam_(?:pwquality|passwdqc|cracklib|pwhistory)\.so", text)
     if not rules:
         return ok()

@@ -41,7 +41,10 @@ def is_refusal(answer: Completed) -> bool:
 
 
 def allows_sudo(text: str) -> bool | None:
-    """Whether the account can run everything as root: True without a password, False with one, None if it cannot."""
+    """Whether the account can run everything as root: True without a password, False with one, None if it cannot.
+
+    Rules for single commands are exceptions that do not count.
+    """
     result: bool | None = None
     needs_none_by_default = _needs_no_password(text.partition("may run")[0])
     for runas, commands in _RULE.findall(text):

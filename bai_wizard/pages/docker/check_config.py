@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import ip_address
 from typing import Any
 
 from bai_wizard.core.errors import StateUnknown
@@ -215,32 +214,6 @@ def ufw(machine: Machine, context: Context) -> Outcome:
     )
 
 
-@check("docker.dns-loopback", needs=NEEDS)
-def names(machine: Machine, context: Context) -> Outcome:
-    """Docker gives containers at least one of the node's name servers.
-
-    Docker omits loopback addresses, which inside a container refer to the container itself, and IPv6 addresses unless
-    its bridge has IPv6.
-    """
-    require_info(machine)
-    config = _daemon_json(machine)
-    if config.get("dns") or any(flag.key == "dns" for flag in flags(machine)):
-        return ok(Evidence("dns", DAEMON_JSON, "set", "set"))
-    path = "/etc/resolv.conf"
-    servers = _servers(machine.kernel_text(path) or "")
-    if servers == ["127.0.0.53"]:
-        path = "/run/systemd/resolve/resolv.conf"
-        servers = _servers(machine.kernel_text(path) or "")
-    version_6 = config.get("ipv6") is True or any(
-        flag.key == "ipv6" and flag.value == "true" for flag in flags(machine)
-    )
-    if not servers or any(not _is_loopback(server) and (version_6 or ":" not in server) for server in servers):
-        return ok()
-    variant = "" if all(map(_is_loopback, servers)) else "ipv6"
-    expected = "one that is not on loopback" if not variant else "one with an IPv4 address"
-    return problem(Evidence("name servers", path, ", ".join(servers), expected), variant=variant)
-
-
 @check("docker.mtu-mismatch", needs=NEEDS)
 def mtu(machine: Machine, context: Context) -> Outcome:
     """The MTU of docker0 is at most that of the default route's interface."""
@@ -258,17 +231,6 @@ def mtu(machine: Machine, context: Context) -> Outcome:
 
 def _daemon_json(machine: Machine) -> dict[str, Any]:
     return daemon_settings(machine.text(DAEMON_JSON) or "")
-
-
-def _servers(text: str) -> list[str]:
-    return re.findall(r"^nameserver[ \t]+(\S+)", text, re.MULTILINE)
-
-
-def _is_loopback(server: str) -> bool:
-    try:
-        return ip_address(server.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _default_device(text: str) -> str:

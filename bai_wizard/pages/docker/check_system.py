@@ -6,12 +6,13 @@ import re
 
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context, Evidence, Known, read_fact
+from bai_wizard.core.paths import DOCKER_SOCKET as SOCKET
 from bai_wizard.core.state import Unit
 from bai_wizard.pages.check import NotApplicable, Outcome, check, not_applicable, ok, problem, warning
 from bai_wizard.pages.docker.packages import KEYRING, docker_ce, docker_key
 from bai_wizard.steps.apt_grammar import Source, same_repository
 from bai_wizard.steps.apt_sources import AptKey, apt_sources, key_fault, normal_uri, read_all_sources
-from bai_wizard.steps.docker import SOCKET, DockerSocket, socket_modes
+from bai_wizard.steps.docker import DockerSocket, socket_modes
 
 # apt's message about an entry whose key differs from that of an earlier one.
 CONFLICT = re.compile(

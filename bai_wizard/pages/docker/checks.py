@@ -14,7 +14,7 @@ from bai_wizard.core.page import Context, Evidence, Known, Unknown
 from bai_wizard.core.parse import Malformed, json_object, whole
 from bai_wizard.core.state import Unit
 from bai_wizard.pages.check import Outcome, check, checks_in, not_applicable, ok, problem, unknown, warning
-from bai_wizard.pages.docker import check_config, check_system
+from bai_wizard.pages.docker import check_config, check_names, check_system
 from bai_wizard.pages.docker.check_system import require_running
 from bai_wizard.pages.docker.packages import GROUP, DockerUsers, incompatible
 from bai_wizard.pages.docker.probe import (
@@ -88,7 +88,7 @@ def flag_conflict(machine: Machine, context: Context) -> Outcome:
     given = flags(machine)
     path = next((flag.value for flag in given if flag.key == "config-file"), DAEMON_JSON)
     try:
-        config = json_object(machine.text(path) or "{}")
+        config = json_object(machine.text_behind_links(path) or "{}")
     except Malformed:
         return unknown(f"{path} cannot be parsed")
     twice = set_twice(given, config)
@@ -144,7 +144,7 @@ def _properties(machine: Machine) -> dict[str, str]:
         answer = machine.query(("systemctl", "show", UNIT, f"--property={names}"))
     except StateUnknown:
         return {}
-    return dict(line.partition("=")[::2] for line in answer.out.splitlines())
+    return {name: value for name, _, value in (line.partition("=") for line in answer.out.splitlines())}
 
 
 def _age(machine: Machine, timestamp: str) -> int:
@@ -278,10 +278,10 @@ def release(machine: Machine, context: Context) -> Outcome:
         return ok(evidence)
     images = local_images(machine)
     if not images:
-        return not_applicable("this node has no image from a registry of type local")
+        return not_applicable("every Backend.AI image on this node was pulled from a registry")
     return warning(
         evidence,
-        Evidence("image without a registry", "docker images", images[0], "images of a registry"),
+        Evidence("image that was not pulled", "docker images", images[0], "images of a registry"),
         version=version,
         release=context.backend_ai,
         limit=limit.engine,
@@ -396,7 +396,7 @@ def _api_versions(machine: Machine, context: Context) -> Iterator[tuple[str, str
     """(what, where, version) of each client that is known to support at most that version."""
     for path in _environment_files(machine, context):
         try:
-            text = machine.text(path) or ""
+            text = (machine.text_behind_links if path.startswith("/etc/") else machine.text)(path) or ""
         except StateUnknown:
             continue
         for version in PINNED.findall(text)[-1:]:
@@ -433,4 +433,4 @@ def _journal(machine: Machine, pattern: str) -> tuple[str, ...]:
     return tuple(line for line in answer.out.splitlines() if line.strip() and not line.startswith("-- "))
 
 
-CHECKS = checks_in(sys.modules[__name__], check_config, check_system)
+CHECKS = checks_in(sys.modules[__name__], check_config, check_names, check_system)

@@ -226,8 +226,8 @@ def package_steps(settings: DockerSettings, facts: DockerFacts, context: Context
         return _keep(facts, settings)
     chosen = docker_ce() if settings.source == "docker-ce" else distro_packages(system.codename)
     return (
-        *_conflicts(settings, facts, chosen),
         *_repository(settings, facts, context, chosen, system),
+        *_conflicts(settings, facts, chosen),
         *_pin(settings, facts, chosen),
         *_install(settings, facts, chosen),
     )
@@ -285,6 +285,7 @@ def _conflicts(settings: DockerSettings, facts: DockerFacts, chosen: PackageSet)
             names=result,
             why="remove packages that conflict with the chosen ones (images and volumes are kept)",
             for_good=True,
+            replaced_by=chosen.engine,
             interrupts=("docker.restart",),
         ),
     )

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from bai_wizard.core.errors import StateUnknown
-from bai_wizard.core.machine import Machine
+from bai_wizard.core.machine import Machine, Space
 from bai_wizard.core.page import Absent, Context, Fact, Finding, Known, Unknown, read_fact, value_or
 from bai_wizard.core.parse import json_object, whole
+from bai_wizard.core.paths import parents
 from bai_wizard.pages.check import NotApplicable, unfixed
 from bai_wizard.pages.docker import check_system
 from bai_wizard.pages.docker.packages import every_package
@@ -70,7 +70,7 @@ class DockerFacts(Struct, frozen=True):
     data_root: str = "/var/lib/docker"
     is_filled: Fact[bool] = field(default_factory=Absent)
     data_root_mount: Fact[str] = field(default_factory=Absent)
-    free: tuple[tuple[str, Fact[int]], ...] = ()
+    free: tuple[tuple[str, Fact[Space]], ...] = ()
     networks: Fact[tuple[str, ...]] = field(default_factory=Absent)
     key: Fact[str] = field(default_factory=Absent)
     registry_ca: tuple[tuple[str, Fact[str]], ...] = ()
@@ -190,9 +190,7 @@ def probe(machine: Machine, settings: DockerSettings, context: Context) -> Docke
         daemon_json=config,
         data_root=data_root,
         is_filled=_is_filled(machine, docker, data_root),
-        free=tuple(
-            (path, read_fact(partial(machine.free_bytes, path))) for path in paths(machine, docker, data_root)
-        ),
+        free=tuple((path, read_fact(partial(machine.space, path))) for path in paths(machine, docker, data_root)),
         data_root_mount=mount_above(machine, settings.data_root) if settings.data_root else Absent(),
         networks=own_networks(machine),
         key=_key(machine, settings.key_file) if settings.key_file else Absent(),
@@ -256,15 +254,23 @@ def subnets_of(network: dict[str, Any]) -> list[str]:
 
 
 def local_images(machine: Machine) -> tuple[str, ...]:
-    """Return Backend.AI images without a registry in their name: those from registries of type local."""
+    """Return the names of Backend.AI images that no registry served, as a registry of type local uses them.
+
+    Such a registry lists every image of the engine that is not registered from another registry (lablup/backend.ai,
+    manager/container_registry/local.py), so names do not tell. Docker's own store records where an image was pulled
+    from. containerd's store records a digest for every image: there, names without a host are assumed to be local.
+    """
     images = machine.engine("/images/json") or []
+    engine = engine_of(machine) if images else Absent()
+    is_recorded = not (isinstance(engine, Known) and engine.value.uses_containerd)
     names = (
         str(tag)
         for image in images
         if KERNEL_LABEL in (image.get("Labels") or {})
         for tag in image.get("RepoTags") or ()
+        if (not image.get("RepoDigests") if is_recorded else not re.match(r"[^/]*[.:][^/]*/|localhost/", str(tag)))
     )
-    return tuple(name for name in names if not re.match(r"[^/]*[.:][^/]*/|localhost/", name))
+    return tuple(names)
 
 
 def engine_of(machine: Machine) -> Fact[Engine]:
@@ -330,7 +336,7 @@ def paths(machine: Machine, engine: Fact[Engine], data_root: str) -> tuple[str, 
 
 def mount_above(machine: Machine, path: str) -> Fact[str]:
     """Return the mount point at or above `path`; Absent if it is the root file system."""
-    above = [path, *(str(parent) for parent in PurePosixPath(path).parents)]
+    above = (path, *parents(path))
     return read_fact(lambda: next((each for each in above if each != "/" and machine.mount(each) is not None), None))
 
 

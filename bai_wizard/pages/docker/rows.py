@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bai_wizard.core.display import gauge
+from bai_wizard.core.machine import Space
 from bai_wizard.core.page import Context, Fact, Item, Known, Row, Unknown, cannot_tell, value_or
 from bai_wizard.locale import N_, tr
 from bai_wizard.pages.docker.probe import DockerFacts, daemon_settings
@@ -87,7 +89,11 @@ def _plugins(facts: DockerFacts) -> str:
     return ", ".join(name.removeprefix("docker-").removesuffix("-plugin") for name in found) or tr("not installed")
 
 
-def _room(free: Fact[int]) -> str:
-    if isinstance(free, Known):
-        return f"{free.value / 1e9:.1f} GB"
-    return cannot_tell(free) if isinstance(free, Unknown) else tr("unknown")
+def _room(space: Fact[Space]) -> str:
+    if not isinstance(space, Known):
+        return cannot_tell(space) if isinstance(space, Unknown) else tr("unknown")
+    free, total = space.value.free, space.value.total
+    if not total:
+        return f"{free / 1e9:.1f} GB"
+    text = tr("{free} of {total} GB free", free=f"{free / 1e9:.0f}", total=f"{total / 1e9:.0f}")
+    return f"{gauge(1 - free / total)} {text}"

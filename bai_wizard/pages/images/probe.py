@@ -110,10 +110,11 @@ class Archive(Struct, frozen=True):
 
 
 class Room(Struct, frozen=True):
-    """Free bytes on a file system, identified by its mount point."""
+    """Bytes on a file system, identified by its mount point: free, and in all (0 if unknown)."""
 
     mount: str
     free: int
+    total: int = 0
 
 
 class ImagesFacts(Struct, frozen=True):
@@ -392,7 +393,8 @@ def _rooms(machine: Machine) -> tuple[Room, ...]:
         # Only local file systems: querying a server for its free space may hang.
         if enforces_owners(mount.fstype) and not mount.point.startswith(("/proc", "/sys", "/dev", "/run")):
             with suppress(StateUnknown):
-                result.append(Room(mount.point, machine.free_bytes(mount.point)))
+                space = machine.space(mount.point)
+                result.append(Room(mount.point, space.free, space.total))
     return tuple(result)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bai_wizard.core.display import gauge
 from bai_wizard.core.page import Context, Item, Row
 from bai_wizard.locale import N_, tr
-from bai_wizard.pages.images.probe import ImagesFacts, ImageStatus, Room
+from bai_wizard.pages.images.probe import ImagesFacts, Room
 from bai_wizard.pages.images.settings import ImagesSettings
+from bai_wizard.pages.images.steps import ROOM_FACTOR
 
 ROWS = (
     Row("images.starter"),
@@ -48,26 +50,30 @@ def items(settings: ImagesSettings, facts: ImagesFacts, context: Context) -> tup
 def _details(facts: ImagesFacts) -> tuple[tuple[str, str], ...]:
     lines = []
     missing = [result for result in facts.images if result.standing == "offered"]
+    download = sum(result.size for result in missing)
     if missing:
-        size = megabytes(sum(result.size for result in missing))
+        size = megabytes(download)
         is_part = any(not result.size for result in missing)
         text = tr("at least {size} compressed", size=size) if is_part else tr("{size} compressed", size=size)
         lines.append((N_("Download size"), text))
     root: Room | None = facts.room_of(facts.content_root if facts.uses_containerd else facts.data_root)
     if root is not None:
-        lines.append(
-            (N_("Free space"), tr("{size} GB free on {path}", size=f"{root.free / 1e9:.0f}", path=root.mount))
-        )
+        lines.append((N_("Free space"), _free(root, root.free)))
+        if download:
+            lines.append((N_("Free while unpacking"), _free(root, max(0, root.free - download * ROOM_FACTOR))))
     lines += [
         (N_("Note"), reason) for reason in dict.fromkeys(result.reason for result in facts.images if result.reason)
     ]
     return tuple(lines)
 
 
-def _size(result: ImageStatus) -> str:
-    if result.standing == "here":
-        return "-"
-    return megabytes(result.size) if result.size else tr("unknown")
+def _free(room: Room, free: int) -> str:
+    size = f"{free / 1e9:.0f}"
+    if not room.total:
+        return tr("{size} GB free on {path}", size=size, path=room.mount)
+    total = f"{room.total / 1e9:.0f}"
+    text = tr("{size} of {total} GB free on {path}", size=size, total=total, path=room.mount)
+    return f"{gauge(1 - free / room.total)} {text}"
 
 
 def megabytes(count: int) -> str:

@@ -10,6 +10,7 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context, Evidence, Known
 from bai_wizard.core.parse import Malformed, json_object, json_value, whole
+from bai_wizard.core.paths import parents
 from bai_wizard.pages.check import Outcome, check, not_applicable, ok, problem, unknown, warning
 from bai_wizard.pages.node_state import installed_kernels, named_ports, service_configuration
 from bai_wizard.steps.kernel import Interval
@@ -286,9 +287,7 @@ def disks(machine: Machine, context: Context) -> Outcome:
 
 def _existing(machine: Machine, path: str) -> str:
     """The directory, or its nearest existing parent."""
-    while path != "/" and machine.entry(path) is None:
-        path = path.rpartition("/")[0] or "/"
-    return path
+    return next((each for each in (path, *parents(path)) if machine.entry(each) is not None), "/")
 
 
 def _data_root(machine: Machine) -> str:

@@ -14,7 +14,7 @@ from bai_wizard.pages.check import Outcome, check, checks_in, not_applicable, ok
 from bai_wizard.pages.node import check_advisories, check_sources
 from bai_wizard.pages.node.probe import SUPPORTED, release, waiting_for_reboot
 from bai_wizard.pages.node.steps import Trust
-from bai_wizard.pages.node_state import named_ports
+from bai_wizard.pages.node_state import hosts_to_resolve, named_ports
 from bai_wizard.steps.packages import completion
 
 MIB, GIB = 2**20, 2**30
@@ -47,7 +47,7 @@ def clock(machine: Machine, context: Context) -> Outcome:
     if machine.in_container():
         return not_applicable("a container uses the clock of its host")
     answer = machine.query(("timedatectl", "show", "--property=NTPSynchronized", "--property=NTP"))
-    values = dict(line.partition("=")[::2] for line in answer.out.split("\n"))
+    values = {name: value for name, _, value in (line.partition("=") for line in answer.out.split("\n"))}
     if values.get("NTPSynchronized") == "yes":
         return ok()
     if "NTPSynchronized" not in values:
@@ -59,7 +59,7 @@ def clock(machine: Machine, context: Context) -> Outcome:
 @check("node.dns-broken", root_cause=True, deadline=12.0, cost="expensive")
 def dns(machine: Machine, context: Context) -> Outcome:
     """The name of the proxy can be resolved, or without one, that of any package source."""
-    hosts = _hosts(machine, context)[:MAX_NAMES]
+    hosts = hosts_to_resolve(machine, context)[:MAX_NAMES]
     if not hosts:
         return not_applicable("no package source is addressed by host name")
     queried = []
@@ -74,21 +74,6 @@ def dns(machine: Machine, context: Context) -> Outcome:
             return ok(Evidence(host, "getent ahosts", answer.out.split()[0], "an address"))
         queried.append(Evidence(host, "getent ahosts", "no address", "an address"))
     return problem(*queried, host=hosts[0])
-
-
-def _hosts(machine: Machine, context: Context) -> list[str]:
-    """Host names to look up: only the proxy's if there is one, because the proxy resolves the others."""
-    urls = [url for url in (context.proxy_http, context.proxy_https) if url]
-    for path in ("/etc/apt/sources.list", *_sources(machine)) if not urls else ():
-        lines = [line for line in (machine.text(path) or "").split("\n") if not line.lstrip().startswith("#")]
-        urls += [word for line in lines for word in line.split() if word.startswith(("http://", "https://"))]
-    hosts = (url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0] for url in urls)
-    return [host for host in dict.fromkeys(hosts) if host and not host.replace(".", "").isdecimal()]
-
-
-def _sources(machine: Machine) -> list[str]:
-    directory = "/etc/apt/sources.list.d"
-    return [f"{directory}/{name}" for name in machine.names(directory) if name.endswith((".list", ".sources"))]
 
 
 @check("node.disk-space", root_cause=True)
@@ -243,6 +228,28 @@ def trust(machine: Machine, context: Context) -> Outcome:
         for change in verdict.changes
     ]
     return problem(*changes, remedy=(step,))
+
+
+UNITS = "/etc/systemd/system"
+UNIT_TYPES = (".service", ".socket", ".timer", ".mount", ".automount", ".slice", ".path")
+
+
+@check("node.units-changed")
+def units_loaded(machine: Machine, context: Context) -> Outcome:
+    """systemd has read the current files of every unit that has local files.
+
+    Of a masked unit it reads no drop-ins, so it would report them as changed for good.
+    """
+    names = dict.fromkeys(name.removesuffix(".d") for name in machine.names(UNITS))
+    local = [name for name in names if name.endswith(UNIT_TYPES) and "@." not in name]
+    units = machine.units(local) if local else {}
+    changed = [
+        name
+        for name, unit in units.items()
+        if unit is not None and unit.needs_reload and not unit.enabled.startswith("masked")
+    ]
+    evidence = (Evidence(name, "systemctl show", "NeedDaemonReload=yes", "no") for name in changed)
+    return warning(*evidence, units=" ".join(changed))
 
 
 @check("node.locale-broken")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
-from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, CheckId, PathOrEmpty, Pattern, Release
+from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, BundleSource, CheckId, Pattern, Release
 
 ProxyUrl = Annotated[
     str,
@@ -28,6 +28,7 @@ NoProxy = Annotated[
 Digest = Annotated[
     str, Pattern(r"[0-9a-f]{64}", "must be a SHA-256 in hexadecimal: 64 digits 0-9 and a-f", empty=True)
 ]
+Argument = Annotated[str, Pattern(rf"[^{HIDDEN}]+", "must be one line of text", public=True)]
 Reason = Annotated[str, Pattern(rf"(?=.*\S)[^{HIDDEN}]*", "must give the reason on one line")]
 
 
@@ -104,10 +105,11 @@ class NetworkSettings(SettingsTable):
 class SourcesSettings(SettingsTable):
     """Installation sources for air-gapped nodes."""
 
-    bundle: PathOrEmpty = field(
+    bundle: BundleSource = field(
         "",
         label="Bundle",
-        help="A directory created by `bai-wizard bundle`. All pages then install from it and access no other source.",
+        help="A directory created by `bai-wizard bundle`, or its URL on a web server, which requires the digest. All"
+        " pages then install from it and access no other source.",
         example="/media/usb/bundle",
     )
     bundle_digest: Digest = field(
@@ -126,3 +128,30 @@ class DoctorSettings(SettingsTable):
         help="Check IDs, each with the reason for accepting its findings. The checks still run and are still shown.",
         example={"node.tmp-noexec": "agreed with operations in 2026"},
     )
+
+
+class MaintenanceSettings(SettingsTable):
+    """Programs that drain this node before a run interrupts sessions, and make it available again afterwards."""
+
+    drain_hook: Many[Argument] = field(
+        (),
+        label="Drain hook",
+        help="Program with arguments, run as root before the first step that would interrupt something. It should"
+        " keep new sessions off this node. If it fails, nothing is interrupted.",
+        example=["/usr/local/sbin/drain-node", "--wait"],
+    )
+    resume_hook: Many[Argument] = field(
+        (),
+        label="Resume hook",
+        help="Program with its arguments, run as root at the end of a run that has drained the node, also if a step"
+        " or the drain hook has failed.",
+        example=["/usr/local/sbin/resume-node"],
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        for name in ("drain_hook", "resume_hook"):
+            argv = getattr(self, name)
+            if argv and not argv[0].startswith("/"):
+                yield Conflict((name, 0), "must be the absolute path of a program")
+        if self.resume_hook and not self.drain_hook:
+            yield Conflict(("resume_hook",), "needs drain_hook: without it, this is never run")

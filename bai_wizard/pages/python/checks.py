@@ -25,7 +25,7 @@ from bai_wizard.pages.check import (
 )
 from bai_wizard.pages.node_state import uname_architecture
 from bai_wizard.pages.python.plan import build_packages
-from bai_wizard.pages.python.probe import as_operator, environments, home_of
+from bai_wizard.pages.python.probe import as_operator, environments, home_of, noexec_mount
 from bai_wizard.pages.python.versions import number_of
 
 # Prefixes of interpreters that belong to the distribution or to the node's administrator.
@@ -98,6 +98,13 @@ def _require_complete(machine: Machine, context: Context) -> list[AccountInterpr
     if not result:
         raise NotApplicable("no interpreters in the account's home")
     return result
+
+
+@check("python.noexec", root_cause=True)
+def programs_run(machine: Machine, context: Context) -> Outcome:
+    """The file system of the account's home, with its interpreters and environments, allows programs to run."""
+    point = noexec_mount(machine, home_of(machine, context))
+    return problem(*([Evidence(point, "mountinfo", "noexec", "without noexec")] if point else ()), mount=point)
 
 
 @check("python.pbs-url-404")

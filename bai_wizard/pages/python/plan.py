@@ -192,6 +192,12 @@ def steps(settings: PythonSettings, facts: PythonFacts, context: Context) -> tup
             f" into ~/.netrc of {context.account}, and the URL without them into [python]"
         )
         return (Unsupported(id="python.sources", title="package indexes without credentials", reason=reason),)
+    if facts.noexec:
+        reason = (
+            f"{facts.noexec} is mounted with noexec, so no interpreter and no virtual environment there can run:"
+            " remove noexec from its options in /etc/fstab and remount it, or choose a home on another file system"
+        )
+        return (Unsupported(id="python.noexec", title="programs can run from the account's home", reason=reason),)
     try:
         chosen = select_python(settings, facts, context)
     except WizardError as error:

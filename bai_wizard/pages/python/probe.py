@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bai_wizard.core.errors import ProgramMissing, StateUnknown, WizardError
 from bai_wizard.core.machine import Completed, Machine
 from bai_wizard.core.page import Absent, Context, Fact, Known, Unknown, read_fact, value_or
+from bai_wizard.core.paths import holder, resolved
 from bai_wizard.core.state import Venv
 from bai_wizard.node.interpreter_check import argv_of, problem_of
 from bai_wizard.pages.node_state import acting_as, os_release_of, uname_architecture
@@ -38,7 +39,8 @@ class PythonFacts(Struct, frozen=True):
 
     `fault` is the problem found by running the selected interpreter, or empty. `size` is the size in bytes of the
     archive of the build to be downloaded. `arch` is uname's name, `level` the x86-64 level (v2, v3, v4; empty:
-    baseline or another architecture).
+    baseline or another architecture). `noexec` is the mount point that keeps them from running, or
+    empty.
     """
 
     arch: str = "x86_64"
@@ -54,6 +56,7 @@ class PythonFacts(Struct, frozen=True):
     size: Fact[int] = field(default_factory=Absent)
     venvs: tuple[tuple[str, Fact[Venv]], ...] = ()
     pip: PipSettings = PipSettings()
+    noexec: str = ""
 
     @property
     def versions(self) -> str:
@@ -170,12 +173,19 @@ def probe(machine: Machine, settings: PythonSettings, context: Context) -> Pytho
         uv=read_fact(lambda: interpreters(machine, UV_DIRECTORY % home)),
         venvs=environments(machine, home),
         pip=pip_settings(machine, home),
+        noexec=noexec_mount(machine, home) or noexec_mount(machine, pyenv if settings.method == "pyenv" else base),
     )
     return replace(
         facts,
         fault=fault_of_chosen(machine, settings, facts, context),
         size=size_of_chosen(machine, settings, facts, context),
     )
+
+
+def noexec_mount(machine: Machine, path: str) -> str:
+    """Return the mount point above a path whose options forbid to run programs; empty if none does, or if unknown."""
+    around = value_or(read_fact(lambda: holder(machine, resolved(machine, path))), None)
+    return around[0] if around is not None and "noexec" in around[1].options.split(",") else ""
 
 
 def home_of(machine: Machine, context: Context) -> str:

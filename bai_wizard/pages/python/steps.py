@@ -13,6 +13,7 @@ from bai_wizard.core.errors import StateUnknown, StepBlocked
 from bai_wizard.core.machine import NodeView
 from bai_wizard.core.operation import Environment, Operation, Scope, above
 from bai_wizard.core.parse import shell_word
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import (
     distribution_key,
     download_key,
@@ -90,12 +91,10 @@ class Download(Step, frozen=True, kw_only=True):
 
     def _is_closed(self, view: NodeView) -> bool:
         """Whether the interpreter is unreadable only because it, or a directory above it, is closed."""
-        path = self.interpreter
-        while path not in ("", "/"):
+        for path in (self.interpreter, *parents(self.interpreter)):
             try:
                 existing = view.entry(path)
             except StateUnknown:
-                path = dirname(path)
                 continue
             return existing is not None and (existing.uid == 0 or existing.mode & 0o700 != 0o700)
         return False

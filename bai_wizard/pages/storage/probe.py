@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from posixpath import dirname
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bai_wizard.core.errors import KnownAfterApply, StateUnknown
-from bai_wizard.core.machine import Machine, NodeView
+from bai_wizard.core.machine import Machine, NodeView, Space
 from bai_wizard.core.page import Absent, Context, Fact, Known, Unknown, read_fact
 from bai_wizard.core.paths import holder
 from bai_wizard.core.state import Entry, Mount, is_below
@@ -26,7 +27,8 @@ class VolumeFacts(Struct, frozen=True):
     """The current state of one volume of the answers.
 
     `mount` is what is mounted at its path, or Absent. `top` is the directory itself, without content. `free` is the
-    space available to unprivileged users, in bytes, on the file system that contains or will contain the path.
+    space available to unprivileged users, in bytes, on the file system that contains or will contain the path, and
+    `total` its size (0 if unknown).
     `refused` is why its source cannot currently be mounted on this node; empty if it can or if that is unknown.
     `unknown_hosts` are server names that the resolver does not know yet. `device` is a stable name (`UUID=…`) of a
     block device, or empty. `client` is whether the program that mounts this type is installed. `below` is the type of
@@ -46,6 +48,7 @@ class VolumeFacts(Struct, frozen=True):
     client: bool = True
     below: str = ""
     on_root_disk: bool = False
+    total: int = 0
 
     @property
     def silent(self) -> str:
@@ -104,17 +107,11 @@ def _left(machine: Machine, settings: StorageSettings) -> tuple[str, ...]:
 
 def _below(machine: Machine, path: str) -> str:
     """The type of the file system that contains a mount point."""
-    above = path.rpartition("/")[0]
     try:
-        while above:
-            result = machine.mount(above)
-            if result is not None:
-                return result.fstype
-            above = above.rpartition("/")[0]
-        root = machine.mount("/")
+        around = holder(machine, dirname(path))
     except StateUnknown:
         return ""
-    return root.fstype if root else ""
+    return around[1].fstype if around else ""
 
 
 def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeFacts:
@@ -122,8 +119,10 @@ def _volume(machine: Machine, volume: Any, settings: StorageSettings) -> VolumeF
     mount = read_fact(lambda: machine.mount(path))
     top = read_fact(lambda: machine.entry(path))
     # A path that does not answer would cost another timeout.
-    free: Fact[int] = Unknown(top.reason) if isinstance(top, Unknown) else read_fact(lambda: machine.free_bytes(path))
-    facts = VolumeFacts(volume.name, path, volume.type, mount, top, free)
+    space: Fact[Space] = Unknown(top.reason) if isinstance(top, Unknown) else read_fact(lambda: machine.space(path))
+    free: Fact[int] = Known(space.value.free) if isinstance(space, Known) else space
+    total = space.value.total if isinstance(space, Known) else 0
+    facts = VolumeFacts(volume.name, path, volume.type, mount, top, free, total=total)
     if not isinstance(volume, MountedVolume):
         return facts
     return _with_source(machine, volume, settings, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bai_wizard.core.display import gauge
 from bai_wizard.core.page import Context, Item, Known, Row, Unknown, cannot_tell
 from bai_wizard.locale import N_, tr
 from bai_wizard.pages.storage.probe import StorageFacts, VolumeFacts
@@ -50,7 +51,12 @@ def _volume_summary(volume: VolumeFacts) -> str:
             parts.append(tr("owner {owner}, mode {mode}", owner=f"{top.uid}:{top.gid}", mode=f"{top.mode:04o}"))
     else:
         parts.append(tr("does not exist"))
-    if isinstance(volume.free, Known):
+    if isinstance(volume.free, Known) and volume.total:
+        free, total = size(volume.free.value), size(volume.total)
+        parts.append(
+            f"{gauge(1 - volume.free.value / volume.total)} {tr('{free} of {total} free', free=free, total=total)}"
+        )
+    elif isinstance(volume.free, Known):
         parts.append(tr("{size} free", size=size(volume.free.value)))
     return ", ".join(parts)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from posixpath import dirname
 from typing import ClassVar, Literal
 
 from bai_wizard.core.errors import KnownAfterApply, StateUnknown, StepBlocked
 from bai_wizard.core.machine import Machine, NodeView
 from bai_wizard.core.operation import Operation, Scope
 from bai_wizard.core.parse import json_value, whole
-from bai_wizard.core.paths import NOT_DATA, holder, refuse_homes, refuse_system, resolved
+from bai_wizard.core.paths import NOT_DATA, holder, parents, refuse_homes, refuse_system, resolved
 from bai_wizard.core.state import Entry, file_key
 from bai_wizard.core.step import Step, Unchanged
 from bai_wizard.pages.storage import volume_probes
@@ -153,8 +152,7 @@ def refusal_by_mode(view: NodeView, directory: str, writers: Sequence[str]) -> s
 
 def refusal_of_path(view: NodeView, path: str, writers: Sequence[str]) -> str:
     """Explain why one of `writers` cannot search a local parent directory of `path`; empty if all can."""
-    above = dirname(path)
-    while above not in ("", "/"):
+    for above in parents(path):
         leads = resolved(view, above)
         entry = view.entry(leads)
         if entry is not None and entry.type == "directory" and is_local(view, leads):
@@ -165,7 +163,6 @@ def refusal_of_path(view: NodeView, path: str, writers: Sequence[str]) -> str:
                     f"{who} ({uid}:{gid}) cannot reach {path}: {above} belongs to {_owner_and_mode(entry)}. "
                     f"Run `chmod a+x {above}`"
                 )
-        above = dirname(above)
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 from msgspec import Struct
@@ -39,6 +40,7 @@ from bai_wizard.steps.files import DropIn
 from bai_wizard.steps.services import ServiceLimit, ServiceLimits
 
 DIRECTORY = "/etc/pam.d"
+PROFILES = "/etc/profile.d"
 # The services by which people and jobs log in.
 LOGINS = ("login", "sshd", "su", "su-l", "cron")
 MAX_INCLUDES = 8
@@ -106,7 +108,7 @@ def reads_limits(view: NodeView, name: str, depth: int = 0) -> bool:
     """Whether a service's session stack, with everything it includes, runs pam_limits on the default files."""
     if depth > MAX_INCLUDES or "/" in name:
         return False
-    for line in (view.text(f"{DIRECTORY}/{name}") or "").replace("\\\n", " ").splitlines():
+    for line in (view.text_behind_links(f"{DIRECTORY}/{name}") or "").replace("\\\n", " ").splitlines():
         words = line.partition("#")[0].split()
         if words[:1] == ["@include"] and len(words) > 1:
             if reads_limits(view, words[1], depth + 1):
@@ -211,9 +213,27 @@ def in_new_sessions(machine: Machine, context: Context) -> Outcome:
     lacking = too_low(machine, wanted)
     if lacking:
         return problem(*(Evidence(x.limit.name, "a new session (su)", x.found, x.limit.least) for x in lacking))
+    scripts = _scripts_with_limits(machine)
+    lacking = too_low(machine, wanted, with_profile=True) if scripts else ()
+    if lacking:
+        return problem(
+            *(Evidence(x.limit.name, "a login shell", x.found, x.limit.least) for x in lacking),
+            variant="profile",
+            scripts=", ".join(scripts),
+        )
     if "sshd" in machine.names("/usr/sbin") and read_sshd_rules(machine, context.account).get("usepam") == ["no"]:
         return problem(Evidence("UsePAM", "sshd -T", "no", "yes"), variant="ssh")
     return ok()
+
+
+def _scripts_with_limits(machine: Machine) -> list[str]:
+    """The scripts of login shells that mention ulimit."""
+    paths = ["/etc/profile", *(f"{PROFILES}/{name}" for name in machine.names(PROFILES) if name.endswith(".sh"))]
+    return [
+        path
+        for path in paths
+        if re.search(r"^[^#\n]*\bulimit\b", machine.text_behind_links(path) or "", re.MULTILINE)
+    ]
 
 
 @check("tuning.limits-root-wildcard")

@@ -12,7 +12,7 @@ from bai_wizard.core.page import Context, Evidence
 from bai_wizard.pages.check import Outcome, check, checks_in, not_applicable, ok, problem, unknown, warning
 from bai_wizard.pages.node_state import ports_of
 from bai_wizard.pages.tuning import check_limits
-from bai_wizard.pages.tuning.boot_sysctl import Assignment, boot_of, parse, read_files
+from bai_wizard.pages.tuning.boot_sysctl import Assignment, boot_of, parse, parse_procps, read_files
 from bai_wizard.pages.tuning.files import commented, edits, read_own_file, recorded_parameters
 from bai_wizard.pages.tuning.sysctl import (
     OTHER_SYSCTL_PATH,
@@ -32,6 +32,7 @@ from bai_wizard.steps.kernel import Better, intervals, port_list, satisfies, uni
 from bai_wizard.steps.services import UnitSetting, drop_ins, unit_settings
 
 UNIT = "systemd-sysctl.service"
+OLD_FILE = "/etc/sysctl.conf"
 WANTS = ("/etc/systemd/system/sysinit.target.wants", "/usr/lib/systemd/system/sysinit.target.wants",
          "/lib/systemd/system/sysinit.target.wants")  # fmt: skip
 # Directories of drop-ins that packages do not write to.
@@ -185,6 +186,27 @@ def ports_reserved(machine: Machine, context: Context) -> Outcome:
     evidence = Evidence(RESERVED_PORTS, "/proc/sys", reserved.value or "none", port_list(needed))
     reserve = live_step(RESERVED_PORTS, port_list(needed), "superset")
     return warning(evidence, remedy=(reserve,), range=range_now.value)
+
+
+@check("tuning.sysctl-conf-unread")
+def old_file_read(machine: Machine, context: Context) -> Outcome:
+    """systemd reads /etc/sysctl.conf only by a link in a sysctl.d directory, which Debian 13 no longer has."""
+    entry = machine.entry(OLD_FILE)
+    if entry is None or entry.type != "file":
+        return not_applicable(f"{OLD_FILE} does not exist")
+    files = read_files(machine)
+    if any(file.path == OLD_FILE for file in files):
+        return ok()
+    boot, evidence = boot_of(files), []
+    for line in parse_procps(OLD_FILE, entry.content or b""):
+        key = dotted(line.key)
+        deciding = boot.deciding(key)
+        if line.value is not None and (deciding is None or deciding.value != line.value):
+            set_by = f"{deciding.value} ({deciding.line.place})" if deciding else "not set"
+            evidence.append(
+                Evidence(f"{key} = {line.value}", line.place, f"at boot: {set_by}", "a file in /etc/sysctl.d")
+            )
+    return warning(*evidence)
 
 
 @check("tuning.other-name")

@@ -9,7 +9,7 @@ from math import inf
 from msgspec import Struct
 
 from bai_wizard.core.errors import StateUnknown
-from bai_wizard.core.machine import Machine, NodeView
+from bai_wizard.core.machine import Machine
 from bai_wizard.core.parse import comment, limits_line, whole
 from bai_wizard.core.step import Interrupt
 from bai_wizard.pages.tuning.files import (
@@ -30,7 +30,7 @@ from bai_wizard.pages.tuning.pam_limits import (
     parse_limits,
     session,
 )
-from bai_wizard.steps.services import RestartForLimits, ServiceLimits, parse_limit
+from bai_wizard.steps.services import RestartForLimits, ServiceLimits, default_limit
 
 
 class SessionLimit(Struct, frozen=True):
@@ -204,10 +204,6 @@ def limit_overrides(
 # system.conf(5), DefaultLimitNOFILE; seen on Debian 13). Some versions of pam_limits start from PID 1 instead, so
 # only the lower of the two is certain.
 
-# systemd's compiled-in default for services since version 240.
-SERVICE_NOFILE = (1024.0, 524288.0)
-CONFIGURATION = "/etc/systemd/system.conf"
-
 
 def inherited(machine: Machine) -> dict[str, Pair]:
     """Return soft and hard limits by item; nothing if the kernel does not show those of PID 1."""
@@ -216,25 +212,9 @@ def inherited(machine: Machine) -> dict[str, Pair]:
     except StateUnknown:
         return {}
     if "nofile" in result:
-        soft, hard = service_nofile(machine)
+        soft, hard = default_limit(machine, "LimitNOFILE")
         result["nofile"] = (min(result["nofile"][0], soft), min(result["nofile"][1], hard))
     return result
-
-
-def service_nofile(view: NodeView) -> Pair:
-    """Return DefaultLimitNOFILE of the configuration, drop-ins last; systemd's own default if it is not set."""
-    directory = f"{CONFIGURATION}.d"
-    pair = SERVICE_NOFILE
-    for path in (CONFIGURATION, *(f"{directory}/{name}" for name in view.names(directory) if name.endswith(".conf"))):
-        try:
-            text = view.text(path) or ""
-        except StateUnknown:
-            continue  # a link, or not text: systemd may read it; we keep what is known
-        for line in text.splitlines():
-            name, _, value = line.partition("=")
-            if name.strip() == "DefaultLimitNOFILE":
-                pair = parse_limit(value.strip()) or pair
-    return pair
 
 
 class Ungranted(Struct, frozen=True):

@@ -62,13 +62,21 @@ def starting_limits(machine: Machine, items: Collection[str]) -> dict[str, Pair]
     return result
 
 
-def open_session(machine: Machine, user: str, start: Mapping[str, Pair]) -> dict[str, Pair]:
+READ = "exec /bin/cat /proc/self/limits"
+# What login shells run first, with the scripts in /etc/profile.d.
+PROFILE = ". /etc/profile >/dev/null 2>&1"
+
+
+def open_session(
+    machine: Machine, user: str, start: Mapping[str, Pair], *, with_profile: bool = False
+) -> dict[str, Pair]:
     """Open a session of `user` with su, and return its soft and hard limits by item. Raises StateUnknown.
 
     The child starts with the limits `start` rather than with our own. systemd-logind does not learn of the session.
     """
     options = [prlimit_option(item, *pair) for item, pair in start.items()]
-    read = ("su", "--shell=/bin/sh", "--command=exec /bin/cat /proc/self/limits", "--", user)
+    command = f"{PROFILE}; {READ}" if with_profile else READ
+    read = ("su", "--shell=/bin/sh", f"--command={command}", "--", user)
     limited = ("prlimit", *options) if options else ()
     answer = machine.query((*unregistered(machine), *limited, *read), deadline=DEADLINE)
     result = parse_kernel(answer.out)
@@ -85,10 +93,11 @@ class TooLow(Struct, frozen=True):
     found: str
 
 
-def too_low(machine: Machine, wanted: Iterable[SessionLimit]) -> tuple[TooLow, ...]:
+def too_low(machine: Machine, wanted: Iterable[SessionLimit], *, with_profile: bool = False) -> tuple[TooLow, ...]:
     """Open a session of each user that exists, and return the limits that it does not have. Raises StateUnknown.
 
-    Items with which no child of this process can start as a login does are left out.
+    `with_profile`: after the scripts that login shells run. Items with which no child of this process can start as a
+    login does are left out.
     """
     limits = tuple(wanted)
     start = starting_limits(machine, {limit.item for limit in limits})
@@ -100,7 +109,7 @@ def too_low(machine: Machine, wanted: Iterable[SessionLimit]) -> tuple[TooLow, .
     for user, own in by_user.items():
         if machine.account(user) is None:
             continue
-        found = open_session(machine, user, start)
+        found = open_session(machine, user, start, with_profile=with_profile)
         for limit in own:
             value = found[limit.item][0 if limit.sort == "soft" else 1]
             if value < (inf if limit.least == "unlimited" else whole(limit.least)):

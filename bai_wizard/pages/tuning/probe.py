@@ -34,7 +34,7 @@ from bai_wizard.pages.tuning.sysctl import (
     own_defaults,
     role_values,
 )
-from bai_wizard.steps.services import SECTION, parse_limit, unit_settings
+from bai_wizard.steps.services import SECTION, limit_of, unit_settings
 
 AGENT_UNIT = "backendai-agent.service"
 
@@ -94,11 +94,9 @@ def probe(machine: Machine, settings: TuningSettings, context: Context) -> Tunin
 
 def _agent_files(view: NodeView) -> float:
     """The hard LimitNOFILE= of the agent's unit; 0 without one: such a unit does not start below that fs.nr_open."""
-    for setting in reversed(unit_settings(view, AGENT_UNIT, SECTION, "LimitNOFILE")):
-        pair = parse_limit(setting.value)
-        if pair is not None:
-            return pair[1]
-    return 0
+    given = unit_settings(view, AGENT_UNIT, SECTION, "LimitNOFILE")
+    pair = limit_of("LimitNOFILE", (each.value for each in given))
+    return pair[1] if pair else 0
 
 
 def _ungranted(machine: Machine, settings: TuningSettings) -> tuple[Ungranted, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ LARGEST = 4 << 20
 MAX_VALUES = 20_000
 LONGEST_HOST = 253
 # The origin of an answer that an [[override]] table gives.
-OVERRIDE = re.compile(r" \(override for [^()]*\)$")
 LONGEST_SHOWN = 2000
 # In a fleet of this size, a value that nearly every node has for itself (addresses, free space, uptime) says nothing:
 # only its label is shown.
@@ -119,7 +117,9 @@ def _is_plain(row: dict[str, Any]) -> bool:
 def compare(reports: Mapping[str, Mapping[str, Any]]) -> Comparison:
     """Compare what each node has or should have; values that are missing or unknown count as wrong."""
     required = _by_label({host: report["same"] for host, report in reports.items()})
-    suspects = {label: groups for label, groups in required.items() if len(groups) > 1 or not _is_value(groups[0][0])}
+    suspects = {
+        label: groups for label, groups in required.items() if not (len(groups) == 1 and _is_value(groups[0][0]))
+    }
     overridden = {host: _overrides(report) for host, report in reports.items()}
     wanted = {label: groups for label, groups in suspects.items() if _is_wanted(label, groups, overridden)}
     rows = {

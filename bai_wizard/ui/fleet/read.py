@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from bai_wizard.answers.model import OVERRIDE
 from bai_wizard.core.display import is_visible
 from bai_wizard.core.errors import Problem
 from bai_wizard.node.regular import parse_json, read_given
-from bai_wizard.ui.fleet.compare import LONGEST_HOST, OVERRIDE, checked_report
+from bai_wizard.ui.fleet.compare import LONGEST_HOST, checked_report
 
 # A run that pulls images writes a line for each step of its progress.
 LARGEST = 64 << 20

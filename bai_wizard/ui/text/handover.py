@@ -10,6 +10,7 @@ from bai_wizard.core.errors import StateUnknown, WizardError
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Context
 from bai_wizard.data import read_toml
+from bai_wizard.locale import N_
 from bai_wizard.node.hardware import scan_pci
 from bai_wizard.pages.accelerators.facts import vendor_of
 from bai_wizard.pages.accelerators.probe import cards
@@ -53,12 +54,12 @@ def _services(machine: Machine, desired: DesiredState) -> Iterator[tuple[str, st
             continue
         venv = _venv(machine, desired, entry["venv"])
         if "package" in entry and not context.bundle:
-            yield "Services", f"{entry['name']}: {_install(entry['package'], context, venv)}"
+            yield N_("Services"), f"{entry['name']}: {_install(entry['package'], context, venv)}"
         if "config" in entry:
-            yield "Services", f"{entry['name']}: {entry['config']} in ~/.config/backend.ai or /etc/backend.ai"
+            yield N_("Services"), f"{entry['name']}: {entry['config']} in ~/.config/backend.ai or /etc/backend.ai"
         if "start" in entry and venv:
             command = f"cd {context.home}/{entry['venv']} && {venv}/bin/backend.ai {entry['start']}"
-            yield "Services", f"{entry['name']}: start it with `{command}`"
+            yield N_("Services"), f"{entry['name']}: start it with `{command}`"
 
 
 def _plugins(machine: Machine, desired: DesiredState, vendors: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -67,7 +68,7 @@ def _plugins(machine: Machine, desired: DesiredState, vendors: tuple[str, ...]) 
         return
     for vendor in map(vendor_of, vendors):
         how = _install(vendor.wheels[0], context, _venv(machine, desired, "agent"))
-        yield "Services", f"plug-in of the agent for {vendor.name}: {how}"
+        yield N_("Services"), f"plug-in of the agent for {vendor.name}: {how}"
 
 
 def _install(package: str, context: Context, venv: str) -> str:
@@ -103,8 +104,8 @@ def _exists(entry: dict[str, Any], release: str) -> bool:
 
 def _ports(context: Context) -> Iterator[tuple[str, str]]:
     for (first, last), what in named_ports(context.roles):
-        yield "Ports to open", f"{first if first == last else f'{first}-{last}'}/tcp: {what}"
-    yield from (("Ports to open", entry["text"]) for entry in _of_role("port", context))
+        yield N_("Ports to open"), f"{first if first == last else f'{first}-{last}'}/tcp: {what}"
+    yield from ((N_("Ports to open"), entry["text"]) for entry in _of_role("port", context))
 
 
 def _notes(context: Context, vendors: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -117,16 +118,16 @@ def _notes(context: Context, vendors: tuple[str, ...]) -> Iterator[tuple[str, st
 def _configuration(desired: DesiredState) -> Iterator[tuple[str, str]]:
     context = desired.context
     if "compute" in context.roles:
-        yield "Agent", f"agent.toml, [container]: kernel-uid = {context.uid}, kernel-gid = {context.gid}"
+        yield N_("Agent"), f"agent.toml, [container]: kernel-uid = {context.uid}, kernel-gid = {context.gid}"
     if "storage" in context.roles:
         storage = desired.settings.get("storage")
         for volume in getattr(storage, "volumes", ()):
             backend, programs = backend_of(volume)
             section = f"storage-proxy.toml, [volume.{volume.name}]"
-            yield "Storage proxy", f'{section}: backend = "{backend}", path = "{volume.target}"'
+            yield N_("Storage proxy"), f'{section}: backend = "{backend}", path = "{volume.target}"'
             if programs:
                 yield (
-                    "Storage proxy",
+                    N_("Storage proxy"),
                     f"{volume.name}: the back end {backend} requires {programs}; install it on this node",
                 )
 
@@ -138,13 +139,13 @@ def _login(machine: Machine, desired: DesiredState) -> Iterator[tuple[str, str]]
     try:
         rules = read_sshd_rules(machine, account.username)
     except WizardError as error:
-        yield "Login", f"cannot determine whether sshd accepts passwords: {error}"
+        yield N_("Login"), f"cannot determine whether sshd accepts passwords: {error}"
         return
     if rejects_passwords(rules):
         line = deciding_line(machine, "PasswordAuthentication", "no")
         place = f" ({line.path}:{line.line})" if line is not None else ""
         yield (
-            "Login",
+            N_("Login"),
             (
                 f"sshd rejects the password of {account.username}: PasswordAuthentication no{place}. In"
                 " /etc/ssh/sshd_config.d the first value read wins, such as that of"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bai_wizard.core.consent import Consent, Disruptions, Interrupt, agree, disruptions_to_json, names_of
+from bai_wizard.core.consent import TO_DISRUPT, Consent, Disruptions, Interrupt, agree, disruptions_to_json, names_of
 from bai_wizard.core.display import VisibleStream
 from bai_wizard.core.errors import OutputLost, PreflightError
 from bai_wizard.core.event import Event, EventKind
@@ -30,6 +30,7 @@ from bai_wizard.ui.present import indented, interruptions, plan_lines, result_li
 
 if TYPE_CHECKING:
     from bai_wizard.engine.choose import Held
+    from bai_wizard.engine.maintenance import Conditions
     from bai_wizard.engine.undo import UndoPlan
     from bai_wizard.ui.text.console import Terminal
 
@@ -56,6 +57,10 @@ class Output:
     def undo_plan(self, run: str, wanted: UndoPlan, held: Held, *, force: bool) -> None:
         """Show what an undo would do."""
         self.show("\n".join(undo_lines(run, wanted, held, force=force, diff=self._diff)))
+
+    def plan_file(self, path: str, digest: str) -> None:
+        """Show that a plan was written, and its digest in the format of `sha256sum`."""
+        self.show(tr("\nPlan written to {path}; its SHA-256:\n{digest}  {path}", path=path, digest=digest))
 
     def show(self, text: str) -> None:
         """Show a result."""
@@ -168,6 +173,9 @@ class JsonLines(Output):
         data = {"undoes": run, "force": force, "changes": changes, **counts, **texts, "interrupts": interrupts}
         self.tell("plan", data={"version": 1, "kind": "undo", **data})
 
+    def plan_file(self, path: str, digest: str) -> None:
+        self.tell("log", f"plan written to {path}", data={"plan_file": path, "sha256": digest})
+
     def show(self, text: str) -> None:
         self.note(text)
 
@@ -256,8 +264,12 @@ def split_csv(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def agree_to(disruptions: Disruptions, words: Collection[Interrupt], output: Output) -> tuple[Consent, ...]:
+def agree_to(
+    disruptions: Disruptions, words: Collection[Interrupt], output: Output, conditions: Conditions | None = None
+) -> tuple[Consent, ...]:
     """The consent that `--yes-interrupt` gives to what would be interrupted now; shows what that is.
+
+    With a window, it lasts until its end.
 
     Raises PreflightError naming what would be interrupted without consent, and the option that gives it.
     """
@@ -268,7 +280,7 @@ def agree_to(disruptions: Disruptions, words: Collection[Interrupt], output: Out
         raise PreflightError("nothing was changed:\n" + "\n".join(lines) + f"\n  {allow}")
     for what in words:
         output.note(f"allowed: {what}, which would now interrupt {names_of(disruptions.get(what, ())) or 'nothing'}")
-    return agree(disruptions, words, moment())
+    return agree(disruptions, words, moment(), conditions.longest() if conditions else TO_DISRUPT)
 
 
 def require_root(machine: Machine, arguments: argparse.Namespace) -> None:

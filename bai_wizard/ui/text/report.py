@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bai_wizard import __version__
 from bai_wizard.compose import DesiredState, describe, probe_all, table_of, with_current_labels, with_former_labels
+from bai_wizard.core.consent import Affected, Disruptions, disruptions_to_json
 from bai_wizard.core.display import markdown_code, markdown_text
 from bai_wizard.core.errors import PreflightError, StateUnknown
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.page import Context, Known, Unknown
-from bai_wizard.core.secret import redacted
-from bai_wizard.engine.result import Result, undo_counts
+from bai_wizard.core.secret import redact, redacted
+from bai_wizard.engine.result import Result
 from bai_wizard.exit_codes import ExitCode
+from bai_wizard.locale import N_, tr
 from bai_wizard.node.user_files import check_requested_file, write_requested_file
 from bai_wizard.pages import ORDER, TITLES, load, settings_of
 from bai_wizard.ui import present
 from bai_wizard.ui.fleet.compare import CANNOT_TELL, MISSING
 from bai_wizard.ui.progress import next_commands
 from bai_wizard.ui.text.handover import handover
+
+# Nothing was interrupted.
+NOTHING: Disruptions = {}
 
 
 def check_report(file: str) -> None:
@@ -38,6 +44,8 @@ def write_report(
     result: Result,
     desired: DesiredState | None = None,
     overrides: Sequence[str] = (),
+    approval: Mapping[str, Any] | None = None,
+    disruptions: Disruptions = NOTHING,
 ) -> None:
     """Write Markdown (`.md`) or JSON (`.json`).
 
@@ -45,13 +53,32 @@ def write_report(
     """
     check_report(file)
     report = {**make_report(machine, run, result, desired), "overrides": list(overrides)}
+    if approval:
+        report["approval"] = redacted(dict(approval))
+    if run and disruptions:
+        report["interrupts"] = redacted(disruptions_to_json(disruptions))
+        report["interrupted"] = [redact(line) for affected in disruptions.values() for line in _names(affected)]
     text = json.dumps(report, indent=1) + "\n" if file.endswith(".json") else markdown(report)
     write_requested_file(file, text.encode(errors="backslashreplace"))
+
+
+def _names(affected: tuple[Affected, ...]) -> tuple[str, ...]:
+    from bai_wizard.ui.workloads import workload_lines
+
+    return workload_lines(affected) or tuple(item.name for item in affected)
 
 
 def make_report(machine: Machine, run: str, result: Result, desired: DesiredState | None) -> dict[str, Any]:
     """The report as data, with redacted values; `compare` reads it."""
     context = desired.context if desired else Context(host=machine.host)
+    machine = RememberingMachine(machine)
+    with machine.helpers():
+        return _report(machine, run, result, desired, context)
+
+
+def _report(
+    machine: Machine, run: str, result: Result, desired: DesiredState | None, context: Context
+) -> dict[str, Any]:
     facts = probe_all(machine, desired.settings if desired else {}, context)
     report = {
         "version": 1,
@@ -73,7 +100,7 @@ def still_open(desired: DesiredState | None, facts: Mapping[str, Any]) -> Iterat
     """Each page that this run did not apply, or that has something that the answers do not configure."""
     for page in ORDER:
         if desired is None or page not in desired.pages:
-            yield page, "not part of this run"
+            yield page, N_("not part of this run")
             continue
         if isinstance(facts[page], StateUnknown):
             yield page, f"cannot be determined: {facts[page]}"
@@ -82,49 +109,57 @@ def still_open(desired: DesiredState | None, facts: Mapping[str, Any]) -> Iterat
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as one page for people."""
+    """The report as one page for people, in the language of the wizard."""
     result = report["result"]
-    lines = [f"# {markdown_text(report['host'])}: handover report", ""]
-    lines += [f"{report['written']}, bai-wizard {report['wizard']}, run {report['run'] or 'none needed'}", ""]
-    undone, kept = undo_counts(result)
-    counts = ", ".join(f"{number} {name}" for name, number in result["counts"].items())
-    if undone is not None:
-        counts = present.undo_counts(undone, kept or 0)
-    lines += [f"**Result:** {counts}; exit code {result['code']}", ""]
+    run = report["run"] or tr("none needed")
+    lines = [f"# {tr('{host}: handover report', host=markdown_text(report['host']))}", ""]
+    lines += [f"{report['written']}, bai-wizard {report['wizard']}, {tr('run {run}', run=run)}", ""]
+    code = tr("exit code {code}", code=result["code"])
+    lines += [f"**{tr('Result:')}** {present.counts(Result.from_json(result))}; {code}", ""]
+    if approval := report.get("approval"):
+        lines += [f"**{tr('Approved plan:')}** {_told(approval_text(approval))}", ""]
     for page, rows in report["node"].items():
         if rows:
-            lines += [f"## {markdown_text(page)}", "", "| | |", "|---|---|"]
-            lines += [
-                f"| {markdown_text(label)} | {markdown_text(value)} |"
-                for label, value in with_current_labels(rows).items()
-            ] + [""]
-    changed = [step for step in result["steps"] if step["outcome"] == "changed"]
-    failed = [step for step in result["steps"] if step["outcome"] == "failed"]
-    for title, steps in (("Changed", changed), ("Failed", failed)):
-        if steps:
-            lines += [
-                f"## {title}",
-                "",
-                *(
-                    f"* {markdown_code(step['step'])} {markdown_text(step['describe'])} {markdown_text(step['text'])}"
-                    for step in steps
-                ),
-                "",
-            ]
-    for title, names in (("At the next login", result["next_login"]), ("After a reboot", result["reboot"])):
-        if names:
-            lines += [f"## {title}", "", *(f"* {markdown_code(name)}" for name in names), ""]
-    if result["lasting"]:
-        lines += ["## Kept by undo", "", *(f"* {markdown_text(text)}" for text in result["lasting"]), ""]
-    if report["open"]:
-        messages = (f"* {TITLES[item['page']]}: {markdown_text(item['reason'])}" for item in report["open"])
-        lines += ["## Still open", "", *messages, ""]
-    if report["next"]:
-        lines += ["## Next", "", *(f"* {markdown_code(text)}" for text in report["next"]), ""]
+            lines += [f"## {_told(TITLES.get(page, page))}", "", "| | |", "|---|---|"]
+            lines += [f"| {_told(label)} | {_told(value)} |" for label, value in with_current_labels(rows).items()]
+            lines += [""]
+    for outcome, title in (("changed", tr("Changed")), ("failed", tr("Failed"))):
+        steps = [step for step in result["steps"] if step["outcome"] == outcome]
+        told = (f"{markdown_code(step['step'])} {_told(step['describe'])} {_told(step['text'])}" for step in steps)
+        lines += _section(title, told)
+    lines += _section(tr("Running before the run"), map(_told, report.get("interrupted") or ()))
+    lines += _section(tr("At the next login"), map(markdown_code, result["next_login"]))
+    lines += _section(tr("After a reboot"), map(markdown_code, result["reboot"]))
+    lines += _section(tr("Kept by undo"), map(_told, result["lasting"]))
+    pages = (f"{tr(TITLES[item['page']])}: {_told(item['reason'])}" for item in report["open"])
+    lines += _section(tr("Still open"), pages)
+    lines += _section(tr("Next"), map(markdown_code, report["next"]))
     for title in dict.fromkeys(item["title"] for item in report.get("handover", ())):
         texts = (item["text"] for item in report.get("handover", ()) if item["title"] == title)
-        lines += [f"## {markdown_text(title)}", "", *(f"* {markdown_text(text)}" for text in texts), ""]
+        lines += _section(_told(title), map(_told, texts))
     return "\n".join(lines)
+
+
+def _told(text: str) -> str:
+    return markdown_text(tr(text))
+
+
+def _section(title: str, items: Iterable[str]) -> list[str]:
+    """A list below its title; nothing without items."""
+    points = [f"* {item}" for item in items]
+    return [f"## {title}", "", *points, ""] if points else []
+
+
+def approval_text(approval: Mapping[str, Any]) -> str:
+    """When and by whom a plan file was written and approved, and its digest."""
+    planner = approval["planned_by"]
+    who = planner["sudo_user"] or f"UID {planner['uid']}"
+    parts = [f"planned {approval['planned']} by {who}"]
+    parts += [f"{label} {approval[name]}" for name, label in APPROVALS.items() if approval[name]]
+    return "; ".join([*parts, f"SHA-256 {approval['plan_file']}"])
+
+
+APPROVALS = {"approved_by": "approved by", "ticket": "ticket"}
 
 
 def fleet_fingerprint(machine: Machine, desired: DesiredState | None) -> dict[str, str]:

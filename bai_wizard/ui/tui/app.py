@@ -48,7 +48,7 @@ T = TypeVar("T")
 NOTICES = 3
 
 
-class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
+class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The wizard on a full screen.
 
     The first frame shows the names of the pages. The node and the draft are loaded afterwards; until `is_open`, keys
@@ -172,9 +172,19 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
         self.plan_model.begin()
         self.runs.begin()
         self.keeper.begin()
+        self.tell_left_out()
         left = missing_answers(self.plan_model.draft) if self.plan_model.draft.opened else []
         if left:
             self.tell(tr("The answers are incomplete: {what}", what="; ".join(left)), severity="warning")
+
+    def tell_left_out(self) -> None:
+        """List what is wrong with the parts of the opened file that no field can show."""
+        from bai_wizard.ui.consequences import Part
+        from bai_wizard.ui.tui.widgets.consequence_bar import DetailsScreen
+
+        if left_out := self.plan_model.draft.left_out:
+            title = tr("Not shown on any page, and not saved again:")
+            self.show(DetailsScreen((Part("steps", title, "", tuple(map(str, left_out))),)))
 
     def on_work_done(self, came: WorkDone) -> None:
         came.take()
@@ -206,6 +216,15 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
     async def _open_page(self, page: str) -> None:
         if isinstance(self.screen, MainScreen):
             await self.screen.go_to(page)
+
+    def go_to_place(self, page: str, key: str) -> None:
+        """Close everything above the pages, and go to a field or an object."""
+        self.to_pages()
+        self.call_later(self._open_place, page, key)
+
+    async def _open_place(self, page: str, key: str) -> None:
+        if isinstance(self.screen, MainScreen):
+            await self.screen.go_to_place(page, key)
 
     async def show_again(self) -> None:
         """Redraw the open page after its values changed elsewhere."""
@@ -285,18 +304,54 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
     def action_save(self) -> None:
         self.save_answers(lambda: None)
 
+    def action_answers(self) -> None:
+        """Compare the answers with their file and with the node; open and save files."""
+        from bai_wizard.ui.tui.screens.answers import AnswersScreen
+
+        self.show(AnswersScreen())
+
+    def action_save_opened(self) -> None:
+        """Save the answers to the file that is open."""
+        from bai_wizard.answers.save import render
+        from bai_wizard.ui.plans import reason_of
+        from bai_wizard.ui.saving import path_of, save_text
+
+        draft = self.plan_model.draft
+        path, text = draft.opened, render(draft.to_save())
+
+        def saved(message: str) -> None:
+            self.tell(message)
+            self._saved(path)
+
+        run_in_thread(
+            self,
+            lambda: save_text(path_of(path), text),
+            saved,
+            lambda error: self.tell(reason_of(error), severity="error"),
+        )
+
+    def _saved(self, path: str) -> None:
+        """Record that the answers are in a file, which is the open one from now on."""
+        from bai_wizard.ui.saving import missing_answers
+        from bai_wizard.ui.tui.screens.answers import AnswersScreen
+
+        draft = self.plan_model.draft
+        draft.opened, draft.left_out, draft.has_overrides = path, (), False
+        left = missing_answers(draft)
+        self.keeper.saved(complete=not left)
+        if left:
+            self.tell(tr("Saved, but still incomplete: {what}", what="; ".join(left)), severity="warning")
+        if isinstance(self.screen, AnswersScreen):
+            self.screen.compare()
+
     def save_answers(self, then: Callable[[], None]) -> None:
         """Ask where to save the answers, save them, and call `then` if they were saved."""
         from bai_wizard.answers.save import render
-        from bai_wizard.ui.saving import missing_answers
 
         draft = self.plan_model.draft
 
-        def saved() -> None:
-            left = missing_answers(draft)
-            self.keeper.saved(complete=not left)
-            if left:
-                self.tell(tr("Saved, but still incomplete: {what}", what="; ".join(left)), severity="warning")
+        def saved(path: str) -> None:
+            self._saved(path)
             then()
 
         name = draft.opened or "answers.toml"
@@ -311,23 +366,29 @@ class WizardApp(TypeAheadMixin, TerminalMixin, App[int]):
             self.ask_for_file(tr("Save report"), f"{run}.md", lambda: session.report(run, result, desired))
 
     def ask_for_file(
-        self, title: str, name: str, text: Callable[[], str], then: Callable[[], None] = lambda: None
+        self, title: str, name: str, text: Callable[[], str], then: Callable[[str], None] = lambda _path: None
     ) -> None:
-        """Ask for a path, write the result of `text`, and call `then`; different existing content is backed up."""
+        """Ask for a path, write the result of `text`, and call `then` with the path.
+
+        Different existing content is backed up.
+        """
         from bai_wizard.ui.plans import reason_of
         from bai_wizard.ui.saving import path_of, refuse_path, save_text, suggested
         from bai_wizard.ui.tui.screens.dialogs import LineQuestion
 
-        def saved(message: str) -> None:
+        def saved(message: str, path: str) -> None:
             self.tell(message)
-            then()
+            then(path)
 
         def failed(error: Exception) -> None:
             self.tell(reason_of(error), severity="error")
 
         def typed(path: str | None) -> None:
             if path:
-                run_in_thread(self, lambda: save_text(path_of(path), text()), saved, failed)
+                named = os.path.abspath(os.path.expanduser(path))
+                run_in_thread(
+                    self, lambda: save_text(path_of(path), text()), lambda message: saved(message, named), failed
+                )
 
         self.show(LineQuestion(title, tr("File name:"), value=suggested(name), problem=refuse_path), typed)
 

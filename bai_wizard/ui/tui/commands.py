@@ -36,6 +36,7 @@ def commands(app: WizardApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
     yield SystemCommand(tr("Apply all"), tr("Review the whole plan, then apply it"), app.action_review)
     yield SystemCommand(tr("Refresh"), tr("Probe the whole node again"), app.plan_model.recheck)
     yield SystemCommand(tr("Save answers"), tr("Write a commented answers file"), app.action_save)
+    yield SystemCommand(tr("Answers file"), tr("Open, save and compare answers files"), app.action_answers)
     yield SystemCommand(tr("Past runs"), tr("List, open, resume and undo runs"), app.action_runs)
     yield SystemCommand(tr("Troubleshoot"), tr("Diagnose this node and offer safe fixes"), app.action_doctor)
     yield SystemCommand(tr("Log"), tr("Show or hide the log of the run"), app.action_log)
@@ -52,6 +53,7 @@ def commands(app: WizardApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
 def _of_page(screen: MainScreen) -> Iterator[SystemCommand]:
     yield SystemCommand(tr("Apply page"), tr("Review and apply the open page"), screen.action_apply_page)
     yield SystemCommand(tr("Diff"), tr("Show what the open page changes"), screen.action_diff)
+    yield SystemCommand(tr("Search settings"), tr("Find a field or an object on any page"), screen.action_find)
     yield SystemCommand(tr("Next problem"), tr("Go to what is wrong or blocked"), partial(screen.action_problem, 1))
     yield SystemCommand(tr("Reset field"), tr("Set the field under the cursor to its default"), screen.action_reset)
     yield SystemCommand(tr("Reset page"), tr("Set all of its fields to their defaults"), screen.action_reset_page)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bai_wizard.core.errors import WizardError
+from bai_wizard.exit_codes import ExitCode
 from bai_wizard.locale import tr
 from bai_wizard.ui.saving import Autosave, Offer, description_of
 from bai_wizard.ui.tui.base import run_in_thread
@@ -33,6 +34,8 @@ class Keeper:
         self._since = 0.0
         self._is_written = self._is_writing = self._stays = False
         self._offers: list[Offer] = []
+        # The draft that a run is to apply, and the ID of that run.
+        self._applied, self._run = "", ""
 
     def begin(self) -> None:
         """Look for drafts left by earlier wizards, and offer the newest."""
@@ -42,7 +45,7 @@ class Keeper:
         if self.app.plan_model.draft.is_unsaved:
             # Handed over by a wizard without root, which is about to exit.
             self._write()
-        run_in_thread(self.app, autosave.offers, self._found, self._warn)
+        run_in_thread(self.app, lambda: self._left(autosave), self._found, self._warn)
 
     def changed(self) -> None:
         """Schedule writing the draft."""
@@ -57,6 +60,12 @@ class Keeper:
         else:
             self._timer.stop()
         self._timer = self.app.set_timer(REST, self._write)
+
+    def applies(self, text: str, run: str) -> None:
+        """Record that a run applies everything in a draft, which ends with the run even if this wizard does not."""
+        self._applied, self._run = text, run
+        if self.app.plan_model.draft.is_unsaved:
+            self._write()
 
     def saved(self, *, complete: bool) -> None:
         """Record that the answers are in a file or in effect.
@@ -85,17 +94,18 @@ class Keeper:
             state = self._state()
             run_in_thread(self.app, lambda: self._sync(*state), self._wrote, self._not_written)
 
-    def _state(self) -> tuple[str, frozenset[str]]:
-        """The draft and its changed pages, read in the thread where it is edited."""
+    def _state(self) -> tuple[str, frozenset[str], str]:
+        """The draft, its changed pages and the run that applies it, read in the thread where it is edited."""
         draft = self.app.plan_model.draft
-        return draft.handed_over() if draft.is_unsaved else "", draft.changed_pages()
+        text = draft.handed_over() if draft.is_unsaved else ""
+        return text, draft.changed_pages(), self._run if text == self._applied else ""
 
-    def _sync(self, text: str, pages: frozenset[str]) -> None:
+    def _sync(self, text: str, pages: frozenset[str], run: str) -> None:
         draft, autosave = self.app.plan_model.draft, self._autosave
         if autosave is None:
             return
         if text:
-            autosave.save(text, pages)
+            autosave.save(text, pages, run)
             self._is_written = True
             if draft.continues:
                 autosave.remove(draft.continues)
@@ -114,6 +124,18 @@ class Keeper:
 
     def _warn(self, error: Exception) -> None:
         self.app.tell(str(error), severity="warning")
+
+    def _left(self, autosave: Autosave) -> tuple[list[Offer], list[str]]:
+        """The drafts to offer, and notes; drafts whose run has succeeded since are removed."""
+        offers, notes = autosave.offers()
+        left = []
+        for offer in offers:
+            code = self.app.session.exit_code_of(offer.run) if offer.run else ExitCode.INTERRUPTED
+            if code == ExitCode.OK:
+                autosave.remove(offer.name)
+            elif code is not None:
+                left.append(offer)
+        return left, notes
 
     def _found(self, found: tuple[list[Offer], list[str]]) -> None:
         self._offers, notes = found

@@ -18,7 +18,7 @@ from bai_wizard.locale import ntr, tr
 from bai_wizard.pages import ORDER, TABLES, settings_of
 from bai_wizard.pages.accelerators.facts import AcceleratorsFacts
 from bai_wizard.pages.node.probe import NodeFacts
-from bai_wizard.ui.draft import Draft, tables_of
+from bai_wizard.ui.draft import Draft, DraftProblem, tables_of
 from bai_wizard.ui.form_fields import path_in_words
 from bai_wizard.ui.plans import FactCache, reason_of
 from bai_wizard.ui.tui.base import WorkDone, run_in_thread
@@ -61,6 +61,7 @@ class PlanModel:
         self._timer: Timer | None = None
         self._probe_timer: Timer | None = None
         self._moved: set[str] = set()
+        self._problems: list[tuple[DraftProblem, ...]] = []
         self._telling: Timer | None = None
 
     def begin(self) -> None:
@@ -100,7 +101,13 @@ class PlanModel:
         self._timer = self.app.set_timer(DEBOUNCE, self._make_plan if typing else self.refresh)
         self._probe_timer = self.app.set_timer(PROBE_AFTER, self.refresh) if typing else None
         self.app.keeper.changed()
-        self.tell("")
+        if not typing or self._has_other_problems():
+            self.tell("")
+
+    def _has_other_problems(self) -> bool:
+        """Whether the problems differ from those at the last call; otherwise a key repaints only its field."""
+        before, self._problems = self._problems, [self.draft.problems(table) for table in TABLES]
+        return before != self._problems
 
     def typed(self) -> None:
         """Handle leaving a field that was typed into: probe with its new value."""
@@ -143,6 +150,14 @@ class PlanModel:
         if self.plan is None or self.fact_cache.facts(page) is None:
             return Status(tr("checking…"), "busy")
         return status_of_plan(page, self.plan)
+
+    def needs_attention(self, page: str) -> bool:
+        """Whether a page has a problem, or lacks a value without which it cannot be applied."""
+        if page in self.draft.skipped:
+            return False
+        needed = [row.field.split(".") for row in self.fact_cache.page(page).rows if row.is_needed]
+        missing = any(not self.draft.value(table, tuple(path)) for table, *path in needed)
+        return missing or self.status(page).mood == "bad"
 
     def steps(self, page: str) -> tuple[PlannedStep, ...]:
         """The page's steps that have something to show, as last planned."""

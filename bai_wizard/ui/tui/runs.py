@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bai_wizard.ui.tui.screens.resume_undo import UndoScreen
 
 
-# Lines per frame.
-FRAME = 1000
+# Lines per frame: as many as are drawn without a noticeable pause.
+FRAME = 250
 
 
 class Watcher:
@@ -51,6 +51,14 @@ class Watcher:
         self.cut = False
         self.moved: Signal[list[LogLine]] = Signal(app, "moved")
         self._leave = threading.Event()
+        # The id of the last event, and whether earlier lines of a long log were never read.
+        self._last = 0
+        self._has_gap = False
+
+    @property
+    def has_all_lines(self) -> bool:
+        """Whether `lines` begins with the first line that was followed."""
+        return not self._has_gap and len(self.lines) < (self.lines.maxlen or 0)
 
     @property
     def is_running(self) -> bool:
@@ -64,7 +72,8 @@ class Watcher:
         self._leave.set()
         self._leave = threading.Event()
         self.lines.clear()
-        self.cut = False
+        self.cut = self._has_gap = False
+        self._last = 0
         self.run = run
         self.progress = progress
         threading.Thread(target=self._follow, args=(run, offset, live, self._leave), daemon=True).start()
@@ -79,7 +88,11 @@ class Watcher:
 
         A run whose records cannot be read counts as interrupted.
         """
-        follow = self.app.session.follow(run, offset=offset, started=live, detached=leave.is_set, wait=leave.wait)
+        # Only the newest lines are shown. Those of an undo are its progress.
+        newest = None if run.kind_told() == "undo" else MAX_LINES
+        follow = self.app.session.follow(
+            run, offset=offset, started=live, detached=leave.is_set, wait=leave.wait, newest=newest
+        )
         try:
             for events in follow:
                 for start in range(0, len(events), FRAME):
@@ -104,6 +117,8 @@ class Watcher:
     def _take(self, events: list[Event], taken: threading.Event, leave: threading.Event) -> None:
         if leave is self._leave and self.progress is not None:
             lines = [line for event in events if (line := self.progress.apply_event(event)) is not None]
+            self._has_gap = self._has_gap or 0 < self._last < events[0].id - 1
+            self._last = events[-1].id
             self.lines.extend(lines)
             self.moved.publish(lines)
         taken.set()
@@ -168,18 +183,35 @@ class Runs:
             self.app.tell(_note_of(self.interrupted) or tr("No interrupted run to resume."))
 
     def apply(
-        self, plan: Plan, desired: compose.DesiredState, consent: Collection[Consent], planned_at: PlannedAt
+        self,
+        plan: Plan,
+        desired: compose.DesiredState,
+        consent: Collection[Consent],
+        planned_at: PlannedAt,
+        *,
+        is_whole: bool,
     ) -> None:
-        """Begin a run of a plan that was confirmed on the review screen."""
+        """Begin a run of a plan that was confirmed on the review screen; `is_whole`: no step was excluded from it."""
         session = self.app.session
         if not session.machine.is_root:
             ask_for_root(self.app)
             return
         self._is_fix = bool(desired.fix)
         self._is_docked = len(desired.pages) == 1 and not desired.fix
-        self._applied = "" if desired.fix else self.app.plan_model.draft.handed_over()
+        self._applied = "" if desired.fix or not is_whole else self.app.plan_model.draft.handed_over()
         self._applied_pages = frozenset(desired.pages)
-        run_in_thread(self.app, lambda: session.begin(plan, desired, consent, planned_at), self._watch, self._refused)
+
+        def begun(run: RunDirectory) -> None:
+            if self._applies_draft():
+                self.app.keeper.applies(self._applied, run.id)
+            self._watch(run)
+
+        run_in_thread(self.app, lambda: session.begin(plan, desired, consent, planned_at), begun, self._refused)
+
+    def _applies_draft(self) -> bool:
+        """Whether the current run applies the draft as it is now, and all of it."""
+        draft = self.app.plan_model.draft
+        return self._applied == draft.handed_over() and draft.changed_pages() <= self._applied_pages
 
     def _refused(self, error: Exception) -> None:
         """Show why a run was not begun, and update the review that is based on an older state of the node."""
@@ -226,11 +258,10 @@ class Runs:
 
     def _keep(self, progress: RunProgress) -> None:
         """Discard the draft of answers that are in effect."""
-        draft = self.app.plan_model.draft
-        applied, self._applied = self._applied, ""
         is_done = progress.kind == "apply" and progress.result is not None and progress.result.code() == ExitCode.OK
-        if is_done and applied == draft.handed_over() and draft.changed_pages() <= self._applied_pages:
+        if is_done and self._applies_draft():
             self.app.keeper.saved(complete=True)
+        self._applied = ""
 
     async def _dock(self) -> None:
         """Show the log of the run below the open page, which stays usable."""
@@ -306,6 +337,8 @@ class Runs:
         """Plan another attempt of a run and show it before it begins."""
         from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
 
+        if without:
+            self.app.keeper.applies("", "")
         self.app.to_pages()
         screen = ResumeScreen(run, without)
         self.app.show(screen, lambda plan: self._again(run, plan, screen.consent(), screen.planned_at))

@@ -88,13 +88,15 @@ class TypeAheadMixin:
             # A queue that is never empty starves the event loop: signals, timers and frames would wait for the end of
             # a long paste.
             await asyncio.sleep(0)
+            if not self.screen_stack:  # type: ignore[attr-defined]
+                return  # the wizard closed in the meantime
         if self.holds_keys and isinstance(event, events.MouseEvent):
             return
         if self.holds_keys and isinstance(event, events.Key) and event.key in WAY_OUT:
             self.exit(0)  # type: ignore[attr-defined]
         elif not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)  # type: ignore[misc]
-        elif isinstance(event, events.Key) and self._is_text(event):
+        elif isinstance(event, events.Key) and self._is_text(event) and not self._is_typed(event):
             self._receive(event)
         else:
             self._let_go()
@@ -102,6 +104,13 @@ class TypeAheadMixin:
 
     def _is_text(self, event: events.Key) -> bool:
         return event.is_printable or event.key == "enter" or (bool(self._held) and event.key in IN_TEXT)
+
+    def _is_typed(self, event: events.Key) -> bool:
+        """Whether a character after a pause is for an editor: typed or pasted, it is text, and need not wait."""
+        if self._underway or self._held or event.time - self._last <= GAP or self._editor() is None:
+            return False
+        self._last, self._run = event.time, 1
+        return True
 
     def _receive(self, event: events.Key) -> None:
         if event.time - self._last > GAP:

@@ -7,6 +7,7 @@
 
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char address[32]; } Pci;
 typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct { unsigned pid; unsigned long long used; unsigned instance, compute; } Process;
 typedef struct { unsigned version; unsigned char cluster[16]; int status; unsigned clique, state, health; } Fabric;
 
 static int is(const char *word) { const char *now = getenv("STAND_IN"); return now && !strcmp(now, word); }
@@ -40,7 +41,22 @@ int nvmlDeviceGetUUID(void *gpu, char *text, unsigned size) {
     snprintf(text, size, "%s-%ld", index_of(gpu) > 999 ? "MIG" : "GPU", index_of(gpu));
     return 0;
 }
-int nvmlDeviceGetMemoryInfo(void *gpu, Memory *memory) { memory->total = 85520809984ULL; return 0; }
+int nvmlDeviceGetMemoryInfo(void *gpu, Memory *memory) {
+    memory->total = 85520809984ULL;
+    memory->used = index_of(gpu) ? 0 : 3ULL << 30;
+    memory->free = memory->total - memory->used;
+    return 0;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned *count, Process *found) {
+    unsigned room = *count;
+    *count = index_of(gpu) ? 0 : 2;
+    if (room < *count) return 7;
+    if (*count) {
+        found[0] = (Process){4242, 2ULL << 30, 0xffffffff, 0xffffffff};
+        found[1] = (Process){4343, 0xffffffffffffffffULL, 0xffffffff, 0xffffffff};  /* not known */
+    }
+    return 0;
+}
 int nvmlDeviceGetMigMode(void *gpu, unsigned *now, unsigned *then) {
     if (alone()) return 3;
     *now = is("mig");

@@ -16,6 +16,7 @@ from bai_wizard.pages import network_probes
 from bai_wizard.pages.aliases.checks import CHECKS, clock_query
 from bai_wizard.pages.network_probes import DAY, FORM, REPLY, clock_offsets
 from tests.pages.aliases.test_hosts_file import MANUAL_BLOCK
+from tests.waiting import ends
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
 PEERS = ["10.20.30.10", "10.20.30.20"]
@@ -27,14 +28,13 @@ def test_the_kernel_itself_reports_its_time(fast: float) -> None:
     """Our own clock is what is wrong here, so that the true one of loopback is seen the other way round."""
     result = clock_offsets(["127.0.0.1", "127.0.0.2"], 5.0, lambda: time.time() + fast)
     assert set(result) == {"127.0.0.1", "127.0.0.2"}
-    assert all(abs(ahead + fast) < 0.5 for ahead in result.values()), result
+    assert all(abs(ahead + fast) < 5 for ahead in result.values()), result
 
 
 @needs_root
 def test_no_response_times_out_and_is_not_an_answer() -> None:
-    begun = time.monotonic()
-    assert clock_offsets(["240.0.0.1", "::1"], 0.2) == {}
-    assert time.monotonic() - begun < 2
+    with ends("the query"):
+        assert clock_offsets(["240.0.0.1", "::1"], 0.2) == {}
 
 
 def packet(*fields: int, words: int = 5) -> bytes:

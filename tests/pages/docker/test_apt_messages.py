@@ -51,7 +51,7 @@ SAID = [
         "E: Failed to fetch http://x/Packages.gz  File has unexpected size (1 != 2). Mirror sync in progress?",
         "mirror",
     ),
-    ("E: Failed to fetch http://x/p.deb  404  Not Found [IP: 10.0.0.1 80]", "Refresh the package lists"),
+    ("E: Failed to fetch http://x/p.deb  404  Not Found [IP: 10.0.0.1 80]", "Run `apt-get update`"),
     ("W: Failed to fetch http://x  Temporary failure resolving 'archive.ubuntu.com'", "archive.ubuntu.com cannot be"),
     ("E: Failed to fetch http://x  Could not connect to x:80 (10.0.0.1). - connect (111)", "no connection to x:80"),
     ("E: Failed to fetch http://x  407  Proxy Authentication Required", "network.proxy"),

@@ -11,7 +11,7 @@ from bai_wizard.core.state import Mount, Package
 from bai_wizard.doctor.run import run_check
 from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.pages.check import checks_in
-from bai_wizard.pages.docker import check_config, check_system, packages
+from bai_wizard.pages.docker import check_config, check_names, check_system, packages
 from bai_wizard.pages.docker import checks as check_engine
 from tests.pages.docker.nodes import (
     CONTEXT,
@@ -107,7 +107,7 @@ HEALTHY: list[tuple[str, Check, SimulatedMachine, Context]] = [
     ),
     (
         "resolved",
-        check_config.names,
+        check_names.servers,
         node(
             {
                 "file:/etc/resolv.conf": file("nameserver 127.0.0.53\n"),
@@ -118,19 +118,19 @@ HEALTHY: list[tuple[str, Check, SimulatedMachine, Context]] = [
     ),
     (
         "own dns",
-        check_config.names,
+        check_names.servers,
         node({"file:/etc/resolv.conf": file("nameserver 127.0.0.1\n"), DAEMON: file('{"dns": ["10.0.0.2"]}')}),
         CONTEXT,
     ),
     (
         "ipv6 on the bridge",
-        check_config.names,
+        check_names.servers,
         node({"file:/etc/resolv.conf": file("nameserver 2001:db8::53\n"), DAEMON: file('{"ipv6": true}')}),
         CONTEXT,
     ),
     (
         "both versions",
-        check_config.names,
+        check_names.servers,
         node({"file:/etc/resolv.conf": file("nameserver 2001:db8::53\nnameserver 10.0.0.2\n")}),
         CONTEXT,
     ),

@@ -10,7 +10,7 @@ from bai_wizard.core.page import Check, Context
 from bai_wizard.core.state import Key, Mount, Package
 from bai_wizard.doctor.run import run_check
 from bai_wizard.node.simulated import SimulatedMachine
-from bai_wizard.pages.docker import check_config, check_system, checks, packages
+from bai_wizard.pages.docker import check_config, check_names, check_system, checks, packages
 from tests.pages.docker.nodes import (
     CONTEXT,
     DAEMON,
@@ -166,14 +166,14 @@ PLANTED: list[tuple[str, Check, SimulatedMachine, Context, str]] = [
     ),
     (
         "loopback dns",
-        check_config.names,
+        check_names.servers,
         node({"file:/etc/resolv.conf": file("nameserver 127.0.0.1\n")}),
         CONTEXT,
         "leaves out",
     ),
     (
         "ipv6 dns only",
-        check_config.names,
+        check_names.servers,
         node(
             {
                 "file:/etc/resolv.conf": file("nameserver 127.0.0.53\n"),

@@ -25,6 +25,7 @@ from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages.images.probe import access_of
 from bai_wizard.pages.images.settings import ImagesSettings
 from tests.node.registry import INDEX, MANIFEST, make_image
+from tests.waiting import PATIENCE
 
 IMAGE = make_image([100, 200], labels={"ai.backend.role": "COMPUTE"})
 ARM = make_image([100], architecture="arm64")
@@ -294,7 +295,7 @@ def broken_tls(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -341,6 +342,18 @@ def test_a_registry_cannot_send_us_elsewhere_without_tls(monkeypatch: pytest.Mon
         ):
             Registry(host, Access(logins={host: ("bob", Secret("word"))})).offer(f"{host}/a:1", "")
     assert not asked if token else all(not sent for _, sent in asked)
+
+
+def test_a_server_for_logins_cannot_send_us_elsewhere_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with played({"/v2/token": (200, {}, b'{"token": "abc"}')}) as (other, asked):
+        monkeypatch.setattr("bai_wizard.node.registry.is_insecure", lambda host, _: host != other)
+        answers: Answers = {"/realm?service=s": (307, {"Location": f"http://{other}/v2/token"}, b"")}
+        with played(answers) as (host, _):
+            challenge = f'Bearer realm="http://{host}/realm",service="s"'
+            answers["/v2/a/manifests/1"] = (401, {"WWW-Authenticate": challenge}, b"")
+            with pytest.raises(StateUnknown, match="without TLS"):
+                Registry(host, Access(logins={host: ("bob", Secret("word"))})).offer(f"{host}/a:1", "")
+    assert all(not sent for _, sent in asked), "the login was sent to another server"
 
 
 def test_a_password_never_goes_out_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.page import Context
-from bai_wizard.core.state import Entry, Key, Mount, State
+from bai_wizard.core.state import Entry, Key, Mount, State, Unit
 from bai_wizard.doctor.run import run_check
 from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages.check import checks_in
@@ -115,6 +115,35 @@ CASES: dict[str, tuple[SimulatedMachine, dict[str, str]]] = {
             {("locale", "-a"): Completed(0, "C\n", "")},
         ),
         {"node.locale-broken": "warning"},
+    ),
+    "a drop-in that systemd has not read": (
+        node(
+            {
+                Key("file", "/etc/systemd/system/ssh.service.d/10-x.conf"): file("[Service]\n"),
+                Key("unit", "ssh.service"): Unit("enabled", "active", 1.0, needs_reload=True),
+            }
+        ),
+        {"node.units-changed": "warning"},
+    ),
+    "a drop-in that systemd has read": (
+        node(
+            {
+                Key("file", "/etc/systemd/system/ssh.service.d/10-x.conf"): file("[Service]\n"),
+                Key("file", "/etc/systemd/system/service.d/10-x.conf"): file("[Service]\n"),
+                Key("file", "/etc/systemd/system/getty@.service.d/10-x.conf"): file("[Service]\n"),
+                Key("unit", "ssh.service"): Unit("enabled", "active", 1.0),
+            }
+        ),
+        {},
+    ),
+    "a drop-in of a masked unit": (
+        node(
+            {
+                Key("file", "/etc/systemd/system/ssh.service.d/10-x.conf"): file("[Service]\n"),
+                Key("unit", "ssh.service"): Unit("masked", "inactive", 0.0, needs_reload=True),
+            }
+        ),
+        {},
     ),
     "a port is taken": (
         node(looks={SS: Completed(0, 'LISTEN 0 5 0.0.0.0:6001 0.0.0.0:* users:(("Xorg",pid=1,fd=3))\n', "")}),

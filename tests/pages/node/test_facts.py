@@ -16,6 +16,7 @@ from bai_wizard.pages.node.probe import PIECES, NodeFacts, Release, parse_releas
 from bai_wizard.pages.node.rows import now
 from bai_wizard.pages.node.settings import NetworkSettings
 from tests.pages.ubuntu import ubuntu
+from tests.waiting import PATIENCE
 
 HARDWARE = Hardware(
     processor=Processor("AMD EPYC 9654", ("fpu", "hypervisor"), 4, 8),
@@ -99,7 +100,7 @@ def test_a_hanging_fact_does_not_delay_the_others(
     class Hanging(SimulatedMachine):
         def hardware(self, part: HardwarePart) -> Any:
             if part == "disks":
-                never.wait(20)
+                never.wait(PATIENCE)
             return super().hardware(part)
 
     monkeypatch.setitem(PIECES, "disks", PIECES["disks"]._replace(deadline=0.3))

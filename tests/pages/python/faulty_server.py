@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ class ServerBehavior:
     """What the server serves, and how it goes wrong. `cut` ends each answer after that many bytes of the body,
     `stall_at` lets none go out beyond that byte of the file.
 
-    `requests` are the ranges that were asked for, `served` the bytes of bodies that went out.
+    `redirects` holds locations by path; `redirect` is the location for all other paths. `requests` are the ranges
+    that were asked for, `served` the bytes of bodies that went out.
     """
 
     body: bytes
@@ -32,8 +34,10 @@ class ServerBehavior:
     ranges: bool = True
     etag: str = '"one"'
     redirect: str = ""
+    redirects: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
     served: int = 0
     resume: threading.Event = field(default_factory=threading.Event)
 
@@ -43,14 +47,19 @@ class ServerBehavior:
 
 
 @contextmanager
-def serving(behavior: ServerBehavior) -> Iterator[str]:
-    """The server's address, until the end of the block. It serves one file under every name; as a proxy as well."""
+def serving(behavior: ServerBehavior, certificate: str = "") -> Iterator[str]:
+    """The server's address, until the end of the block. It serves one file under every name; as a proxy as well.
+
+    `certificate`: a file with the certificate for `localhost` and its key; without one, the server does not use TLS.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
             behavior.paths.append(self.path)
+            if self._redirects():
+                return
             if behavior.status != 200:
                 self.send_error(behavior.status)
                 return
@@ -60,16 +69,13 @@ def serving(behavior: ServerBehavior) -> Iterator[str]:
 
         def do_GET(self) -> None:
             behavior.requests.append(self.headers.get("Range", ""))
+            behavior.hosts.append(self.headers["Host"])
             behavior.paths.append(self.path)
             if behavior.failures > 0:
                 behavior.failures -= 1
                 self.send_error(503)
                 return
-            if behavior.redirect:
-                self.send_response(302)
-                self.send_header("Location", behavior.redirect)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+            if self._redirects():
                 return
             if behavior.status != 200:
                 self.send_error(behavior.status)
@@ -78,6 +84,15 @@ def serving(behavior: ServerBehavior) -> Iterator[str]:
                 self._answer(200, PAGE, {"Content-Type": "text/html"})
                 return
             self._file()
+
+        def _redirects(self) -> bool:
+            location = behavior.redirects.get(self.path, behavior.redirect)
+            if location:
+                self.send_response(302)
+                self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            return bool(location)
 
         def _file(self) -> None:
             first = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -124,10 +139,14 @@ def serving(behavior: ServerBehavior) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https://localhost' if certificate else 'http://127.0.0.1'}:{server.server_address[1]}"
     finally:
         behavior.resume.set()
         server.shutdown()

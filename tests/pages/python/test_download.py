@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.node import download
 from bai_wizard.node.download import Source, drop_download, fetch, size_of
 from tests.pages.python.faulty_server import ServerBehavior, serving
+from tests.waiting import until
 
 BODY = b"\x1f\x8b" + random.Random(7).randbytes(3_000_000)
 
@@ -206,6 +206,98 @@ def test_a_circle_of_redirects(tmp_path: Path) -> None:
         fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
 
 
+CHAIN = {f"/{number}": f"/{number - 1}" for number in range(6, 0, -1)}
+
+
+@pytest.mark.parametrize("begin", ["/r", "/5", "/elsewhere"])
+def test_redirects_are_followed(tmp_path: Path, begin: str) -> None:
+    """Relative, five in a row, and to another server."""
+    elsewhere = ServerBehavior(BODY)
+    with serving(elsewhere) as other:
+        behavior = ServerBehavior(BODY, redirects={**CHAIN, "/r": "b/c", "/elsewhere": f"{other}/c?signature=x"})
+        with serving(behavior) as url:
+            fetch(Source(f"{url}{begin}", behavior.sha256), str(tmp_path / "a.tar.gz"))
+            assert size_of(f"{url}{begin}") == len(BODY)
+    assert (tmp_path / "a.tar.gz").read_bytes() == BODY
+    asked = {"/r": ["/r", "/b/c"], "/5": ["/5", "/4", "/3", "/2", "/1", "/0"], "/elsewhere": ["/elsewhere"]}[begin]
+    assert behavior.paths == 2 * asked
+    assert elsewhere.paths == (2 * ["/c?signature=x"] if begin == "/elsewhere" else [])
+
+
+def test_more_than_five_redirects_are_refused(tmp_path: Path) -> None:
+    behavior = ServerBehavior(BODY, redirects=CHAIN)
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match="too many redirects"):
+            fetch(Source(f"{url}/6", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match="too many redirects"):
+            size_of(f"{url}/6")
+    assert left(tmp_path) == {}
+
+
+@pytest.mark.parametrize("cut", [100_000, 999_999])
+def test_an_interrupted_download_resumes_across_a_redirect(tmp_path: Path, cut: int) -> None:
+    behavior = ServerBehavior(BODY, cut=cut, redirects={"/a.tar.gz": "/b.tar.gz"})
+    with serving(behavior) as url:
+        fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+    assert (tmp_path / "a.tar.gz").read_bytes() == BODY
+    assert behavior.served == len(BODY), "bytes were fetched twice"
+
+
+def test_redirects_through_a_proxy_name_the_server_that_they_lead_to(tmp_path: Path) -> None:
+    behavior = ServerBehavior(BODY, redirects={"http://mirror.invalid/a": "http://other.invalid/b"})
+    with serving(behavior) as proxy:
+        fetch(Source("http://mirror.invalid/a", behavior.sha256, proxy=proxy), str(tmp_path / "a.tar.gz"))
+    assert behavior.paths == ["http://mirror.invalid/a", "http://other.invalid/b"]
+    assert behavior.hosts == ["mirror.invalid", "other.invalid"]
+
+
+def test_the_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall may allow the first server, but not the one that it redirects to."""
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    behavior = ServerBehavior(BODY, redirect="http://localhost:1/a?signature=x")
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match=r"no connection to localhost: "):
+            fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match=r"no connection to localhost: "):
+            size_of(f"{url}/a.tar.gz")
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher:x", "http://[", "data:,x"])
+def test_redirects_to_anything_but_a_web_server_are_refused(tmp_path: Path, location: str) -> None:
+    behavior = ServerBehavior(BODY, redirect=location)
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match=r"redirects to an (invalid )?address") as caught:
+            fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match="redirects to an"):
+            size_of(f"{url}/a.tar.gz")
+    assert "passwd" not in str(caught.value)
+    assert len(behavior.paths) == 2, "tried again"
+    assert left(tmp_path) == {}
+
+
+def test_tls_is_kept_across_redirects(tmp_path: Path) -> None:
+    certificate = str(tmp_path / "localhost.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", certificate, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    plain, target = ServerBehavior(BODY), tmp_path / "a.tar.gz"
+    with serving(plain) as without:
+        secure = ServerBehavior(BODY, redirects={"/down": f"{without}/a", "/kept": "/a", "/a": ""})
+        with serving(secure, certificate) as url:
+            with pytest.raises(StepFailed, match=r"redirects to 127\.0\.0\.1 without TLS"):
+                fetch(Source(f"{url}/down", secure.sha256), str(target), trusted=certificate)
+            with pytest.raises(StateUnknown, match="without TLS"):
+                size_of(f"{url}/down", trusted=certificate)
+            assert plain.paths == []
+            fetch(Source(f"{url}/kept", secure.sha256), str(target), trusted=certificate)
+            target.unlink()
+            plain.redirect = f"{url}/a"
+            fetch(Source(f"{without}/up", secure.sha256), str(target), trusted=certificate)
+    assert target.read_bytes() == BODY
+
+
 def test_from_a_directory_of_the_node(tmp_path: Path) -> None:
     (tmp_path / "m+1.tar.gz").write_bytes(BODY)
     behavior = ServerBehavior(BODY)
@@ -246,7 +338,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)], check=True)
     yield directory
-    subprocess.run(["umount", str(directory)], check=True)
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)  # others may look at all mounts
 
 
 @pytest.mark.needs_root
@@ -280,10 +372,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     with serving(behavior) as url:
         child = subprocess.Popen([sys.executable, "-c", FETCHER, f"{url}/a.tar.gz", behavior.sha256, str(target)])
         part = Path(f"{target}.part")
-        deadline = time.monotonic() + 20
-        while not part.exists() or part.stat().st_size < 1_500_000:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: part.exists() and part.stat().st_size >= 1_500_000, "the part")
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         assert not target.exists()

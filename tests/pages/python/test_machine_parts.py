@@ -28,6 +28,7 @@ from bai_wizard.resources.pythons_apply import (
 )
 from bai_wizard.resources.trees_apply import finish_removal_at, set_aside_at, tree_at
 from tests.tools.make_python_catalogue import build_of, from_pbs_installer, merged
+from tests.waiting import PATIENCE
 
 
 class Here:
@@ -185,7 +186,7 @@ def test_a_program_that_the_kernel_refuses(tmp_path: Path) -> None:
     from bai_wizard.node.process import run
 
     def start(path: Path) -> str:
-        return attempt(lambda: run([str(path)], timeout=5), "3.13.7")
+        return attempt(lambda: run([str(path)], timeout=PATIENCE), "3.13.7")
 
     foreign = tmp_path / "python3"
     foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xb7\x00" + bytes(44))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from bai_wizard.core.page import Absent, Context, Known, Unknown
 from bai_wizard.core.predicted import PredictedNode
-from bai_wizard.core.state import Account, Entry, Interpreter, Key, Package, State, Venv
+from bai_wizard.core.state import Account, Entry, Interpreter, Key, Mount, Package, State, Venv
 from bai_wizard.core.step import Blocked, Pending, Step, Unchanged
+from bai_wizard.doctor.run import run_check
 from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.pages.python.plan import PAGE, build_packages, steps
 from bai_wizard.pages.python.probe import PipSettings, PythonFacts
@@ -56,6 +58,9 @@ class Acting:
     def do_together(self, operations: Any) -> None:
         for operation in operations:
             self.do(operation)
+
+    def announced(self, operations: Any) -> AbstractContextManager[None]:
+        raise AssertionError("a boot does nothing for this page")
 
 
 def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing() -> None:
@@ -151,6 +156,37 @@ def test_credentials_in_the_configuration_of_pip_are_not_handed_on(pip: PipSetti
     assert "in pip's configuration contains credentials" in reason
     assert "geheim" not in reason
     assert len(planned(facts=facts, index_url="https://pypi.corp/simple")) > 1
+
+
+NOEXEC = Mount("/dev/vdb1", "ext4", "rw,nosuid,nodev,noexec")
+
+
+@pytest.mark.parametrize(
+    ("mounts", "values", "point"),
+    [
+        ({"/": Mount("/dev/vda1", "ext4", "rw")}, {}, ""),
+        ({"/": Mount("/dev/vda1", "ext4", "rw"), "/home": NOEXEC}, {}, "/home"),
+        ({"/home": NOEXEC, "/home/bai": Mount("/dev/vdc1", "ext4", "rw")}, {}, ""),
+        ({"/": Mount("/dev/vda1", "ext4", "rw"), "/opt": NOEXEC}, {"base_dir": "/opt/python"}, "/opt"),
+        ({"/": Mount("/dev/vda1", "ext4", "rw"), "/tmp": NOEXEC}, {}, ""),
+    ],
+)
+def test_a_home_from_which_no_program_runs_is_refused(
+    mounts: dict[str, Mount], values: dict[str, Any], point: str
+) -> None:
+    home = {Key("user", "bai"): Account("bai", 1100, 1100, "", "/home/bai", "/bin/bash")}
+    node = SimulatedMachine({**home, **{Key("mount", target): mount for target, mount in mounts.items()}})
+    facts = PAGE.probe(node, settings(**values), Context())
+    assert facts.noexec == point
+    result = planned(facts=facts, **values)
+    assert ([step.id for step in result] == ["python.noexec"]) == bool(point)
+    (check,) = (each for each in PAGE.checks() if each.id == "python.noexec")
+    (finding,) = run_check(check, node, Context())
+    assert finding.result == ("problem" if point == "/home" else "ok")
+    if point:
+        (verdict,) = verdicts(result, node)
+        assert isinstance(verdict, Blocked)
+        assert verdict.reason.startswith(f"{point} is mounted with noexec")
 
 
 def test_an_interpreter_that_is_here_and_does_not_work_is_reported() -> None:

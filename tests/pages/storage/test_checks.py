@@ -20,6 +20,7 @@ from bai_wizard.pages.storage import volume_probes
 from bai_wizard.pages.storage.checks import CHECKS
 from tests.pages.numbered import numbered
 from tests.pages.storage.test_local import BAI
+from tests.waiting import PATIENCE
 
 SOURCE = "10.0.0.1:/e"
 LINE = f"{SOURCE} /vfroot/vol1 nfs hard,_netdev,nofail 0 0"
@@ -275,7 +276,7 @@ def test_silent_shares_are_asked_side_by_side() -> None:
         Key("mount", "/vfroot/b"): Mount("srv:/b", "nfs4")})  # fmt: skip
 
     def silent(argv: object, *, deadline: float = 5.0) -> Completed:
-        both.wait(20.0)
+        both.wait(PATIENCE)
         raise StateUnknown("no answer within 3 s")
 
     machine.query = silent  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,28 @@ from msgspec.structs import replace
 from bai_wizard.answers.load import loads
 from bai_wizard.compose import DesiredState
 from bai_wizard.core.errors import AnswersError, StateUnknown, StepFailed
-from bai_wizard.core.machine import Completed
+from bai_wizard.core.machine import Completed, Space
 from bai_wizard.core.operation import Offer, Operation
 from bai_wizard.core.page import Context, Evidence, Finding, Unknown
 from bai_wizard.core.state import Account, Entry, Flag, Key, Mount, State
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.doctor.drift import drift_checks, without_covered
+from bai_wizard.engine.directory import create_run, journal_of
+from bai_wizard.engine.executor import execute
+from bai_wizard.engine.lock import StatePaths
+from bai_wizard.engine.recovery import recover
 from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.pages.storage import volume_probes
 from bai_wizard.pages.storage.fstab import parse_fstab
 from bai_wizard.pages.storage.kinds import hosts_of
 from bai_wizard.pages.storage.plan import PAGE
 from bai_wizard.resources.mounts import SetMount
-from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown
+from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown, undo
 from tests.pages.storage.test_fstab import UBUNTU
 from tests.pages.storage.test_local import BAI
 from tests.settings import settings_from
+from tests.unit.engine.test_run import PowerCut, cut_at
+from tests.waiting import PATIENCE
 
 NFS: dict[str, Any] = {"name": "vol1", "type": "nfs", "source": "10.20.30.50:/export/vol1"}
 HELPERS = {"/sbin/mount.nfs", "/sbin/mount.ceph", "/sbin/mount.lustre", "/sbin/mount.wekafs", "/usr/sbin/xfs_quota"}
@@ -71,6 +78,33 @@ def test_an_nfs_volume_on_a_node_that_has_the_client(tmp_path: Path) -> None:
         "+ mount /vfroot/vol1  nfs 10.20.30.50:/export/vol1\n"
         "storage.vol1.check: Unchanged"
     )
+
+
+def boot(machine: SimulatedMachine) -> None:
+    """What systemd mounts at boot from fstab, and nothing else."""
+    target, source = "/vfroot/vol1", "10.20.30.50:/export/vol1"
+    mounted = f"{source} {target} " in (machine.text("/etc/fstab") or "")
+    machine.set_state(Key("mount", target), Mount(source, "nfs") if mounted else None)
+
+
+@pytest.mark.parametrize("instant", range(24))
+def test_a_volume_that_is_mounted_at_the_boot_after_a_power_cut_is_unmounted_by_undo(
+    instant: int, tmp_path: Path
+) -> None:
+    machine, paths = node(), StatePaths(tmp_path)
+    before = machine.snapshot()
+    plan = plan_of(PAGE, table(NFS), machine)
+    begun = create_run(paths, plan, {})
+    with suppress(PowerCut):
+        execute(paths, begun, plan.digest(), machine, checkpoint=cut_at(instant))
+    boot(machine)
+    recover(journal_of(begun), machine)
+    again = plan_of(PAGE, table(NFS), machine)
+    begun.begin_attempt(again, begun.metadata)
+    assert execute(paths, begun, again.digest(), machine).code() == 0
+    assert machine.mount("/vfroot/vol1") is not None
+    assert undo(machine, begun, tmp_path).code() == 0
+    assert machine.snapshot() == before
 
 
 def test_a_bare_node_gets_the_client_first() -> None:
@@ -521,11 +555,11 @@ def test_volumes_are_checked_side_by_side() -> None:
     machine = node()
     both = threading.Barrier(2)
 
-    def slow(path: str) -> int:
-        both.wait(20.0)
+    def slow(path: str) -> Space:
+        both.wait(PATIENCE)
         raise StateUnknown("no answer within 3 s")
 
-    machine.free_bytes = slow  # type: ignore[method-assign]
+    machine.space = slow  # type: ignore[method-assign]
     other = {**NFS, "name": "vol2", "source": "10.20.30.50:/export/vol2"}
     settings = settings_from(PAGE.settings, table(NFS, other))
     facts = PAGE.probe(machine, settings, Context())
@@ -606,7 +640,7 @@ def test_a_share_that_does_not_answer_blocks_and_is_not_touched_again(kind: str,
         unknown={"file:/vfroot/vol1": why} if kind == "top" else {},
     )
     if kind == "free":
-        machine.free_bytes = lambda path: (_ for _ in ()).throw(StateUnknown(why))  # type: ignore[method-assign]
+        machine.space = lambda path: (_ for _ in ()).throw(StateUnknown(why))  # type: ignore[method-assign]
     volume = {**NFS, "owner": "set", "version_file": "if-empty"}
     plan = plan_of(PAGE, {"volumes": [volume]}, machine)
     (reason,) = [item.verdict.reason for item in plan.steps if isinstance(item.verdict, Blocked)]

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.page import Context, Finding
+from bai_wizard.core.state import Entry
 from bai_wizard.core.step import Blocked
 from bai_wizard.doctor.run import run_check
 from bai_wizard.node.simulated import SimulatedMachine
@@ -95,6 +96,29 @@ def test_the_default_of_this_kernel_decides_what_is_worse(own: str, result: str)
     finding = findings_of("tuning.sysctl-lowers-better-value", machine)
     assert finding.result == result
     assert [each.expected for each in finding.evidence] == (["8192 (the default)"] if result == "warning" else [])
+
+
+OLD_FILE = {"/etc/sysctl.conf": "net.core.somaxconn = 65535\nvm.swappiness=1\n# vm.x=1\n"}
+NO_LINK: dict[str, str | Entry | None] = {"/etc/sysctl.d/99-sysctl.conf": None, **OLD_FILE}
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (OLD_FILE, None),
+        ({"/etc/sysctl.d/99-sysctl.conf": None}, []),
+        ({**NO_LINK, "/etc/sysctl.conf": None}, None),
+        (NO_LINK, ["net.core.somaxconn = 65535", "vm.swappiness = 1"]),
+        ({**NO_LINK, "/etc/sysctl.d/50-a.conf": "net.core.somaxconn=65535\n"}, ["vm.swappiness = 1"]),
+        ({**NO_LINK, "/etc/sysctl.d/50-a.conf": "net.*.somaxconn=65535\nvm.swappiness=2\n"}, ["vm.swappiness = 1"]),
+    ],
+    ids=["linked", "comments only", "no such file", "not read", "one is set elsewhere", "one has another value"],
+)
+def test_an_old_file_that_is_not_read_at_boot(files: dict[str, str | Entry | None], found: list[str] | None) -> None:
+    """Debian 13 removed the link to it; `sysctl --system` still reads it."""
+    finding = findings_of("tuning.sysctl-conf-unread", ubuntu(files=files))
+    assert finding.result == ("warning" if found else "ok" if found == [] or files is OLD_FILE else "not-applicable")
+    assert [each.what for each in finding.evidence] == (found or [])
 
 
 @pytest.mark.parametrize("limit", ["9999999", "unlimited", "99999999999"])

@@ -46,7 +46,8 @@ class Node(SimulatedMachine):
         if "su" not in argv:
             return super().query(argv, deadline=deadline)
         self.asked.append(argv)
-        text = self.sessions.get(argv[-1], "")
+        in_shell = any("/etc/profile" in word for word in argv)
+        text = self.sessions.get(f"{argv[-1]}'s login shell" if in_shell else argv[-1], "")
         return Completed(0, text, "") if text.startswith("Max") else Completed(1, "", text or "su: no such user")
 
 
@@ -105,6 +106,33 @@ def test_a_session_with_less_is_a_failure(user: str, session: str, told: str, tm
     assert finding.result == "problem"
     what, _, value = told.rpartition(" ")
     assert (what, value) in [(each.what, each.found) for each in finding.evidence]
+
+
+PROFILE = {"/etc/profile.d/limits.sh": '#!/bin/sh\n[ -n "$X" ] || ulimit -S -n 1024\n'}
+
+
+@pytest.mark.parametrize(
+    ("files", "shell", "found_in_shell"),
+    [
+        (PROFILE, limits("1024 524288"), "1024"),
+        (PROFILE, GOOD, ""),
+        ({"/etc/profile.d/limits.sh": "# ulimit -n 1024\n"}, "not asked", ""),
+        ({"/etc/profile.d/limits.csh": "ulimit -n 1024\n"}, "not asked", ""),
+        ({"/etc/profile": "ulimit -Sn 1024\n"}, limits("1024 524288"), "1024"),
+    ],
+)
+def test_scripts_of_login_shells_that_lower_limits(
+    files: dict[str, str], shell: str, found_in_shell: str, tmp_path: Path
+) -> None:
+    """The effect decides: a script is only read to know whether a login shell has to be asked."""
+    machine = node({"root": GOOD, "bai": GOOD, "root's login shell": GOOD, "bai's login shell": shell}, files)
+    assert applied(machine, tmp_path).code() == 0
+    finding = found(machine)
+    assert finding.result == ("problem" if found_in_shell else "ok")
+    assert [(each.what, each.where, each.found) for each in finding.evidence] == (
+        [("bai soft nofile", "a login shell", "1024")] if found_in_shell else []
+    )
+    assert (next(iter(files)) in finding.cause) == bool(found_in_shell)
 
 
 def test_a_session_that_cannot_be_opened_is_not_a_success(tmp_path: Path) -> None:

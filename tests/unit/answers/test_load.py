@@ -63,6 +63,8 @@ def test_the_full_example_shows_the_defaults() -> None:
         "storage.volumes",
         "accelerators.nvidia",
         "images.registries",
+        "maintenance.drain_hook",
+        "maintenance.resume_hook",
     }
     nvidia = dump(answers.tables["accelerators"])["nvidia"]
     assert nvidia == {}

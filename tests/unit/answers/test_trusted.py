@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,8 +122,9 @@ def test_an_ordinary_user_is_not_asked(file: Path) -> None:
 @pytest.mark.parametrize("redirect", ["- < {}", "/dev/stdin < {}", "<(cat {})", "/proc/self/fd/7 7< {}"])
 def test_files_opened_by_the_caller_are_accepted(file: Path, redirect: str) -> None:
     owned(EVE, EVE, 0o666)(file)
-    command = f"{sys.executable} -m bai_wizard --root {file.parents[1]}/root --plan --headless {redirect}"
-    done = subprocess.run(["bash", "-c", command.format(file)], capture_output=True, text=True, timeout=60)
+    words = [sys.executable, "-m", "bai_wizard", "--root", f"{file.parents[1]}/root", "--plan", "--headless"]
+    command = f"{shlex.join(words)} {redirect.format(shlex.quote(str(file)))}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
@@ -150,11 +152,12 @@ def test_every_reader_of_answers_declares_whether_root_trusts_them() -> None:
                     output = {word.arg: ast.unparse(word.value) for word in node.keywords}
                     answers[str(path.relative_to(PACKAGE)), function.name] = output.get("trusted_only")
     assert answers == {
+        ("commands/apply.py", "_desired"): "arguments.demo is None",
         ("commands/inspect.py", "run_bundle"): "True",
         ("commands/inspect.py", "run_check"): "False",
         ("commands/doctor.py", "_use_secrets"): "True",
         ("commands/headless.py", "run"): "not demo",
-        ("commands/wizard.py", "_draft"): "not demo",
+        ("ui/draft.py", "from_file"): "not demo",
         ("doctor/drift.py", "resolve_scope"): "not demo",
     }
 
@@ -219,7 +222,7 @@ def _is_path(mark: object) -> bool:
 
 
 def test_every_path_of_the_answers_is_known() -> None:
-    tables = sorted({*(compose.table_of(page) for page in ORDER), "sources", "node", "doctor"})
+    tables = sorted({*(compose.table_of(page) for page in ORDER), "sources", "node", "doctor", "maintenance"})
     result = {path for table in tables for path in paths_in(settings_of(table), table)}
     assert result == set(PATHS)
     assert sum(use == "obeyed" for use in PATHS.values()) == len(FILES)

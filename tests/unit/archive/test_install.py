@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from bai_wizard.core.errors import StepFailed
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.offline.collect import pack_wizard
 from tests.cache import CHECKOUT
+from tests.sampling import sampled
 from tests.unit.archive.first_install import first_install
 
 pytestmark = pytest.mark.needs_root
@@ -39,6 +42,7 @@ def packed(directory: Path, version: str, arch: str = platform.machine()) -> Pat
     ):
         (tree / name).write_text(text)
         os.chown(tree / name, 1000, 1000)
+        os.utime(tree / name, (1_000_000_000, 1_000_000_000))
     (tree / "bin/bai-wizard").chmod(0o777)
     target = directory / f"bai-wizard-{version}-{arch}.tar.gz"
     pack_wizard(tree, CHECKOUT / "packaging/install.sh", target)
@@ -74,9 +78,68 @@ def test_the_version_before_is_kept_and_older_ones_go(tmp_path: Path, root: Path
         done = install(unpacked(tmp_path / os.urandom(4).hex(), version), root)
         assert done.returncode == 0, done.stderr
     home = root / "opt/bai-wizard"
-    assert sorted(path.name for path in home.iterdir()) == ["1.1", "1.2", "current", "previous"]
-    assert install(home / "1.2/install.sh", root, "--rollback").returncode == 0
-    assert (os.readlink(home / "current"), os.readlink(home / "previous")) == ("1.1", "1.2")
+    assert sorted(path.name for path in home.iterdir()) == ["1.1", "1.2-2", "current", "previous"]
+    assert install(home / "current/install.sh", root, "--rollback").returncode == 0
+    assert (os.readlink(home / "current"), os.readlink(home / "previous")) == ("1.1", "1.2-2")
+
+
+def killed(script: Path, root: Path, number: int, *words: str) -> bool:
+    """Kill install.sh before its command of this number; returns whether it has that many."""
+    trap = f"trap '((++n < {number})) || kill -9 $$' DEBUG; . \"$0\""
+    done = subprocess.run(
+        ["bash", "-c", f"set -o functrace; n=0; {trap}", str(script), *words],
+        env={**os.environ, "BAI_WIZARD_ROOT": str(root)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+def active(root: Path) -> str:
+    """What the installed program prints."""
+    done = subprocess.run(
+        ["sh", str(root / "opt/bai-wizard/current/bin/bai-wizard")], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("after", ["1.1", "1.0"])
+def test_a_kill_at_any_command_of_an_upgrade_leaves_a_working_version(tmp_path: Path, root: Path, after: str) -> None:
+    """Also if the same version is installed again. The next installation completes the work."""
+    first, second = unpacked(tmp_path / "first", "1.0"), unpacked(tmp_path / "second", after)
+    kept = tmp_path / "kept"
+    install(first, root)
+    shutil.copytree(root, kept, symlinks=True)
+    last = next(number for number in range(50, 1000, 25) if not killed(second, replaced(root, kept), number))
+    assert active(root) == after
+    seen = set()
+    for number in sampled("commands of install.sh", range(1, last), 6):
+        if killed(second, replaced(root, kept), number):
+            seen.add(active(root))
+            assert seen <= {"1.0", after}, f"killed before command {number}"
+            done = install(second, root)
+            assert (done.returncode, active(root)) == (0, after), f"killed before command {number}: {done.stderr}"
+            names = {path.name for path in (root / "opt/bai-wizard").iterdir()}
+            assert len(names - {"current", "previous"}) == len({"1.0", after}), names
+    assert "1.0" in seen
+
+
+def replaced(root: Path, kept: Path) -> Path:
+    """The root directory with the content that was kept."""
+    shutil.rmtree(root)
+    shutil.copytree(kept, root, symlinks=True)
+    return root
+
+
+def test_the_same_tree_gives_the_same_archive(tmp_path: Path, root: Path) -> None:
+    """Also when it is packed again from an installation, which `bundle` does."""
+    archive = packed(tmp_path, "1.0")
+    install(unpacked(tmp_path / "elsewhere", "1.0"), root)
+    os.umask(0o077)
+    tree = root / "opt/bai-wizard/1.0"
+    (tmp_path / "again").mkdir()
+    pack_wizard(tree, tree / "install.sh", tmp_path / "again" / archive.name)
+    os.umask(0o022)
+    assert (tmp_path / "again" / archive.name).read_bytes() == archive.read_bytes()
 
 
 @pytest.mark.parametrize("words", [(), ("--uninstall",), ("--rollback",)])
@@ -272,14 +335,20 @@ def test_an_archive_of_another_architecture_is_refused(tmp_path: Path, root: Pat
     assert "is for vax" in done.stderr
 
 
-def test_another_users_program_is_not_changed(tmp_path: Path, root: Path) -> None:
-    theirs = root / "usr/local/bin/bai-wizard"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_another_users_program_is_not_changed(tmp_path: Path, root: Path, *, is_link: bool) -> None:
+    theirs, tool = root / "usr/local/bin/bai-wizard", tmp_path / "tools/bai-wizard"
+    for path in (theirs, tool):
+        path.parent.mkdir(parents=True)
+    tool.write_text("theirs")
+    if is_link:
+        theirs.symlink_to(tool)
+    else:
+        theirs.write_text("theirs")
     script = unpacked(tmp_path, "1.0")
     assert "left unchanged" in install(script, root).stdout
     install(script, root, "--uninstall")
-    assert theirs.read_text() == "theirs"
+    assert (theirs.read_text(), theirs.is_symlink()) == ("theirs", is_link)
 
 
 def test_unknown_arguments_print_usage(tmp_path: Path, root: Path) -> None:

@@ -25,7 +25,8 @@ from bai_wizard.pages.python import versions
 from bai_wizard.pages.python.versions import Build
 from tests.programs import find_programs_in
 
-CONTENT = b"an interpreter"
+# It begins as a gzip file does: anything else from a web server is taken for a login page.
+CONTENT = b"\x1f\x8b an interpreter"
 IMAGE = b"an image"
 TRIXIE = System("debian", "Debian 13", "trixie", "amd64", "13")
 
@@ -271,7 +272,7 @@ def test_a_directory_that_holds_more_than_the_bundle_is_not_completed(
     """Every node would refuse it. What a cut collection left is removed."""
     file, directory = answers(outside), outside.parent / "bundle"
     (directory / "images").mkdir(parents=True)
-    (directory / "images/123456789abc-old.tar.part").write_text("half")
+    (directory / f"images/{hashlib.sha256(IMAGE).hexdigest()[:12]}-image.tar.part").write_text("half")
     (directory / "notes.txt").write_text("mine")
     assert main(["bundle", str(file), "-o", str(directory)]) == ExitCode.FAILED
     assert "notes.txt is not listed" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from bai_wizard.cli import main
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.ui.fleet import compare
 from tests.unit.compare.test_compare import FIGURES, put
+from tests.waiting import ends
 
 GOOD: dict[str, Any] = {"version": 1, "host": "a02", "same": FIGURES, "node": {"node": {"Kernel": "6.8"}}}
 
@@ -93,7 +94,6 @@ def test_irregular_files_are_refused_immediately(tmp_path: Path, capsys: pytest.
     good = put(tmp_path, "a01", FIGURES)
     os.mkfifo(tmp_path / "pipe")
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
-    begun = time.monotonic()
     for directory in (
         tmp_path / "pipe",
         tmp_path,
@@ -102,10 +102,10 @@ def test_irregular_files_are_refused_immediately(tmp_path: Path, capsys: pytest.
         Path("/proc/self/mem"),
         Path("a\0b"),
     ):
-        assert main(["compare", good, str(directory)]) == ExitCode.ANSWERS
+        with ends(str(directory)):
+            assert main(["compare", good, str(directory)]) == ExitCode.ANSWERS
         assert capsys.readouterr().err.count("\n") == 1
     os.close(writer)
-    assert time.monotonic() - begun < 10
 
 
 def test_a_pipe_that_the_caller_passed_on_is_read(tmp_path: Path) -> None:

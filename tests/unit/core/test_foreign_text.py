@@ -51,16 +51,14 @@ ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
     "numbers already": {
         "node/hardware.py": (
             "int(ip_address(netmask))",
-            "int(info.state)", "int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)", "int(error.value)",
-            "int(pynvml.nvmlDeviceGetTotalEccErrors(*kinds))",
+            "int(info.state)", "int(sizes.total)", "int(sizes.used)", "int(error.value)",
+            "int(pynvml.nvmlDeviceGetTotalEccErrors(*kinds))", "int(process.pid)", "int(process.usedGpuMemory or 0)",
         ),
         "resources/images_apply.py": ("int(rate)",),
         "resources/users.py": ("int(node.now // 86400)",),
         "pages/account/checks.py": ("int(time.time())",),
         "pages/docker/probe.py": ("int(mask)",),
-        "steps/services.py": (
-            "float(whole(number) * factor)", "float(limit.value)", "float(self.processes)",
-        ),
+        "steps/services.py": ("float(limit.value)", "float(self.processes)"),
     },
     "the form is checked before": {
         "node/download.py": ("int(text)",),

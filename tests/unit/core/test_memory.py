@@ -22,12 +22,23 @@ from bai_wizard.core.state import Entry, Key, Unit, unit_key
 from bai_wizard.node.demo import demo_machine
 from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.resources.files import WriteFile
+from tests.waiting import PATIENCE
 
 GOOD = Path("tests/fixtures/good").resolve()
 # Asked each time: they change although nobody writes to the node.
-FRESH = {"disruption", "free_bytes", "refusal"}
-# Not reads.
-OTHER = {"apply", "sweep", "clear_caches", "wait_for_package_tool", "load_all", "package_tool", "helpers"}
+FRESH = {"disruption", "space", "refusal"}
+# Not reads, or made of another one.
+OTHER = {
+    "free_bytes",
+    "apply",
+    "sweep",
+    "clear_caches",
+    "wait_for_package_tool",
+    "load_all",
+    "package_tool",
+    "helpers",
+    "run_hook",
+}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "state": (Key("file", "/etc/hosts"),), "names": ("/etc",), "accounts": (), "groups": (), "candidate": ("bash",),
     "tree_without": ("/usr", ()), "changed_at": ("/etc/hosts",), "query": (("true",),), "in_container": (),
@@ -100,13 +111,13 @@ def test_a_read_that_was_begun_before_a_write_is_not_remembered_after_it() -> No
             found = super().state(key)
             if not go_on.is_set():
                 begun.set()
-                go_on.wait(10)
+                go_on.wait(PATIENCE)
             return found
 
     machine = RememberingMachine(Slow({}, Environment()))
     early = threading.Thread(target=lambda: machine.entry("/new"))
     early.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     threading.Timer(0.0, go_on.set).start()
     machine.apply(WriteFile("/new", b"one", 0, 0, 0o644))
     early.join()

@@ -93,10 +93,10 @@ def test_each_kind_is_recognized(kind: str, data: st.DataObject) -> None:
 
 def test_long_words_are_searched_in_time() -> None:
     """A log may hold a word, or a line, of half a megabyte."""
-    begun = time.monotonic()
+    begun = time.process_time()
     for piece in ("a", "aB1/", "a.", "-", "a:", '"', "docker login ", "password ", " ", "://a@", "\\", " -u a"):
         list(find_secrets(piece * (200_000 // len(piece))))
-    assert time.monotonic() - begun < 30
+    assert time.process_time() - begun < 30
 
 
 def test_secrets_of_the_answers_are_masked_in_any_form(tmp_path: Path) -> None:

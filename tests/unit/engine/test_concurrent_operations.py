@@ -24,6 +24,7 @@ from bai_wizard.pages.python.steps import Venv, Venvs
 from bai_wizard.resources.pythons import MakeVenv
 from tests.unit.engine.plans import plan_of
 from tests.unit.engine.test_run import PowerCut, undo_run
+from tests.waiting import PATIENCE
 
 SERVICES = ("manager", "agent", "storage-proxy", "webserver")
 STATES: dict[Key, State] = {
@@ -88,7 +89,7 @@ def cut_from(number: int) -> Callable[[str], None]:
 
 
 def test_all_but_the_first_are_under_way_at_the_same_time(tmp_path: Path) -> None:
-    meeting = Barrier(len(SERVICES) - 1, timeout=10)
+    meeting = Barrier(len(SERVICES) - 1, timeout=PATIENCE)
 
     def wait_for_the_others(path: str, moment: Moment) -> None:
         if moment == "before" and path != place("manager"):
@@ -108,7 +109,7 @@ def test_lines_are_in_task_order_whichever_finishes_first(tmp_path: Path) -> Non
 
     def the_second_waits_for_the_last(path: str, moment: Moment) -> None:
         if path == place("agent") and moment == "before":
-            assert last.wait(10)
+            assert last.wait(PATIENCE)
         if path == place("webserver") and moment == "after":
             last.set()
 
@@ -141,12 +142,12 @@ def test_one_that_fails_is_reported_and_the_others_come_to_their_end(tmp_path: P
 
     def the_third_fails(path: str, moment: Moment) -> None:
         if path == place("storage-proxy") and moment == "before":
-            assert begun.wait(10)
+            assert begun.wait(PATIENCE)
             failed.set()
             raise StepFailed("no such package")
         if path == place("webserver") and moment == "before":
             begun.set()
-            assert failed.wait(10)
+            assert failed.wait(PATIENCE)
 
     machine = node(the_third_fails)
     before = machine.snapshot()

@@ -7,13 +7,9 @@ import os
 import random
 import re
 import shutil
-import signal
 import stat
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -23,14 +19,13 @@ from bai_wizard.exit_codes import ExitCode
 from bai_wizard.steps import load_all
 from tests.sampling import sampled, seed
 from tests.unit.test_released_fixtures import on_a_node
+from tests.waiting import ends
 
 pytestmark = pytest.mark.needs_root
 
 FILES = ("run.json", "plan.json", "settings.json", "journal.jsonl", "events.jsonl", "result.json", "backup")
 BASES = ("applied", "killed", "undone", "failed", "stopped")
 ALLOWED = {*ExitCode} - {ExitCode.BUG}
-# Seconds for one command; on an undamaged run it takes a tenth.
-PATIENCE = 20
 
 Damage = Callable[[Path, random.Random], None]
 
@@ -264,20 +259,6 @@ DAMAGES: dict[str, Damage] = {
 CASES = [(base, file, name) for base in BASES for file in FILES for name in DAMAGES]
 
 
-@contextmanager
-def limited(seconds: int, what: str) -> Iterator[None]:
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise AssertionError(f"{what} hangs")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 700
 
@@ -307,8 +288,7 @@ def test_a_damaged_run_directory_harms_no_command(
         [*root, "--headless", str(answers)],
         ["doctor", "--only", "aliases.duplicate", *root],
     ):
-        begun = time.monotonic()
-        with limited(PATIENCE, " ".join(words)):
+        with ends(" ".join(words)):
             code = main(words)
         captured = capfd.readouterr()
         assert code in ALLOWED, f"{words}: {code}\n{captured.err}"
@@ -317,4 +297,3 @@ def test_a_damaged_run_directory_harms_no_command(
             assert other.id in captured.out, "the undamaged run is still listed"
         if words[-2:-1] == ["--headless"]:
             assert code == ExitCode.OK, f"old runs keep no new one from being made\n{captured.err}"
-        assert time.monotonic() - begun < PATIENCE

@@ -29,6 +29,7 @@ from bai_wizard.engine.lock import StatePaths, hold_lock, hold_start
 from bai_wizard.node.simulated import SimulatedMachine
 from tests.unit.engine.plans import STATES, plan_of, steps
 from tests.unit.test_released_fixtures import on_a_node
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +245,7 @@ def test_an_executor_that_is_slow_to_begin_is_waited_for(paths: StatePaths, monk
     def launch(run: RunDirectory) -> None:
         argv = [sys.executable, "-c", "input()", "_execute", run.id, "--digest", plan.digest()]
         children.append(subprocess.Popen(argv, stdin=subprocess.PIPE))
-        threading.Thread(target=lambda: looked.wait(20) and launch_in(paths, plan)(run)).start()
+        threading.Thread(target=lambda: looked.wait(PATIENCE) and launch_in(paths, plan)(run)).start()
 
     run = begin_run(paths, lambda: create_run(paths, plan, {}), launch)
     assert run.number == 1
@@ -324,7 +325,7 @@ def test_of_two_simultaneous_starters_one_is_refused(paths: StatePaths) -> None:
     both = threading.Event()
 
     def slowly(run: RunDirectory) -> None:
-        assert both.wait(20)
+        assert both.wait(PATIENCE)
         launch_in(paths, plan)(run)
 
     starters = [threading.Thread(target=start) for _ in range(2)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from bai_wizard.engine.directory import RunDirectory, create_run
 from bai_wizard.engine.lock import StatePaths
 from bai_wizard.node import passwords
 from bai_wizard.session import Session, local_session
+from tests.waiting import until
 
 TEXT = "correct horse battery"
 
@@ -133,9 +133,7 @@ def test_every_start_of_an_executor_cleans_up() -> None:
 
 def pid_in(file: Path) -> int:
     """The process id that a child writes into a file, once it is there."""
-    until = time.monotonic() + 20
-    while not file.exists() or not file.read_text().strip():
-        assert time.monotonic() < until
+    until(lambda: file.exists() and file.read_text().strip(), str(file))
     return int(file.read_text())
 
 

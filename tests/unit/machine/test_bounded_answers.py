@@ -18,15 +18,16 @@ from bai_wizard.core.errors import StateUnknown, StepFailed
 from bai_wizard.core.page import Context, Unknown
 from bai_wizard.node import download, registry
 from bai_wizard.node.download import PartialDownload, Source, fetch, size_of
+from bai_wizard.node.http import REDIRECTS
 from bai_wizard.node.registry import Access, Registry
 from bai_wizard.pages.accelerators.nvidia import probe
 from tests.sampling import sampled
+from tests.waiting import PATIENCE, ends
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 MEGABYTE = b"x" * (1 << 20)
 # No test of this file takes as long as this on a slow machine, and none of the bounds is as large.
-PATIENCE = 20
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def drip(chunk: bytes = b"x", pause: float = 0.02) -> Iterator[bytes]:
 
 
 def source(url: str, **bounds: float) -> Source:
-    values = {"largest": 4 << 20, "whole": 30.0, "window": 0.1, "least": 1024, **bounds}
+    values = {"largest": 4 << 20, "whole": 2 * PATIENCE, "window": 0.1, "least": 1024, **bounds}
     return Source(
         f"{url}/a.bin", sha256(b"").hexdigest(), "", 5.0,
         int(values["largest"]), values["whole"], values["window"], int(values["least"]),
@@ -93,9 +94,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(download, "HEAD", 0.3)
     monkeypatch.setattr(registry, "LONGEST_ANSWER", 0.3)
     monkeypatch.setattr(probe, "KEY_DEADLINE", 0.3)
-    begun = time.monotonic()
-    yield
-    assert time.monotonic() - begun < PATIENCE
+    with ends("what reads an answer"):
+        yield
 
 
 def announced(size: str, body: Iterable[bytes]) -> Iterator[bytes]:
@@ -166,11 +166,9 @@ def test_a_mirror_on_this_node_has_the_same_bound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sampled("slow downloads", list(SLOW), 5))
 def test_a_download_that_drips_is_given_up(tmp_path: Path, name: str) -> None:
-    begun = time.monotonic()
     with serving(SLOW[name]) as (url, sent), pytest.raises(StepFailed):
         fetch(source(url), str(tmp_path / "a.bin"))
-    assert 1 <= len(sent) <= download.ATTEMPTS
-    assert time.monotonic() - begun < 10
+    assert 1 <= len(sent) <= max(download.ATTEMPTS, 1 + REDIRECTS)
 
 
 def test_all_attempts_together_have_a_deadline(tmp_path: Path) -> None:
@@ -188,7 +186,7 @@ def test_all_attempts_together_have_a_deadline(tmp_path: Path) -> None:
 def test_a_fast_server_is_not_taken_for_a_slow_one(tmp_path: Path) -> None:
     body = MEGABYTE * 3
     with serving(lambda: announced(str(len(body)), [body])) as (url, _):
-        fetch(Source(f"{url}/a.bin", sha256(body).hexdigest(), window=0.2), str(tmp_path / "a.bin"))
+        fetch(Source(f"{url}/a.bin", sha256(body).hexdigest(), window=2.0), str(tmp_path / "a.bin"))
     assert (tmp_path / "a.bin").read_bytes() == body
 
 

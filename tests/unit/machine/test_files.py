@@ -218,7 +218,7 @@ def test_no_space_leaves_the_old_file_and_nothing_else(small_disk: Path, tmp_pat
         assert (small_disk / "a.conf").read_bytes() == b"old\n"
         assert os.listdir(small_disk) == ["a.conf"]
     finally:
-        subprocess.run(["umount", str(small_disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
 
 
 @pytest.mark.needs_root
@@ -229,7 +229,7 @@ def test_a_read_only_file_system_is_named(small_disk: Path, tmp_path: Path) -> N
         with pytest.raises(StepFailed, match="read-only"):
             machine.files.write("/etc/small/a.conf", b"x", 0, 0, 0o644)
     finally:
-        subprocess.run(["umount", str(small_disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
 
 
 @pytest.mark.needs_root
@@ -245,7 +245,7 @@ def test_a_bind_mounted_file_is_written_in_place(machine: LocalMachine, tmp_path
         assert machine.entry("/etc/hosts") == Entry("file", 0, 0, 0o600, b"short\n")
         assert left_over(tmp_path / "etc") == []
     finally:
-        subprocess.run(["umount", str(target)], check=True)
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
 
 
 def test_an_unexpected_errno_keeps_its_message(

@@ -17,6 +17,7 @@ from bai_wizard.core.machine import Disk, Interface, Memory, Processor
 from bai_wizard.node import hardware
 from bai_wizard.node.run_as import run_as
 from bai_wizard.resources.local import LocalMachine
+from tests.waiting import PATIENCE
 
 
 def kernel(path: str) -> str:
@@ -50,7 +51,7 @@ def test_the_reader_of_py_cpuinfo_agrees_with_its_public_call() -> None:
 
     assert callable(cpuinfo._get_cpu_info_from_proc_cpuinfo)
     assert callable(cpuinfo._get_cpu_info_from_lscpu)
-    own, public = run_as(None, _both_calls, answer=tuple[list[str], list[str]], deadline=30.0)
+    own, public = run_as(None, _both_calls, answer=tuple[list[str], list[str]], deadline=PATIENCE)
     assert own == public
 
 

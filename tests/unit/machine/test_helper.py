@@ -17,6 +17,7 @@ from bai_wizard.core.state import Entry, Key, Package
 from bai_wizard.node import files
 from bai_wizard.node.helper import helpers
 from bai_wizard.resources.local import LocalMachine
+from tests.waiting import PATIENCE, ends, until
 
 pytestmark = pytest.mark.needs_root
 
@@ -105,19 +106,22 @@ def test_a_process_that_the_account_kills_or_stops_is_replaced(
 def test_another_thread_does_not_wait_for_a_slow_operation(machine: LocalMachine) -> None:
     with machine.helpers():
         machine.text("/home/eve/text")
+        home = Path(machine.root, "home/eve")
         slow = threading.Thread(
-            target=lambda: machine.files.look_below("/home/eve/x", pause, answer=bool, deadline=30.0)
+            target=lambda: machine.files.look_below("/home/eve/go-on", pause, answer=bool, deadline=2 * PATIENCE)
         )
         slow.start()
-        time.sleep(0.2)
-        begun = time.monotonic()
-        assert machine.text("/home/eve/text") == "eve"
-        assert time.monotonic() - begun < 1.5
+        until((home / "begun").exists, "the slow operation")
+        with ends("a read beside it"):
+            assert machine.text("/home/eve/text") == "eve"
+        (home / "go-on").touch()
         slow.join()
 
 
-def pause(_directory: int, _name: str) -> bool:
-    time.sleep(2)
+def pause(directory: int, name: str) -> bool:
+    os.close(os.open("begun", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=directory))
+    while name not in os.listdir(directory):
+        time.sleep(0.01)
     return True
 
 

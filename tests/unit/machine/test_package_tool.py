@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from bai_wizard.core.errors import StepFailed
 from bai_wizard.node import package_tool
 from bai_wizard.node.package_tool import LOCATION, attach_to_tool, run_package_tool, running_tool
+from tests.waiting import until
 
 # Starts a tool that waits for the file `go`, and dies with all of its process group.
 STARTER = """
@@ -56,10 +56,7 @@ def let_go(root: str) -> None:
 
 
 def wait_until_gone(root: str) -> None:
-    deadline = time.monotonic() + 30
-    while running_tool(root) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: running_tool(root) is None, "the end of the tool")
 
 
 def test_output_progress_environment_and_result(root: str) -> None:

@@ -20,6 +20,7 @@ from bai_wizard.node.process import run
 from bai_wizard.node.run_as import Identity, run_as
 from bai_wizard.pages.python.probe import as_operator
 from bai_wizard.resources.local import LocalMachine
+from tests.waiting import PATIENCE
 
 ACCOUNT = Identity(64001, 64002, (64003,))
 NOTHING = {"NoNewPrivs": "1", "CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapBnd": "0", "CapAmb": "0"}
@@ -38,10 +39,10 @@ def status_of_thread() -> str:
 
 def test_of_a_program() -> None:
     before = privileges(status_of_thread())
-    completed = run(["cat", "/proc/self/status"], timeout=10, account=ACCOUNT[:3])
+    completed = run(["cat", "/proc/self/status"], timeout=PATIENCE, account=ACCOUNT[:3])
     assert privileges(completed.out) == NOTHING
     assert privileges(status_of_thread()) == before, "this process keeps what it has"
-    assert privileges(run(["cat", "/proc/self/status"], timeout=10).out)["NoNewPrivs"] == "0"
+    assert privileges(run(["cat", "/proc/self/status"], timeout=PATIENCE).out)["NoNewPrivs"] == "0"
 
 
 def test_of_a_program_that_another_thread_starts_in_a_directory() -> None:
@@ -49,7 +50,7 @@ def test_of_a_program_that_another_thread_starts_in_a_directory() -> None:
 
     def start() -> None:
         argv = ["cat", "/proc/self/status"]
-        result.append(run(argv, timeout=10, account=ACCOUNT[:3], directory="/usr").out)
+        result.append(run(argv, timeout=PATIENCE, account=ACCOUNT[:3], directory="/usr").out)
 
     threads = [threading.Thread(target=start) for _ in range(4)]
     for thread in threads:
@@ -100,7 +101,7 @@ def test_a_setuid_program_gives_nothing(tmp_path: Path) -> None:
     program = tmp_path / "id"
     shutil.copy("/usr/bin/id", program)
     program.chmod(0o4755)
-    assert run([str(program), "-u"], timeout=10, account=ACCOUNT[:3]).out == "64001\n"
+    assert run([str(program), "-u"], timeout=PATIENCE, account=ACCOUNT[:3]).out == "64001\n"
     ids = {"user": ACCOUNT.uid, "group": ACCOUNT.gid, "extra_groups": []}
     plain = subprocess.run([program, "-u"], capture_output=True, text=True, **ids)  # type: ignore[call-overload]
     if plain.stdout != "0\n":
@@ -109,9 +110,13 @@ def test_a_setuid_program_gives_nothing(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_be_started_is_reported() -> None:
     with pytest.raises(ProgramMissing, match="no-such-program is not installed"):
-        run(["no-such-program"], timeout=5, account=ACCOUNT[:3])
+        run(["no-such-program"], timeout=PATIENCE, account=ACCOUNT[:3])
     with pytest.raises(StateUnknown, match="cannot be executed"):
-        run(["/root/.profile" if os.path.exists("/root/.profile") else "/etc/shadow"], timeout=5, account=ACCOUNT[:3])
+        run(
+            ["/root/.profile" if os.path.exists("/root/.profile") else "/etc/shadow"],
+            timeout=PATIENCE,
+            account=ACCOUNT[:3],
+        )
 
 
 CORE = """

@@ -24,6 +24,7 @@ from bai_wizard.resources.local import LocalMachine
 from bai_wizard.resources.packages import parse_policy
 from bai_wizard.resources.sysctl import belongs_to_host, sysctl_path
 from bai_wizard.resources.units import parse_unit
+from tests.waiting import PATIENCE
 
 STATUS = """\
 Package: never
@@ -287,7 +288,7 @@ def test_a_driver_file_that_hangs_costs_one_fact(
     over = threading.Event()
 
     def hanging(_path: str) -> NoReturn:
-        over.wait(10)
+        over.wait(PATIENCE)
         raise OSError("over")
 
     monkeypatch.setattr("bai_wizard.resources.local.open_foreign", hanging)

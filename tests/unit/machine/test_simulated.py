@@ -23,6 +23,7 @@ from bai_wizard.resources.sysctl import SetSysctl
 from bai_wizard.resources.units import RestartUnit, SetUnit
 from bai_wizard.resources.users import AddGroup, AddMember, AddUser, SetPassword
 from tests.faults import Killed, fail_on, hang_on, kill_at
+from tests.waiting import PATIENCE
 
 ALL: tuple[Operation, ...] = (
     AddGroup("bai", 1100),
@@ -150,7 +151,7 @@ def test_faults() -> None:
     thread.join(0.2)
     assert thread.is_alive()
     go.set()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

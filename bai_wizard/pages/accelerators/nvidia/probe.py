@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.page import Absent, Context, Fact, Known, Unknown, read_fact, value_or
-from bai_wizard.core.parse import whole
+from bai_wizard.core.parse import container_of, whole
 from bai_wizard.node.hardware import DEVICES, Nvml, PciDevice, nvml_from_json
 from bai_wizard.pages.accelerators import nvidia
-from bai_wizard.pages.accelerators.facts import FABRIC_PACKAGES, PASSED_THROUGH, Kernels, NvidiaFacts
+from bai_wizard.pages.accelerators.facts import FABRIC_PACKAGES, PASSED_THROUGH, GpuUser, Kernels, NvidiaFacts
 from bai_wizard.pages.accelerators.nvidia.driver_steps import MODULE_VERSION
 from bai_wizard.pages.accelerators.settings import NvidiaSettings
 from bai_wizard.pages.node_state import System, installed_kernels, system_of
@@ -89,7 +90,7 @@ def fetch_key(url: str, context: Context) -> Fact[str]:
 def _fetch(url: str, context: Context) -> str:
     import urllib3
 
-    from bai_wizard.node.http import Pace, paced
+    from bai_wizard.node.http import Pace, Refused, paced, request
 
     proxy = context.proxy_https if url.startswith("https:") else context.proxy_http
     trusted = TRUSTED if os.path.exists(TRUSTED) else None
@@ -99,11 +100,13 @@ def _fetch(url: str, context: Context) -> str:
     pace.begin()
     try:
         plain = {"Accept-Encoding": "identity"}
-        answer = manager.request("GET", url, headers=plain, timeout=10.0, retries=1, preload_content=False)
+        answer = request(manager, "GET", url, plain, timeout=10.0, retries=1)
         pace.allow(2 * LARGEST_KEY)
         body = answer.read(LARGEST_KEY, decode_content=False)
     except urllib3.exceptions.HTTPError as error:
         raise StateUnknown(f"{url} cannot be reached: {error}") from error
+    except Refused as refusal:
+        raise StateUnknown(f"{url}: {refusal}") from refusal
     finally:
         manager.clear()
     if answer.status != 200:
@@ -133,10 +136,11 @@ def probe(
     known = runtimes(machine)
     known_packages = packages(machine)
     here_kernels, nvlink5 = kernels(machine), _has_nvlink5(machine, bus)
+    driver = nvml(machine)
     return NvidiaFacts(
         system=here,
         kernels=here_kernels,
-        nvml=nvml(machine),
+        nvml=driver,
         loaded=read_fact(lambda: machine.kernel_text(MODULE_VERSION) or None),
         is_open="Open Kernel Module" in kernel_text(machine, ABOUT),
         packages=known_packages,
@@ -157,6 +161,7 @@ def probe(
         image="" if isinstance(known, Unknown) else _image(machine),
         key=key(machine, settings, context, here),
         container=machine.in_container(),
+        users=tuple(users_of(machine, driver.value)) if isinstance(driver, Known) else (),
     )
 
 
@@ -164,6 +169,27 @@ def nvml(machine: Machine) -> Fact[Nvml]:
     """Query NVIDIA's management library; takes its timeout at most."""
     library = read_fact(lambda: machine.library("nvml"))
     return Known(nvml_from_json(library.value.said)) if isinstance(library, Known) else library
+
+
+def users_of(machine: Machine, answer: Nvml) -> Iterator[GpuUser]:
+    """The processes on the GPUs, by program and container."""
+    running = [(gpu, process) for gpu in answer.gpus for process in gpu.processes]
+    ids = {process.pid: container_of(kernel_text(machine, f"/proc/{process.pid}/cgroup")) for _, process in running}
+    names = _container_names(machine) if any(ids.values()) else {}
+    for gpu, process in running:
+        id = ids[process.pid]
+        program = kernel_text(machine, f"/proc/{process.pid}/comm").strip()
+        yield GpuUser(gpu.address, process.pid, program, names.get(id, id[:12]), process.memory)
+
+
+def _container_names(machine: Machine) -> dict[str, str]:
+    """The names of the running containers by their IDs; empty if the engine does not answer."""
+    found = value_or(read_fact(lambda: machine.engine("/containers/json")), None)
+    return {
+        str(each["Id"]): str((each.get("Names") or [""])[0]).removeprefix("/")
+        for each in (found if isinstance(found, list) else ())
+        if isinstance(each, dict) and each.get("Id")
+    }
 
 
 def packages(machine: Machine) -> tuple[tuple[str, str], ...]:

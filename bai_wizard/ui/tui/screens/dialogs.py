@@ -13,7 +13,7 @@ from textual.widgets import Input
 from bai_wizard.locale import tr
 from bai_wizard.ui.tui.base import Dialogue, Static, wizard
 from bai_wizard.ui.tui.widgets.actions import Actions
-from bai_wizard.ui.tui.widgets.field import Lines
+from bai_wizard.ui.tui.widgets.lines import Lines
 from bai_wizard.ui.tui.widgets.list_box import ItemList, short
 
 T = TypeVar("T")

@@ -34,6 +34,8 @@ class DoctorScreen(WizardScreen[None]):
         Binding("c", "copy", "Copy the command", id="doctor.copy"),
         Binding("p", "page", "Page", id="doctor.page"),
         Binding("g", "go_to_page", "Go to the page", id="doctor.go"),
+        Binding("n", "problem(1)", "Next problem", id="doctor.problem"),
+        Binding("N", "problem(-1)", "Previous problem", id="doctor.problem2", show=False),
         Binding("slash", "filter", "Filter", id="doctor.filter"),
     ]
     HELP = "doctor"
@@ -58,6 +60,7 @@ class DoctorScreen(WizardScreen[None]):
             (
                 ("Enter", N_("Open")),
                 ("f", N_("Fix")),
+                ("n", N_("Next problem")),
                 ("r", N_("Check again")),
                 ("/", N_("Filter")),
                 ("p", N_("Page")),
@@ -185,6 +188,14 @@ class DoctorScreen(WizardScreen[None]):
         pages = ["", *shown.pages()]
         shown.page = pages[(pages.index(shown.page) + 1) % len(pages)] if shown.page in pages else ""
         self._show()
+
+    def action_problem(self, by: int) -> None:
+        """Go to the next root cause or warning."""
+        shown = self.query_one(Findings)
+        if shown.go_to_next(by, lambda row: row.story is not None and row.finding is row.story.cause):
+            shown.focus()
+        else:
+            wizard(self).tell(tr("No problems."))
 
     def action_go_to_page(self) -> None:
         """Open the page whose settings the finding is about."""

@@ -50,6 +50,15 @@ HELP = {
         "under the cursor, F all fixes that interrupt nothing and have no risk; each is reviewed before it is "
         "applied, and can be undone. r runs the check again, p and / filter, c copies the command, g opens the page."
     ),
+    "answers": N_(
+        "Answers are kept in a file. The list shows which fields differ from the opened file, and from what can be "
+        "read back from the node; Enter goes to the field. A file with errors can be opened: they are shown beside "
+        "the fields."
+    ),
+    "find": N_(
+        "Type parts of a name, a value or a description: what matches is listed, the open page first. Enter goes to "
+        "the first result; Down moves to the others."
+    ),
     "row": N_(
         'One entry of the table. Changes are kept only if you choose "Save"; Esc asks before it discards them.'
     ),
@@ -59,24 +68,28 @@ HELP = {
         "Type the password twice. Up and Down move between the fields. The password is never shown or saved."
     ),
 }
-KEYS = (
-    (N_("arrows, Tab"), N_("move between fields and lists")),
-    ("Enter, Space", N_("select, toggle, press")),
-    ("Esc", N_("back; asks before input is discarded")),
-    ("0-8", N_("open a page by its number")),
-    ("n, N", N_("next or previous problem")),
-    ("Ctrl+R", N_("reset the field to its default")),
-    ("Delete", N_("remove an entry of a list")),
-    ("a", N_("apply the open page")),
-    ("A", N_("review and apply all pages")),
-    ("d", N_("show the changes as a diff")),
-    ("l", N_("show or hide the log")),
-    ("s", N_("save the answers")),
-    ("?", N_("this help")),
-    ("q", N_("quit (a run in progress continues)")),
-    ("o", N_("result of the last run")),
-    ("Ctrl+P", N_("command palette")),
-    ("Ctrl+Z", N_("suspend to the shell")),
+# The help topics of the screens, as opposed to dialogs, where letters may be input.
+SCREENS = ("main", "answers", "run", "end", "runs", "undo", "again", "doctor")
+# Keys, what they do, and the topics of the screens where they do it; without any, everywhere.
+KEYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (N_("arrows, Tab"), N_("move between fields and lists"), ()),
+    ("Enter, Space", N_("select, toggle, press"), ()),
+    ("Esc", N_("back; asks before input is discarded"), ()),
+    ("0-8", N_("open a page by its number"), ("main",)),
+    ("/, F3", N_("search"), ("main", "run", "doctor")),
+    ("n, N, F8", N_("next or previous problem"), ("main", "review", "doctor")),
+    ("Ctrl+R", N_("reset the field to its default"), ("main",)),
+    ("Delete", N_("remove an entry of a list"), ("main", "row")),
+    ("a", N_("apply the open page"), ("main",)),
+    ("A", N_("review and apply all pages"), SCREENS),
+    ("d", N_("show the changes as a diff"), ("main", "review")),
+    ("l", N_("show or hide the log"), ("main",)),
+    ("s", N_("save the answers"), SCREENS),
+    ("F1", N_("this help"), ()),
+    ("q", N_("quit (a run in progress continues)"), SCREENS),
+    ("o", N_("result of the last run"), tuple(set(SCREENS) - {"answers"})),
+    ("Ctrl+P", N_("command palette"), ()),
+    ("Ctrl+Z", N_("suspend to the shell"), ()),
 )
 
 
@@ -103,7 +116,8 @@ class HelpScreen(Dialogue[None]):
                 yield Static(tr("This screen"), classes="heading")
             yield Static(tr(HELP.get(self.topic, HELP["main"])))
             yield Static(tr("Keys"), classes="heading")
-            yield Static("\n".join(f"{cut(tr(key), 14)} {tr(text)}" for key, text in KEYS))
+            keys = [(key, text) for key, text, topics in KEYS if not topics or self.topic in topics]
+            yield Static("\n".join(f"{cut(tr(key), 14)} {tr(text)}" for key, text in keys))
 
     def begin(self) -> None:
         self.query_one(VerticalScroll).focus()

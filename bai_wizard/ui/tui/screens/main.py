@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -27,16 +28,17 @@ ACTIONS = {
     "review": (N_("Review and apply"), "review"),
     "doctor": (N_("Troubleshoot"), "doctor"),
     "runs": (N_("Past runs"), "runs"),
-    "save": (N_("Save answers"), "save"),
+    "answers": (N_("Answers file"), "answers"),
     "help": (N_("Help"), "show_help"),
     "quit": (N_("Quit"), "leave"),
 }
 
-# The keys of the list of pages, of an open page, and while typing.
+# The keys of the list of pages, of an open page, and while typing one line or several.
 KEYS = (
     ("Enter", N_("Open")),
     ("A", N_("Apply all")),
     ("a", N_("Apply page")),
+    ("/", N_("Search")),
     ("d", N_("Diff")),
     ("n", N_("Next problem")),
     ("l", N_("Log")),
@@ -46,11 +48,26 @@ PAGE_KEYS = (
     ("Esc", N_("Pages")),
     ("Enter", N_("Edit")),
     ("a", N_("Apply page")),
+    ("/", N_("Search")),
     ("d", N_("Diff")),
     ("n", N_("Next problem")),
     ("^r", N_("Reset")),
 )
-TYPING_KEYS = (("Esc", N_("Pages")), ("^r", N_("Reset")))
+LOG_KEYS = (
+    ("Esc", N_("Pages")),
+    ("/", N_("Search")),
+    ("n", N_("Next match")),
+    ("e", N_("Next error")),
+    ("l", N_("Hide the log")),
+)
+LINE_KEYS = (
+    ("Esc", N_("Pages")),
+    ("Enter", N_("Next field")),
+    ("F3", N_("Search")),
+    ("F8", N_("Next problem")),
+    ("^r", N_("Reset")),
+)
+TYPING_KEYS = (("Esc", N_("Pages")), ("F3", N_("Search")), ("F8", N_("Next problem")), ("^r", N_("Reset")))
 
 
 # The least terminal that shows every label and value.
@@ -63,7 +80,8 @@ class MainScreen(WizardScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "apply_page", "Apply page", id="page.apply"),
         Binding("d", "diff", "Diff", id="page.diff"),
-        Binding("n", "problem(1)", "Next problem", id="page.problem", show=False),
+        Binding("slash,f3", "find", "Search", id="page.find", show=False),
+        Binding("n,f8", "problem(1)", "Next problem", id="page.problem", show=False),
         Binding("N", "problem(-1)", "Previous problem", id="page.problem2", show=False),
         *(Binding(str(number), f"page({number})", "", id=f"page.{number}", show=False) for number in range(9)),
         Binding("ctrl+r", "reset", "Reset field", id="page.reset", show=False),
@@ -197,7 +215,13 @@ class MainScreen(WizardScreen[None]):
     @on(DescendantFocus)
     def _show_keys(self, event: DescendantFocus) -> None:
         typing = getattr(event.widget, "cursor_blink", None) is not None
-        keys = KEYS if isinstance(event.widget, Sidebar) else TYPING_KEYS if typing else PAGE_KEYS
+        keys: Sequence[tuple[str, str]] = TYPING_KEYS if typing else PAGE_KEYS
+        if hasattr(event.widget, "validators"):
+            keys = LINE_KEYS
+        elif isinstance(event.widget, Sidebar):
+            keys = KEYS
+        elif event.widget.id == "log":
+            keys = LOG_KEYS
         self.query_one(Keys).show(keys, typing=typing)
 
     @on(DescendantBlur)
@@ -264,7 +288,29 @@ class MainScreen(WizardScreen[None]):
         rail = self.query_one(Sidebar)
         rail.cursor = [entry.key for entry in rail.entries].index(page)
         for view in self.query(PageView):
-            view.go_to_problem(by) or view.go_to_first()
+            _ = view.go_to_problem(by) or view.go_to_first()
+
+    def action_find(self) -> None:
+        """Search the fields of all pages, and go to the one that is chosen."""
+        from bai_wizard.ui.find import Place, places
+        from bai_wizard.ui.tui.screens.find import FindScreen
+
+        async def found(place: Place | None) -> None:
+            if place is not None:
+                await self.go_to_place(place.page, place.key)
+
+        if wizard(self).is_open:
+            model = wizard(self).plan_model
+            screen = FindScreen(tuple(places(model.fact_cache, model.draft)), self.target())
+            self.app.push_screen(screen, found)
+
+    async def go_to_place(self, page: str, key: str) -> None:
+        """Open a page at a field or an object."""
+        from bai_wizard.ui.tui.widgets.page import PageView
+
+        await self.go_to(page)
+        for view in self.query(PageView):
+            view.go_to_place(key)
 
     def action_reset(self) -> None:
         """Set the field under the cursor to its default."""
@@ -295,7 +341,7 @@ class MainScreen(WizardScreen[None]):
         begin = ORDER.index(self.target())
         order = [ORDER[(begin + by * step) % len(ORDER)] for step in range(len(ORDER) + 1)]
         model = wizard(self).plan_model
-        bad = [page for page in order[self.has_class("-open") :] if model.status(page).mood == "bad"]
+        bad = [page for page in order[self.has_class("-open") :] if model.needs_attention(page)]
         if bad:
             await self.go_to(bad[0])
         else:

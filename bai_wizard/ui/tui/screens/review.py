@@ -91,6 +91,8 @@ class ReviewScreen(Dialogue[Plan | None]):
         Binding("d", "diff", "Diff", id="review.diff"),
         Binding("x", "exclude_blocked", "Exclude blocked steps", id="review.blocked"),
         Binding("g", "go_to_page", "Go to the page", id="review.page"),
+        Binding("n", "problem(1)", "Next problem", id="review.problem"),
+        Binding("N", "problem(-1)", "Previous problem", id="review.problem2", show=False),
     ]
     HELP = "review"
     NEEDS = ("#chosen", "#consequences", "#actions")
@@ -133,6 +135,7 @@ class ReviewScreen(Dialogue[Plan | None]):
                     ("Enter", N_("Unfold")),
                     ("d", N_("Diff")),
                     ("g", N_("Go to the page")),
+                    ("n", N_("Next problem")),
                     ("Esc", N_("Back")),
                 )
             )
@@ -291,6 +294,14 @@ class ReviewScreen(Dialogue[Plan | None]):
             self._leaves_out_blocked = True
             self._turn()
 
+    def action_problem(self, by: int) -> None:
+        """Go to the next blocked step."""
+        chosen = self.query_one(ReviewList)
+        if chosen.go_to_blocked(by):
+            chosen.focus()
+        else:
+            wizard(self).tell(tr("No problems."))
+
     def action_go_to_page(self) -> None:
         """Open the page of a blocked step, preferably the one under the cursor; else the page under the cursor."""
         chosen = self.query_one(ReviewList)
@@ -304,7 +315,14 @@ class ReviewScreen(Dialogue[Plan | None]):
 
     def action_apply(self) -> None:
         if self._plan is not None and self.query_one(Actions).is_enabled("apply"):
-            wizard(self).runs.apply(self._plan, self.desired, self.consent(), self._planned_at)
+            consent, is_whole = self.consent(), not self._excluded()
+            wizard(self).runs.apply(self._plan, self.desired, consent, self._planned_at, is_whole=is_whole)
+
+    def _excluded(self) -> set[str]:
+        """The steps that the user has excluded, without optional ones that are blocked anyway."""
+        chosen = self.query_one(ReviewList)
+        blocked = {item.step.id for item in chosen.steps if isinstance(item.verdict, Blocked) and item.step.optional}
+        return chosen.left_out - blocked
 
     def action_diff(self) -> None:
         plan, row = self._plan or Plan(""), self.query_one(ReviewList).at_cursor()

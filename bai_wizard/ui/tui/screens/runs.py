@@ -208,7 +208,7 @@ def run_texts(session: Session, run: RunDirectory) -> tuple[str, str]:
         what = tr("undo of {run}", run=about["undoes"])
     else:
         settings = run.settings()
-        pages = ", ".join(tr(TITLES.get(page, page)) for page in settings.get("pages", ()))
+        pages = ", ".join(tr(TITLES.get(page, page)) for page in map(str, settings.get("pages", ())))
         fix = settings.get("fix", "")
         what = tr("fix of {checks}", checks=fix.replace(",", ", ")) if fix else tr("apply {pages}", pages=pages)
     if result is not None:

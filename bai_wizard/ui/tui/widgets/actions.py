@@ -18,8 +18,8 @@ from bai_wizard.locale import N_, tr
 from bai_wizard.ui.tui.base import Dialogue, shown
 
 
-class Actions(Widget, can_focus=True):
-    """Left and Right move, Enter or Space activates. An action that is unavailable is in round brackets."""
+class PartRow(Widget, can_focus=True):
+    """Parts beside each other: Left and Right move between them, Enter or Space activates the one at `at`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "choose(-1)", "Left", show=False, id="actions.left"),
@@ -27,9 +27,45 @@ class Actions(Widget, can_focus=True):
         Binding("enter,space", "press", "Select", show=False, id="actions.press"),
     ]
     DEFAULT_CSS = """
-    Actions { height: 1; width: 1fr; padding: 0 1; text-wrap: nowrap; }
+    PartRow { height: auto; width: 1fr; padding: 0 1; text-wrap: nowrap; }
     """
     at: reactive[int] = reactive(0)
+
+    def count(self) -> int:
+        """How many parts there are."""
+        raise NotImplementedError
+
+    def part_at(self, offset: Offset) -> int:
+        """The part at a cell of the widget."""
+        raise NotImplementedError
+
+    def action_choose(self, by: int) -> None:
+        self.at = max(0, min(self.at + by, self.count() - 1))
+
+    def action_press(self) -> None:
+        """Activate the part at `at`."""
+        raise NotImplementedError
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        offset = event.get_content_offset(self)
+        if offset is not None and self.count():
+            self.at = self.part_at(offset)
+            self.action_press()
+
+
+class Actions(PartRow):
+    """A row of actions. One that is unavailable is in round brackets."""
+
+    DEFAULT_CSS = """
+    Actions { height: 1; }
+    """
 
     class Pressed(Message):
         """An action was chosen."""
@@ -95,8 +131,11 @@ class Actions(Widget, can_focus=True):
             index += cell_len(label) + 6
         return begins
 
-    def action_choose(self, by: int) -> None:
-        self.at = max(0, min(self.at + by, len(self._shown()) - 1))
+    def count(self) -> int:
+        return len(self._shown())
+
+    def part_at(self, offset: Offset) -> int:
+        return max(index for index, begin in enumerate(self._begins()) if begin <= offset.x)
 
     def action_press(self) -> None:
         """Activate the action under the cursor, if it is available."""
@@ -104,24 +143,11 @@ class Actions(Widget, can_focus=True):
         if shown and self.is_enabled(shown[self.at][0]):
             self.post_message(self.Pressed(self, shown[self.at][0]))
 
-    def on_focus(self) -> None:
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.refresh()
-
-    def on_click(self, event: Click) -> None:
-        event.stop()
-        offset = event.get_content_offset(self)
-        if offset is not None:
-            self.at = max(index for index, begin in enumerate(self._begins()) if begin <= offset.x)
-            self.action_press()
-
 
 # The names of keys that are written differently for people.
 NAMES = {
-    "Space": "space", "Enter": "enter", "Esc": "escape", "Tab": "tab", "F1": "f1", "^p": "ctrl+p",
-    "?": "question_mark", "/": "slash", "^r": "ctrl+r",
+    "Space": "space", "Enter": "enter", "Esc": "escape", "Tab": "tab", "F1": "f1", "F3": "f3", "F8": "f8",
+    "^p": "ctrl+p", "?": "question_mark", "/": "slash", "^r": "ctrl+r",
 }  # fmt: skip
 
 
@@ -158,6 +184,8 @@ class Keys(Widget):
         # In a dialog, letters may be input: only F1 works everywhere.
         if isinstance(self.screen, Dialogue):
             return (("F1", N_("Help")),)
+        if self._typing:
+            return (("F1", N_("Help")), ("^p", N_("Commands")))
         return (("?", N_("Help")), ("^p", N_("Commands")), ("q", N_("Quit")))
 
     def render(self) -> Content:

@@ -9,33 +9,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.events import Blur, Click, Focus, Resize
+from textual.events import Resize
 from textual.geometry import Offset, Size
-from textual.reactive import reactive
-from textual.widget import Widget
 
 from bai_wizard.core.secret import redact
 from bai_wizard.locale import N_, tr
 from bai_wizard.ui.consequences import SEPARATOR, Consequences, Kind, Part
 from bai_wizard.ui.tui.base import Dialogue, Static, shown, while_mounted, wizard
-from bai_wizard.ui.tui.widgets.actions import Keys
+from bai_wizard.ui.tui.widgets.actions import Keys, PartRow
 from bai_wizard.ui.tui.widgets.list_box import inset
 
 STYLES: dict[Kind, str] = {"disruption": "bold $text-warning", "steps": "bold"}
 
 
-class ConsequenceBar(Widget, can_focus=True):
-    """`52 steps · ~11 min · 6.2 GB download · …`: Left and Right move between the parts, Enter opens the details."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "choose(-1)", "Left", show=False, id="bar.left"),
-        Binding("right", "choose(1)", "Right", show=False, id="bar.right"),
-        Binding("enter,space", "details", "Details", show=False, id="bar.details"),
-    ]
-    DEFAULT_CSS = """
-    ConsequenceBar { height: auto; width: 1fr; padding: 0 1; text-wrap: nowrap; }
-    """
-    at: reactive[int] = reactive(0)
+class ConsequenceBar(PartRow):
+    """`52 steps · ~11 min · 6.2 GB download · …`: Enter opens the details."""
 
     def __init__(self) -> None:
         super().__init__(id="consequences")
@@ -84,27 +72,17 @@ class ConsequenceBar(Widget, can_focus=True):
         self._place(self.size.width)
         self.refresh()
 
-    def on_focus(self, event: Focus) -> None:
-        self.refresh()
+    def count(self) -> int:
+        return len(self.parts)
 
-    def on_blur(self, event: Blur) -> None:
-        self.refresh()
+    def part_at(self, offset: Offset) -> int:
+        here = [index for index, place in enumerate(self._places) if place.y == offset.y and place.x <= offset.x]
+        return here[-1] if here else 0
 
-    def action_choose(self, by: int) -> None:
-        self.at = max(0, min(self.at + by, len(self.parts) - 1))
-
-    def action_details(self) -> None:
+    def action_press(self) -> None:
         """Show the details of every part, the chosen one on top."""
         if self.parts:
             wizard(self).show(DetailsScreen(self.parts, self.at))
-
-    def on_click(self, event: Click) -> None:
-        event.stop()
-        offset = event.get_content_offset(self)
-        if offset is not None and self._places:
-            here = [index for index, place in enumerate(self._places) if place.y == offset.y and place.x <= offset.x]
-            self.at = here[-1] if here else 0
-            self.action_details()
 
 
 class DetailsScreen(Dialogue[None]):

@@ -9,18 +9,29 @@ from rich.cells import cell_len
 from textual import on
 from textual.content import Content
 from textual.css.scalar import Scalar
-from textual.events import DescendantBlur, Focus
+from textual.events import DescendantBlur
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
 from bai_wizard.locale import tr
 from bai_wizard.ui.form_fields import FormField, from_lines, from_text, to_lines, to_text
 from bai_wizard.ui.tui.base import FieldPath, is_live, while_mounted, wizard
-from bai_wizard.ui.tui.widgets.field import GAP, ChoiceField, Field, Lines
+from bai_wizard.ui.tui.widgets.choice import ChoiceField
+from bai_wizard.ui.tui.widgets.columns import GAP
+from bai_wizard.ui.tui.widgets.field import Field
+from bai_wizard.ui.tui.widgets.lines import Lines
 from bai_wizard.ui.tui.widgets.list_box import in_cell
 
 # Replaces each letter of a hidden value.
 STAR = "*"
+
+
+class LineInput(Input):
+    """An input of a given width: a key does not lay out the whole screen again."""
+
+    virtual_size = Reactive(Size(0, 0), layout=False)
 
 
 class TypedField(Field):
@@ -34,8 +45,9 @@ class TypedField(Field):
     def make_editor(self) -> Input | Lines:
         raise NotImplementedError
 
-    def _on_focus(self, event: Focus) -> None:
-        self.call_later(self._edit)
+    async def on_focus(self) -> None:
+        # Not later: the next key, which may be waiting already, is for the editor.
+        await self._edit()
 
     @while_mounted
     async def _edit(self) -> None:
@@ -108,7 +120,7 @@ class TextField(TypedField):
     def make_editor(self) -> Input:
         example = self.form_field.info.example
         hint = tr("e.g. {example}", example=example) if isinstance(example, str | int) else ""
-        return Input(
+        return LineInput(
             to_text(self.value),
             placeholder=self.text.want or hint or self.empty_text,
             password=self.form_field.widget == "hash",
@@ -129,6 +141,11 @@ class TextField(TypedField):
         value = from_text(self.form_field, event.value)
         if value != self.value and not (value == "" and self.value is None):
             self.tell(value)
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
 
 
 class LinesField(TypedField):

@@ -1,68 +1,26 @@
-"""The base of every field of a form, its help, and choice fields: `(•) ( )` and `[X] [ ]`."""
+"""The base of every field of a form, and the help of the field under the cursor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
-from rich.cells import cell_len, set_cell_size
-from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
+from rich.cells import cell_len
 from textual.content import Content
-from textual.events import Blur, Focus
-from textual.geometry import Offset, Region, Size
+from textual.events import Focus
+from textual.geometry import Offset, Size
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import TextArea
 
 from bai_wizard.answers.model import dotted
 from bai_wizard.locale import tr
 from bai_wizard.ui.form_fields import FormField, plain_default, to_text
-from bai_wizard.ui.page_rows import Mood, RowText
-from bai_wizard.ui.tui.base import Changed, FieldPath, shown, while_mounted
+from bai_wizard.ui.page_rows import RowText
+from bai_wizard.ui.tui.base import Changed, FieldPath, shown
+from bai_wizard.ui.tui.widgets.columns import BELOW, GAP, MOODS, Columns, cell_at, columns_of
 from bai_wizard.ui.tui.widgets.list_box import ListBox, cut, in_cell, wrapped
 
-# Cells of the label column of a form, and of a narrow one's.
-LABEL = 24
-NARROW_LABEL = 18
-NARROW_FORM = 80
-# The minimum width of a table with a column for the changes.
-NARROW_TABLE = 72
-# Cells between two columns, and before the lines below a row.
-GAP = 2
-BELOW = 4
 # The table of a row that is edited in a dialog.
 ROW_TABLE = "row"
-
-
-class Columns(NamedTuple):
-    """Cells of the columns of a page's table. Without `now` and `change`: a form of labels and values."""
-
-    label: int
-    now: int
-    want: int
-    change: int
-
-    @property
-    def at_want(self) -> int:
-        """Where the desired values begin."""
-        return self.label + GAP + (self.now + GAP if self.now else 0)
-
-
-def columns_of(width: int, in_table: bool) -> Columns:
-    """The columns that fit: in a narrow table, the change is shown below its row."""
-    if not in_table:
-        label = (NARROW_LABEL if width < NARROW_FORM else LABEL) - GAP
-        return Columns(label, 0, max(1, width - label - GAP), 0)
-    if width < NARROW_TABLE:
-        label = max(8, width * 3 // 10)
-        now = max(6, width * 3 // 10)
-        return Columns(label, now, max(6, width - label - now - 2 * GAP), 0)
-    room = width - 3 * GAP
-    label, now = min(30, room * 27 // 100), min(50, room * 22 // 100)
-    want = min(50, room * 27 // 100)
-    return Columns(label, now, want, room - label - now - want)
 
 
 class Field(ListBox):
@@ -110,6 +68,11 @@ class Field(ListBox):
         """Whether the value differs from the default."""
         default = plain_default(self.form_field)
         return self.value != default and not (self.value in (None, "", [], {}) and default in (None, "", [], {}))
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the field is empty although the page cannot be applied without it."""
+        return self.text.is_needed and not self.value
 
     @property
     def columns(self) -> Columns:
@@ -180,7 +143,7 @@ class Field(ListBox):
         gap = " " * GAP
         drawn = []
         for index in range(self._head_height(width)):
-            label = Content(_at(labels, index, columns.label))
+            label = Content(cell_at(labels, index, columns.label))
             if self.problem or self.text.mood == "bad":
                 label = label.stylize("$text-error")
             value = want[index] if index < len(want) else Content("")
@@ -188,11 +151,11 @@ class Field(ListBox):
                 value = Content(value.plain or " ").stylize("reverse")
             parts: list[Content | str] = [label, gap]
             if columns.now:
-                parts += [Content.styled(_at(now, index, columns.now), "$text-muted"), gap]
+                parts += [Content.styled(cell_at(now, index, columns.now), "$text-muted"), gap]
             parts.append(value)
             if columns.change:
                 parts += [" " * max(0, columns.want - value.cell_length), gap]
-                parts.append(Content.styled(_at(change, index, columns.change), MOODS[self.text.mood]))
+                parts.append(Content.styled(cell_at(change, index, columns.change), MOODS[self.text.mood]))
             drawn.append(Content.assemble(*parts))
         return drawn
 
@@ -252,14 +215,6 @@ class Field(ListBox):
             self.post_message(self.Focused(self))
 
 
-MOODS: dict[Mood, str] = {"": "", "good": "$text-success", "todo": "$text-warning", "bad": "$text-error"}
-
-
-def _at(lines: Sequence[str], index: int, width: int) -> str:
-    """One line of a cell in exactly this many cells."""
-    return set_cell_size(lines[index] if index < len(lines) else "", width)
-
-
 class FieldHelp(Widget):
     """The help of the field under the cursor and its planned changes, at a constant height, so that nothing moves."""
 
@@ -293,258 +248,3 @@ class FieldHelp(Widget):
             parts += [Content("")] * (room - len(parts))
             parts.append(Content(cut(self._changes.plain, width)).stylize("$text-warning"))
         return shown(Content("\n").join(parts))
-
-
-def option_lines(
-    options: Sequence[str], meanings: Mapping[str, str], chosen: Sequence[str], several: bool
-) -> list[str]:
-    """One line per option: its glyph, its word, its meaning."""
-    width = max((cell_len(word) for word in options), default=0)
-    left, on, right = ("[", "X", "]") if several else ("(", "•", ")")
-    drawn = []
-    for word in options:
-        gap = " " * (width - cell_len(word) + 2)
-        glyph = f"{left}{on if word in chosen else ' '}{right}"
-        drawn.append(f"{glyph} {word}{gap}{meanings.get(word, '')}".rstrip())
-    return drawn
-
-
-class ChoiceField(Field):
-    """Yes or no, one of several, or some of several.
-
-    Enter opens the list of choices below the row and selects one; Space, Left and Right change the value directly.
-    Esc and leaving the field close the list.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "turn", "Change", show=False, id="choice.turn"),
-        Binding("enter", "take", "Choose", show=False, id="choice.take"),
-        Binding("right", "cycle(1)", "Next", show=False, id="choice.next"),
-        Binding("left", "cycle(-1)", "Previous", show=False, id="choice.previous"),
-        Binding("escape", "fold", "Back", show=False, id="choice.fold"),
-    ]
-
-    def __init__(self, form_field: FormField, path: FieldPath, value: Any) -> None:
-        super().__init__(form_field, path, value)
-        self.options = form_field.options
-        self.is_switch = form_field.widget == "yes-no"
-
-    @property
-    def meanings(self) -> Mapping[str, str]:
-        """What each choice means."""
-        return {word: tr(text) for word, text in self.form_field.info.choices.items()}
-
-    def _chosen(self) -> tuple[str, ...]:
-        if self.form_field.widget == "some-of":
-            return tuple(str(word) for word in self.value or ())
-        return (str(self.value),)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a switch is on."""
-        return bool(self.value)
-
-    def value_text(self) -> str:
-        if self.is_switch:
-            return tr("yes") if self.is_on else tr("no")
-        return ", ".join(self._chosen())
-
-    def want(self, width: int) -> list[Content]:
-        if self.is_switch:
-            return [Content(f"[{'X' if self.is_on else ' '}] {self.value_text()}")]
-        lines = wrapped(self.value_text() or self.empty_text, max(4, width - 2))
-        return [*(Content(line) for line in lines[:-1]), Content(f"{lines[-1]} ▾")]
-
-    def _options(self) -> list[tuple[int, str]]:
-        """The lines of the open list, each with the index of its option."""
-        meanings = self.meanings
-        room = max(10, (self.size.width or 76) - BELOW)
-        width = max((cell_len(word) for word in self.options), default=0)
-        several = self.form_field.widget == "some-of"
-        result = []
-        for index, word in enumerate(self.options):
-            head = option_lines((word,), {}, self._chosen(), several)[0]
-            head += " " * (width - cell_len(word) + 2)
-            meaning = wrapped(meanings.get(word, ""), max(10, room - cell_len(head)))
-            result += [
-                (index, (head if first else " " * cell_len(head)) + line)
-                for first, line in ((at == 0, line) for at, line in enumerate(meaning))
-            ]
-        return result
-
-    def lines(self) -> list[str]:
-        return [line.rstrip() for _, line in self._options()] if self.is_unfolded else [self.value_text()]
-
-    def drawn_lines(self) -> list[Content]:
-        """The list of choices with the one under the cursor marked, however many lines it takes."""
-        options = self._options()
-        at = options[min(self.cursor, len(options) - 1)][0]
-        return [
-            Content(shown(line, lines=False).plain).stylize("reverse" if index == at and self.has_focus else "")
-            for index, line in options
-        ]
-
-    def help_of_line(self) -> str:
-        word, meanings = self.options[self._option()] if self.is_unfolded else str(self.value), self.meanings
-        return f"{word}: {meanings[word]}" if word in meanings else ""
-
-    def _option(self) -> int:
-        options = self._options()
-        return options[min(self.cursor, len(options) - 1)][0]
-
-    @property
-    def cursor_in_widget(self) -> Offset:
-        begin = self.lines_begin
-        return Offset(begin.x + 1, begin.y + self.cursor) if self.is_unfolded else begin
-
-    def action_walk(self, by: int) -> None:
-        if not self.is_unfolded:
-            super().action_walk(by)
-            return
-        options = self._options()
-        at, index = self._option(), self.cursor
-        while 0 <= index < len(options) and options[index][0] == at:
-            index += by
-        if 0 <= index < len(options):
-            first = options[index][0]
-            self.cursor = next(line for line, (option, _) in enumerate(options) if option == first)
-
-    def action_fold(self) -> None:
-        """Fold the list; without one, Esc is left to the screen."""
-        if not self.is_unfolded:
-            raise SkipAction
-        self.unfold(False)
-
-    def unfold(self, on: bool) -> None:
-        """Open or fold the list of choices."""
-        self.is_unfolded = on
-        chosen = next((index for index, word in enumerate(self.options) if word in self._chosen()), 0)
-        lines = [option for option, _ in self._options()] if on else []
-        self.cursor = lines.index(chosen) if lines else 0
-        self.refresh(layout=True)
-        self.call_after_refresh(self._reveal)
-
-    @while_mounted
-    def _reveal(self) -> None:
-        self.show_cursor()
-
-    def _on_blur(self, event: Blur) -> None:
-        if self.is_unfolded:
-            self.unfold(False)
-
-    def action_turn(self) -> None:
-        """Change the value at once."""
-        if self.is_unfolded or self.form_field.widget == "some-of":
-            self.action_take()
-        else:
-            self.action_cycle(1)
-
-    def action_cycle(self, by: int) -> None:
-        """Select the next or the previous choice."""
-        if self.is_unfolded or self.form_field.widget == "some-of":
-            return
-        if self.is_switch:
-            self.choose(not self.value)
-            return
-        at = self.options.index(str(self.value)) if str(self.value) in self.options else -1
-        self.choose(self.options[(at + by) % len(self.options)])
-
-    def on_select(self, index: int) -> None:
-        if self.is_switch:
-            self.choose(not self.value)
-        elif not self.is_unfolded:
-            self.unfold(True)
-        elif self.form_field.widget == "some-of":
-            turned = {self.options[self._option()]} ^ set(self._chosen())
-            self.choose([word for word in self.options if word in turned])
-        else:
-            self.choose(self.options[self._option()])
-            self.unfold(False)
-
-    def choose(self, value: Any) -> None:
-        """Set the value."""
-        self.tell(value)
-        self.post_message(self.Focused(self))
-        self.redraw()
-
-
-class Choice(ListBox):
-    """A list of words with their meanings, without a label; one of them is `chosen`."""
-
-    def __init__(
-        self, options: Sequence[str], meanings: Mapping[str, str], chosen: str, *, id: str | None = None
-    ) -> None:
-        super().__init__(id=id)
-        self.options = tuple(options)
-        self.meanings = dict(meanings)
-        self.chosen = chosen
-        self.set_reactive(Choice.cursor, self.options.index(chosen) if chosen in self.options else 0)
-
-    def lines(self) -> list[str]:
-        return option_lines(self.options, self.meanings, (self.chosen,), False)
-
-    @property
-    def cursor_in_widget(self) -> Offset:
-        return Offset(1, self.cursor)
-
-    def on_select(self, index: int) -> None:
-        self.chosen = self.options[index]
-        self.refresh()
-        super().on_select(index)
-
-
-class Tick(ListBox):
-    """`[X] label`: yes or no, without a label column."""
-
-    def __init__(self, label: str, value: bool, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.label = label
-        self.value = value
-
-    def lines(self) -> list[str]:
-        return [f"[{'X' if self.value else ' '}] {self.label}"]
-
-    @property
-    def cursor_in_widget(self) -> Offset:
-        return Offset(1, 0)
-
-    def on_select(self, index: int) -> None:
-        self.value = not self.value
-        self.refresh()
-        super().on_select(index)
-
-
-class Lines(TextArea):
-    """As high as its lines, within bounds. Up and Down leave it at the ends, so that arrow keys reach everything."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "up_or_leave", "Up", show=False, id="lines.up"),
-        Binding("down", "down_or_leave", "Down", show=False, id="lines.down"),
-    ]
-    DEFAULT_CSS = """
-    Lines { height: auto; min-height: 1; max-height: 8; width: 1fr; border: none; padding: 0; }
-    Lines:focus { border: none; }
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, soft_wrap=False, tab_behavior="focus", compact=True, highlight_cursor_line=False)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Blank until the styles are loaded: a screen below a dialog may be drawn before them."""
-        if "text-area--gutter" not in self._component_styles:
-            return [Strip.blank(crop.width)] * crop.height
-        return super().render_lines(crop)
-
-    def action_up_or_leave(self) -> None:
-        """Move one line up, or to the previous field."""
-        if self.cursor_location[0] == 0:
-            self.screen.focus_previous()
-        else:
-            self.action_cursor_up()
-
-    def action_down_or_leave(self) -> None:
-        """Move one line down, or to the next field."""
-        if self.cursor_location[0] >= self.document.line_count - 1:
-            self.screen.focus_next()
-        else:
-            self.action_cursor_down()

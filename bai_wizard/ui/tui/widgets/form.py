@@ -24,8 +24,9 @@ from bai_wizard.ui.page_rows import RowText
 from bai_wizard.ui.tui.base import Changed, FieldPath, Static, is_live, while_mounted, wizard
 from bai_wizard.ui.tui.screens.dialogs import EditDialogue
 from bai_wizard.ui.tui.widgets.actions import Actions
+from bai_wizard.ui.tui.widgets.choice import Choice, ChoiceField
 from bai_wizard.ui.tui.widgets.entry import LinesField, SecretField, TextField
-from bai_wizard.ui.tui.widgets.field import ROW_TABLE, Choice, ChoiceField, Field, FieldHelp
+from bai_wizard.ui.tui.widgets.field import ROW_TABLE, Field, FieldHelp
 from bai_wizard.ui.tui.widgets.list_box import ListBox, wrapped
 
 
@@ -94,6 +95,10 @@ class EditRowScreen(EditDialogue[RowAnswer | None]):
         await self.query_one(Form).remove()
         if is_live(body):
             await body.mount(self._form())
+
+    @on(Input.Submitted, "#key")
+    def _named(self) -> None:
+        self.focus_next()
 
     @on(Changed)
     def _changed(self, event: Changed) -> None:
@@ -320,8 +325,8 @@ class Form(Vertical):
             field.show_text(texts.get(field.key, RowText()))
         if not self._order:
             return
-        groups = {field: self._group(field) for field in found}
-        self._groups = {field.key: group for field, group in groups.items()}
+        groups: dict[Field, Group] = {field: self._group(field) for field in found}
+        self._groups = dict(zip((field.key for field in found), groups.values(), strict=True))
         places = {field: index for index, field in enumerate(found)}
 
         def place(widget: Widget) -> tuple[int, int, int]:

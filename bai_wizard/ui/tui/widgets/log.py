@@ -172,7 +172,7 @@ class LogPanel(Vertical):
         words.append(tr("page {page}", page=page) if page else tr("all pages"))
         words += [tr("step {step}", step=log.filter.step)] if log.filter.step else []
         words.append({"debug": tr("all levels"), "warning": tr("warnings"), "error": tr("errors")}[log.filter.level])
-        self.query_one("#log-status", Static).update("  ".join(words))
+        self.query_one("#log-status", Static).update("  ".join(words), layout=False)
 
     def _show(self, new: LogFilter) -> None:
         """Filter all lines of the run: those on the screen at once, earlier ones as soon as they are read."""
@@ -181,7 +181,7 @@ class LogPanel(Vertical):
         log.fill(watcher.lines)
         self._tell()
         run = watcher.run
-        if run is not None and len(watcher.lines) == watcher.lines.maxlen and new != LogFilter():
+        if run is not None and not watcher.has_all_lines and new != LogFilter():
             run_in_thread(
                 self.app, lambda: last_lines(run, new), lambda lines: self._filtered(new, lines), self._warn
             )

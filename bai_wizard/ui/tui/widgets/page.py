@@ -24,10 +24,12 @@ from bai_wizard.ui.plans import unknowns
 from bai_wizard.ui.tui.base import Changed, Static, shown, while_mounted, wizard
 from bai_wizard.ui.tui.plan_model import PlanModel
 from bai_wizard.ui.tui.widgets.actions import Actions
-from bai_wizard.ui.tui.widgets.field import BELOW, GAP, MOODS, Columns, Field, FieldHelp, columns_of
+from bai_wizard.ui.tui.widgets.columns import BELOW, GAP, MOODS, Columns, columns_of
+from bai_wizard.ui.tui.widgets.field import Field, FieldHelp
 from bai_wizard.ui.tui.widgets.form import Form
 from bai_wizard.ui.tui.widgets.list_box import ListBox, cut, in_cell, wrapped
 from bai_wizard.ui.tui.widgets.reference_table import ReferenceTableView
+from bai_wizard.ui.tui.widgets.row_list import RowList
 from bai_wizard.ui.tui.widgets.sidebar import STYLES
 
 TURNS = "|/-\\"
@@ -52,53 +54,57 @@ class TableHead(Widget):
         return shown((" " * GAP).join(cells))
 
 
-class Items(ListBox):
+class Items(RowList[RowText | None]):
     """Objects of a page in the columns of its table; those that need no change are folded into one line."""
 
     def __init__(self, id: str, *, folds: bool) -> None:
-        super().__init__(id=id)
-        self.rows: tuple[RowText, ...] = ()
+        super().__init__(id)
+        self.texts: tuple[RowText, ...] = ()
         self._folds = folds
         self._is_open = False
-        # The lines, each with the row that it belongs to; None for the fold.
-        self._drawn: list[tuple[Content, RowText | None]] = []
         self.display = False
 
-    def show(self, rows: tuple[RowText, ...]) -> None:
-        """Show these rows."""
-        if rows != self.rows:
-            self.rows = rows
-            self._draw()
+    def show(self, texts: tuple[RowText, ...]) -> None:
+        """Show these objects."""
+        if texts != self.texts:
+            self.texts = texts
+            self.changed()
 
-    def on_resize(self) -> None:
-        self._draw()
+    def name_of(self, row: RowText | None) -> object:
+        return row and row.name
 
-    def _draw(self) -> None:
-        width = self.size.width or self.app.size.width
-        right = [row for row in self.rows if row.mood == "good"] if self._folds else []
-        columns = item_columns(self.rows, width)
-        drawn = [row for row in self.rows if row not in right]
-        self._drawn = [(line, row) for row in drawn for line in row_lines(row, width, columns)]
+    def draw(self) -> Iterator[tuple[RowText | None, Content]]:
+        """The lines of each object; None is the fold."""
+        right = [text for text in self.texts if text.mood == "good"] if self._folds else []
+        columns = item_columns(self.texts, self.width)
+        for text in self.texts:
+            if text not in right:
+                yield from ((text, line) for line in row_lines(text, self.width, columns))
         if right:
-            text = ntr("{count} already right", "{count} already right", len(right))
-            self._drawn.append((Content.styled(f"{'▾' if self._is_open else '▸'} {text}", "$text-muted"), None))
-            if self._is_open:
-                self._drawn += [(line, row) for row in right for line in row_lines(row, width, columns)]
-        if self.display != bool(self._drawn):
-            self.display = bool(self._drawn)
-        self.changed()
+            count = ntr("{count} already right", "{count} already right", len(right))
+            yield None, Content.styled(f"{'▾' if self._is_open else '▸'} {count}", "$text-muted")
+        if self._is_open:
+            yield from ((text, line) for text in right for line in row_lines(text, self.width, columns))
 
-    def lines(self) -> list[Content]:
-        return [line for line, _ in self._drawn]
+    def changed(self) -> None:
+        super().changed()
+        if self.display != bool(self.rows):
+            self.display = bool(self.rows)
 
-    def at_cursor(self) -> RowText | None:
-        """The row under the cursor."""
-        return self._drawn[self.cursor][1] if self.cursor < len(self._drawn) else None
+    def find(self, name: str) -> bool:
+        """Move the cursor to an object, also a folded one; False if it is not here."""
+        if all(text.name != name for text in self.texts):
+            return False
+        if all(row is None or row.name != name for row, _ in self.rows):
+            self._is_open = True
+            self.changed()
+        self.cursor = next(index for index, (row, _) in enumerate(self.rows) if row and row.name == name)
+        return True
 
     def on_select(self, index: int) -> None:
-        if self._drawn[index][1] is None:
+        if self.rows[index][0] is None:
             self._is_open = not self._is_open
-            self._draw()
+            self.changed()
         else:
             super().on_select(index)
 
@@ -122,7 +128,11 @@ def row_lines(row: RowText, width: int, columns: Columns) -> Iterator[Content]:
         # Only its state, which may use all other columns.
         yield from map(Content, _side_by_side([(row.label, columns.label, row.mood), (row.now, width, "")], width))
         return
-    cells = [(row.label, columns.label, row.mood), (row.now, columns.now, ""), (row.want, columns.want, "")]
+    cells: list[tuple[str, int, Mood]] = [
+        (row.label, columns.label, row.mood),
+        (row.now, columns.now, ""),
+        (row.want, columns.want, ""),
+    ]
     if not row.now and not row.want:
         cells = [(row.label, columns.at_want + columns.want, row.mood)]
     begin = sum(size + GAP for _, size, _ in cells)
@@ -198,6 +208,9 @@ class PageView(Vertical):
         # A signal holds a reference to its subscriber until it is next published, and with a page all of its fields.
         self.plan_model.moved.unsubscribe(self)
 
+    def on_resize(self) -> None:
+        self._show_title(self.page.name in self.plan_model.draft.skipped)
+
     @on(Form.Ready)
     def _form_ready(self) -> None:
         self.show()
@@ -250,8 +263,11 @@ class PageView(Vertical):
         width = self.size.width or self.app.size.width
         text = Content.assemble((f" {tr(self.page.title)}", "bold"), "   ", (status.word, STYLES[status.mood]))
         rest = note or (tr(self.page.summary) if width >= WIDE else "")
-        if rest:
-            text = Content.assemble(text, "   ", (cut(rest, max(0, width - text.cell_length - 4)).rstrip(), ""))
+        lines = wrapped(rest, max(10, width - 2))
+        if len(lines) == 1 and cell_len(lines[0]) <= width - text.cell_length - 4:
+            text = Content.assemble(text, "   ", lines[0])
+        elif note:
+            text = Content("\n").join([text, *(Content(f" {line}") for line in lines)])
         self.query_one("#page-title", Static).update(text)
 
     def _note(self, skipped: bool) -> str:
@@ -261,15 +277,15 @@ class PageView(Vertical):
         if skipped:
             return tr("This page is skipped: it changes nothing on this node.")
         if name in model.reasons:
-            return tr("Check failed: {reason}", reason=model.reasons[name])
+            return tr("Check failed: {reason}", reason=tr(model.reasons[name]))
         if model.fact_cache.so_far(name) is None:
             return f"{spinner(spent)} " + tr("checking, {seconds} s", seconds=int(spent))
         if spent > SOON and model.fact_cache.facts(name) is not None:
             return f"{spinner(spent)} " + tr("re-checking, {seconds} s", seconds=int(spent))
         if model.reason:
-            return tr("Planning failed: {reason}", reason=model.reason)
+            return tr("Planning failed: {reason}", reason=tr(model.reason))
         unset = [item.reason for item in model.plan.unset if item.page == name] if model.plan is not None else []
-        return "; ".join(unset)
+        return "; ".join(map(tr, unset))
 
     def _show_sheet(self) -> None:
         facts = self.plan_model.fact_cache.facts(self.page.name)
@@ -328,21 +344,55 @@ class PageView(Vertical):
         return bool(inside)
 
     def go_to_problem(self, by: int = 0) -> bool:
-        """Focus a field that is wrong or blocked, the first one or the next; returns whether there is one."""
-        bad = [field for field in self.query(Field) if field.problem or field.text.mood == "bad"]
+        """Focus a field or an object that is wrong, blocked or required but empty; False without one."""
+        bad: list[tuple[Field | Items, int]] = []
+        for widget in self.query("Field, Items"):
+            if isinstance(widget, Field) and _needs_attention(widget):
+                bad.append((widget, 0))
+            elif isinstance(widget, Items):
+                lines: dict[str, int] = {}
+                for index, (row, _) in enumerate(widget.rows):
+                    if row is not None and row.mood == "bad":
+                        lines.setdefault(row.name, index)
+                bad += [(widget, line) for line in lines.values()]
         focused = self.screen.focused
-        at = next((index for index, field in enumerate(bad) if focused in (field, *field.children)), None)
-        if by and at is not None:
-            bad = bad[at + 1 :] if by > 0 else bad[:at][::-1]
-        if bad:
-            self.screen.set_focus(bad[0])
-        return bool(bad)
+        here = [
+            index
+            for index, (widget, line) in enumerate(bad)
+            if focused in (widget, *widget.children) and (isinstance(widget, Field) or line <= widget.cursor)
+        ]
+        if by and here:
+            bad = bad[here[-1] + 1 :] if by > 0 else bad[: here[-1]][::-1]
+        if not bad:
+            return False
+        widget, line = bad[0]
+        if isinstance(widget, Items):
+            widget.cursor = line
+        self.screen.set_focus(widget)
+        return True
+
+    def go_to_place(self, key: str) -> bool:
+        """Focus a field by its path, or an object by its label, also in a folded group; False without it."""
+        for field in self.query(Field):
+            if field.key == key:
+                self.query_one(Form).unfold(field)
+                self.call_after_refresh(self._focus, field)
+                return True
+        for items in self.query(Items):
+            if items.find(key):
+                self.call_after_refresh(self._focus, items)
+                return True
+        return False
+
+    @while_mounted
+    def _focus(self, widget: Widget) -> None:
+        self.screen.set_focus(widget)
 
     def steps_at_cursor(self) -> tuple[PlannedStep, ...]:
         """The steps of the row that has, or last had, the cursor."""
         focused = self.screen.focused
         if isinstance(focused, Items):
-            row = focused.at_cursor()
+            row = focused.row()
             return row.steps if row is not None else ()
         return self.helped.text.steps if self.helped is not None else ()
 
@@ -359,3 +409,7 @@ class PageView(Vertical):
     @on(ListBox.Selected, "Fold")
     def _folded(self) -> None:
         self.show()
+
+
+def _needs_attention(field: Field) -> bool:
+    return bool(field.problem) or field.text.mood == "bad" or field.is_missing

@@ -13,7 +13,8 @@ from textual.message import Message
 from bai_wizard.core.page import ReferenceTable
 from bai_wizard.locale import tr
 from bai_wizard.ui.tui.base import Static, while_mounted
-from bai_wizard.ui.tui.widgets.list_box import ListBox, cut, wrapped
+from bai_wizard.ui.tui.widgets.list_box import ListBox, cut, in_cell, wrapped
+from bai_wizard.ui.tui.widgets.row_list import RowList
 
 # Cells between two columns, and before the first one, where the mark is.
 GAP = 2
@@ -23,21 +24,26 @@ REST = 18
 BRIEF = 40
 
 
-class SheetRows(ListBox):
-    """The rows; Enter chooses one."""
+class SheetRows(RowList[int]):
+    """The rows by their numbers; Enter chooses one. Long texts of the last column are wrapped."""
 
     marks_always = True
 
     def __init__(self) -> None:
-        super().__init__(id="sheet-rows")
+        super().__init__("sheet-rows")
         self.table = ReferenceTable("", (), ())
 
-    def lines(self) -> list[Content]:
-        table, width = self.table, self.size.width or 76
-        return [
-            Content(line_of(table, row, width, "▶" if index == table.marked else ""))
-            for index, row in enumerate(table.rows)
-        ]
+    def name_of(self, row: int) -> object:
+        return row
+
+    def draw(self) -> Iterator[tuple[int, Content]]:
+        for number, row in enumerate(self.table.rows):
+            mark = "▶" if number == self.table.marked else ""
+            yield from ((number, Content(line)) for line in lines_of(self.table, row, self.width, mark))
+
+    def go_to(self, number: int) -> None:
+        """Move the cursor to the first line of a row."""
+        self.cursor = next((index for index, (row, _) in enumerate(self.rows) if row == number), 0)
 
 
 class ReferenceTableView(Vertical):
@@ -80,10 +86,10 @@ class ReferenceTableView(Vertical):
         rows, first = self.query_one(SheetRows), self.sheet is None
         moved = self.sheet is not None and self.sheet.marked != table.marked
         self.sheet = rows.table = table
-        self.display = True
-        if (first or moved) and table.marked >= 0 and not rows.has_focus:
-            rows.cursor = table.marked
+        self.display = bool(table.rows)
         rows.changed()
+        if (first or moved) and table.marked >= 0 and not rows.has_focus:
+            rows.go_to(table.marked)
         self._draw()
         self.call_after_refresh(self._reveal)
 
@@ -102,21 +108,32 @@ class ReferenceTableView(Vertical):
         assert table is not None
         width = self.size.width or 76
         self.query_one(VerticalScroll).styles.max_height = max(5, self.app.size.height - REST)
-        self.query_one("#sheet-head", Static).update(line_of(table, tuple(map(tr, table.headings)), width, ""))
+        head = "\n".join(lines_of(table, tuple(map(tr, table.headings)), width, ""))
+        self.query_one("#sheet-head", Static).update(head)
         # Digests and names of files are in the diff.
         brief = [f"{tr(what)}: {value}" for what, value in table.details if len(value) <= BRIEF]
         self.query_one("#sheet-details", Static).update("\n".join(wrapped("   ".join(brief), width)[:2]))
 
     def on_list_box_highlighted(self, event: ListBox.Highlighted) -> None:
         event.stop()
+        if event.list_box.has_focus:
+            self._note()
+
+    def on_descendant_focus(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        """Tell what there is to say about the row under the cursor."""
         notes = self.sheet.notes if self.sheet is not None else ()
-        if event.list_box.has_focus and event.cursor < len(notes):
-            self.post_message(self.Noted(notes[event.cursor]))
+        row = self.query_one(SheetRows).row()
+        if row is not None and row < len(notes):
+            self.post_message(self.Noted(notes[row]))
 
     def on_list_box_selected(self, event: ListBox.Selected) -> None:
         event.stop()
-        if self.sheet is not None and self.sheet.values:
-            self.post_message(self.Chosen(self.sheet.field, self.sheet.values[event.cursor]))
+        row = self.query_one(SheetRows).row()
+        if self.sheet is not None and self.sheet.values and row is not None:
+            self.post_message(self.Chosen(self.sheet.field, self.sheet.values[row]))
 
 
 def _widths(table: ReferenceTable) -> list[int]:
@@ -135,7 +152,13 @@ def _fitting(table: ReferenceTable, width: int) -> Iterator[tuple[int, int]]:
         taken += cells + GAP
 
 
-def line_of(table: ReferenceTable, row: tuple[str, ...], width: int, mark: str) -> str:
-    """One row in columns."""
-    cells = (cut(row[index], size) for index, size in _fitting(table, width))
-    return f"{mark:<{GAP}}" + (" " * GAP).join(cells).rstrip()
+def lines_of(table: ReferenceTable, row: tuple[str, ...], width: int, mark: str) -> Iterator[str]:
+    """One row in columns, the last of which is wrapped."""
+    columns = list(_fitting(table, width))
+    drawn = [[cut(row[index], size)] for index, size in columns[:-1]]
+    drawn += [in_cell(row[index], size) for index, size in columns[-1:]]
+    for at in range(max(map(len, drawn))):
+        cells = (
+            texts[at] if at < len(texts) else " " * size for texts, (_, size) in zip(drawn, columns, strict=True)
+        )
+        yield f"{'' if at else mark:<{GAP}}" + (" " * GAP).join(cells).rstrip()

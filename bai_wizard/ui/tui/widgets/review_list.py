@@ -17,6 +17,7 @@ from bai_wizard.ui import present
 from bai_wizard.ui.present import reason_in_words
 from bai_wizard.ui.summary import group_of, group_title, groups_of, short_title
 from bai_wizard.ui.tui.widgets.row_list import RowList
+from bai_wizard.ui.workloads import workload_lines
 
 # What each kind of interruption means.
 INTERRUPTS: dict[Interrupt, str] = {
@@ -102,6 +103,8 @@ class ReviewList(RowList[Row]):
             mark = "X" if what in self.consented else " "
             message = tr("Allow: {what}", what=interruption_text(what, self.disruptions))
             yield from self.wrap(Row("consent", what), f"[{mark}] ", message, "$text-warning")
+            for line in workload_lines(self.disruptions[what])[:NAMES]:
+                yield from self.wrap(Row("consent", what), "      ", line, "$text-warning")
         for page in dict.fromkeys(planned.step.page for planned in self.steps):
             yield from self._page(page)
         for page, reason in self.missing.items():
@@ -182,6 +185,15 @@ class ReviewList(RowList[Row]):
 
     # Key actions.
 
+    def go_to_blocked(self, by: int) -> bool:
+        """Move the cursor to the next blocked step, or to the folded group or page that contains it."""
+
+        def is_wanted(row: Row) -> bool:
+            is_open = row.kind in ("page", "group") and row.key in self._unfolded
+            return not is_open and any(step in self.blocked for step in row.steps)
+
+        return self.go_to_next(by, is_wanted)
+
     def on_select(self, index: int) -> None:
         """Toggle a consent or a step, unfold a page or a group."""
         row = self.rows[index][0]
@@ -205,7 +217,7 @@ class ReviewList(RowList[Row]):
         """Allow an interruption, or include or exclude what is under the cursor."""
         row = self.at_cursor()
         if row.kind == "consent":
-            self.consented ^= {what for what in self.disruptions if what == row.key}
+            self.consented.symmetric_difference_update(what for what in self.disruptions if what == row.key)
         elif row.steps:
             ids = {planned.step.id for planned in row.steps}
             self.left_out = self.left_out - ids if ids <= self.left_out else self.left_out | ids

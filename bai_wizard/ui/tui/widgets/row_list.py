@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from textual.content import Content
@@ -49,6 +49,21 @@ class RowList(ListBox, Generic[Row]):
     def row(self) -> Row | None:
         """The row under the cursor."""
         return self.rows[self.cursor][0] if self.cursor < len(self.rows) else None
+
+    def go_to_next(self, by: int, wanted: Callable[[Row], bool]) -> bool:
+        """Move the cursor to the next or previous such row, also from the last to the first; False without one."""
+        names: dict[object, int] = {}
+        for index, (row, _) in enumerate(self.rows):
+            if wanted(row):
+                names.setdefault(self.name_of(row), index)
+        places = list(names.values())
+        if not places:
+            return False
+        here = self.row()
+        at = names.get(self.name_of(here), self.cursor) if here is not None else self.cursor
+        after = [index for index in places if (index > at if by > 0 else index < at)]
+        self.cursor = (after or places)[0 if by > 0 else -1]
+        return True
 
     def wrap(self, row: Row, lead: str, text: str, style: str) -> Iterator[tuple[Row, Content]]:
         """The lines of a row: the prefix of the first one indents the others."""

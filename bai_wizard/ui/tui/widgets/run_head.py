@@ -29,6 +29,7 @@ class RunHead(Static):
 
     def __init__(self) -> None:
         super().__init__(id="run-head")
+        self._height = 0
 
     def on_mount(self) -> None:
         wizard(self).watcher.moved.subscribe(self, self._moved)
@@ -51,7 +52,9 @@ class RunHead(Static):
         if watcher.progress is not None:
             width = max(40, self.size.width or self.app.size.width - 2)
             lines = head_lines(watcher.progress, time.time(), width, is_running=watcher.is_running)
-            self.update(Content("\n").join(lines))
+            # The elapsed time changes each second, the height hardly ever.
+            self.update(Content("\n").join(lines), layout=len(lines) != self._height)
+            self._height = len(lines)
 
 
 def head_lines(progress: RunProgress, now: float, width: int, *, is_running: bool) -> list[Content]:

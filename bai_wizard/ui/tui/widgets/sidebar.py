@@ -51,7 +51,7 @@ def status_of_plan(page: str, plan: Plan) -> Status:
 
 
 class Header(Widget):
-    """The name of the tool, the name and summary of the node, and how many pages are ready."""
+    """The name of the tool, the name of the node and as much about it as fits, and how many pages are ready."""
 
     DEFAULT_CSS = """
     Header { height: 1; width: 1fr; }
@@ -70,12 +70,13 @@ class Header(Widget):
         if not wizard(self).is_open:
             return shown(" bai-wizard")
         plan_model = wizard(self).plan_model
-        words = [plan_model.draft.host, *plan_model.node_summary()]
-        left = visible(" bai-wizard   " + " · ".join(word for word in words if word), lines=False)
+        words = [word for word in (plan_model.draft.host, *plan_model.node_summary()) if word]
         counted = [page for page in ORDER if page not in plan_model.draft.skipped]
         ready = sum(1 for page in counted if plan_model.status(page).mood == "good")
         right = tr("{ready} of {all} up to date", ready=ready, all=len(counted)) + " "
         room = self.size.width - cell_len(right) - 1
+        while cell_len(left := visible(" bai-wizard   " + " · ".join(words), lines=False)) > room and len(words) > 1:
+            words.pop()
         if cell_len(left) > room:
             left = set_cell_size(left, max(0, room - 1)) + "…"
         return shown(set_cell_size(left, room) + " " + right)
