@@ -166,9 +166,7 @@ def test_answers_in_effect_are_not_offered_again(state: str, node: Path) -> None
     assert left.exists() is (state != "applied")
 
 
-async def test_a_draft_names_the_run_that_applies_all_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_draft_names_the_run_that_applies_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def runs() -> list[str]:
         return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
 
