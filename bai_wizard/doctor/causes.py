@@ -205,11 +205,11 @@ def _of_record(record: Record, subject: Subject) -> Cause | None:
 
 
 def _of_sudo(record: Record, subject: Subject) -> Cause | None:
-    # `alice : TTY=pts/0 ; PWD=/root ; USER=root ; COMMAND=/usr/bin/vim /etc/hosts`
+    # `alice : TTY=pts/0 ; PWD=/root ; USER=root ; COMMAND=/usr/bin/vim /etc/hosts`; sudo-rs writes two blanks.
     head, _, command = record.text.strip().partition(" ; COMMAND=")
     user, _, fields = head.partition(" : ")
     # Of refused commands, the reason comes first.
-    if not command.strip() or not re.match("[A-Z]+=", fields):
+    if not command.strip() or not re.match(" ?[A-Z]+=", fields):
         return None
     directory = re.search(r"\bPWD=(/[^;]*)", fields)
     shown, is_named = _shown(command, directory[1].strip() if directory else "/", subject)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.cache import CHECKOUT
+from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.node.reference_answers import PASSWORD, assert_no_secret, prepare
+from tests.sampling import sampled
 
 METRICS = "/var/lib/node-exporter/bai-wizard.prom"
 FIN, REUSE = "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_tw_reuse"
@@ -56,7 +60,13 @@ def applied(node: ContainerNode) -> str:
     return str(json.loads(node.wizard("runs", "--json").out)["run"])
 
 
-def test_every_change_by_other_means_is_named_with_its_possible_cause(node: ContainerNode) -> None:
+# Their sudo, coreutils and journal write differently.
+SUITES = sampled("suites of drift", ("trixie", "bookworm", "noble", "resolute"), 1)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_change_by_other_means_is_named_with_its_possible_cause(suite: str, node_factory: NodeFactory) -> None:
+    node = node_factory(suite)
     node.own_hosts_file()
     refused = node.wizard("drift")
     assert (refused.rc, "no finished run" in refused.err) == (3, True), refused.err

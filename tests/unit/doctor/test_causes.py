@@ -136,6 +136,14 @@ def test_forged_refused_and_malformed_records_are_no_causes(line: str) -> None:
     assert [cause for cause in causes(Subject((FILE,)), [line]) if cause.source != "file"] == []
 
 
+def test_sudo_rs() -> None:
+    line = record(
+        "sudo", f"alice :  PWD=/etc ; USER=root ; COMMAND=/usr/bin/touch {FILE}", exe="/usr/lib/cargo/bin/sudo"
+    )
+    (cause,) = [each for each in causes(Subject((FILE,)), [line]) if each.source == "sudo"]
+    assert (cause.what, cause.text) == ("alice", f"/usr/bin/touch {FILE}")
+
+
 def test_logins_and_account_programs() -> None:
     login = record("sshd", "Accepted publickey for root from 10.0.0.9 port 1 ssh2", uid="0", exe="/usr/sbin/sshd")
     assert [cause.is_named for cause in causes(Subject((FILE,)), [login])][1:] == [False]
