@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from posixpath import dirname, join, normpath
+from posixpath import join, normpath
 from typing import Literal, NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.operation import PATHS
+from bai_wizard.core.paths import parents
 from bai_wizard.core.state import Key, is_below
 from bai_wizard.doctor.mask import find_secrets
 from bai_wizard.pages.tuning.boot_sysctl import kernel_form, read_files
@@ -241,10 +242,10 @@ def _names_it(word: str, directory: str, subject: Subject) -> bool:
 
 def _changed(machine: Machine, path: str) -> tuple[str, float]:
     """When a path was last changed; of a missing one, the nearest directory that exists."""
-    changed = machine.changed_at(path)
-    while not changed and (path := dirname(path)) != "/":
-        changed = machine.changed_at(path)
-    return path, changed
+    for existing in (path, *parents(path)):
+        if changed := machine.changed_at(existing):
+            return existing, changed
+    return path, 0.0
 
 
 def _files(machine: Machine, times: Mapping[str, tuple[str, float]]) -> dict[str, Cause]:

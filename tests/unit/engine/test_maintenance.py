@@ -444,7 +444,7 @@ def test_without_options_no_step_waits_and_the_order_stays(seat: Seat) -> None:
     ("table", "text"),
     [
         ('drain_hook = ["drain"]', "must be the absolute path"),
-        ('resume_hook = ["/bin/true"]', "is never run without drain_hook"),
+        ('resume_hook = ["/bin/true"]', "needs drain_hook: without it, this is never run"),
         ('drain_hook = ["/bin/true", "a\\nb"]', "one line"),
         ('drain_hook = "/bin/true"', "must be a list"),
     ],
