@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.operation import Below, Change, Missing
+from bai_wizard.core.page import Unsupported
 from bai_wizard.core.state import Key
 from bai_wizard.core.step import Pending, PlannedStep, Step, Unchanged
 from bai_wizard.doctor.causes import Cause, Subject, subject_of
@@ -22,7 +23,7 @@ class Difference(Struct, frozen=True):
     """An object that differs, the step that would change it, and what may have done it.
 
     `state`: the plan would change it, refuses to, or cannot determine it; `reason` says why. `is_excused`: it is
-    unknown, but the check has not failed: a password whose source is gone, or a step that depends on another.
+    unknown, but the check has not failed: its source (of a password or of images) is gone, or it depends on another.
     `is_accepted`: an optional step that was refused by the run with which the node is compared as well.
     """
 
@@ -81,14 +82,15 @@ def differences_of(planned: PlannedStep, missing: Collection[str], accepted: Col
     if isinstance(verdict, Unchanged):
         return
     whole = Key("step", step.id)
+    is_gone = isinstance(step, Unsupported) and step.source_is_gone
     if isinstance(verdict, Pending):
         for change in verdict.changes:
             yield Difference(step, change.key or whole, "changed", change)
         if not verdict.changes:
             yield Difference(step, whole, "changed", reason=f"known after {verdict.known_after or 'the next boot'}")
-    elif verdict.undetermined or verdict.depends_on:
+    elif verdict.undetermined or verdict.depends_on or is_gone:
         # What depends on another blocked step adds nothing to that step.
-        is_excused = bool(verdict.depends_on) or (bool(missing) and step.kind == "password")
+        is_excused = bool(verdict.depends_on) or is_gone or (bool(missing) and step.kind == "password")
         yield Difference(step, whole, "unknown", reason=verdict.reason, is_excused=is_excused)
     else:
         is_accepted = step.optional and step.id in accepted

@@ -246,8 +246,10 @@ def outcome_of(page: str, steps: Sequence[PlannedStep], machine: Machine, missin
         # Without the password it is unknown whether it matches, a user other than root cannot read everything, and a
         # node that is too busy to respond in time has not changed.
         excused = not machine.is_root or (step.kind == "password" and missing) or verdict.timed_out
-        # What only depends on another blocked step adds nothing to that step's finding.
-        if verdict.depends_on or (verdict.undetermined and excused):
+        # What only depends on another blocked step adds nothing to that step's finding. An image archive is needed to
+        # load its images only.
+        is_gone = isinstance(step, Unsupported) and step.source_is_gone
+        if verdict.depends_on or is_gone or (verdict.undetermined and excused):
             undetermined.append(verdict.explain())
         else:
             blocked.append((step, verdict))

@@ -11,6 +11,7 @@ import pytest
 
 from bai_wizard.cli import main
 from bai_wizard.core.errors import StateUnknown
+from bai_wizard.core.page import Unsupported
 from bai_wizard.core.state import Entry, file_key
 from bai_wizard.core.step import Blocked, Pending, PlannedStep, Unchanged
 from bai_wizard.doctor.differences import Comparison, Difference, differences_of
@@ -73,6 +74,17 @@ def test_a_password_whose_source_is_gone_is_no_failure() -> None:
     assert (excused.is_excused, failed.is_excused) == (True, False)
     other = list(differences_of(PlannedStep(FIRST, UNKNOWN), ["account.password"], ()))
     assert [each.is_excused for each in other] == [False]
+
+
+def test_an_image_archive_that_is_gone_is_no_drift() -> None:
+    """The archive, perhaps on a USB stick, was needed to load its images only."""
+    gone, other = (
+        Unsupported(id="images.archives.1", title="load", reason="no such file", source_is_gone=is_gone)
+        for is_gone in (True, False)
+    )
+    for step, code in ((gone, 0), (other, 7)):
+        found = tuple(differences_of(PlannedStep(step, Blocked(step.reason)), (), ()))
+        assert Comparison("gpu01", "run x", 0.0, ("images",), found).code() == code
 
 
 def test_compared_with_the_newest_finished_run_and_any_other_by_name(seat: Seat) -> None:
