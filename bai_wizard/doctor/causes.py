@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -91,11 +92,11 @@ class Record(NamedTuple):
 
 
 def subject_of(keys: Iterable[Key], machine: Machine, text: str = "") -> Subject:
-    """Where to look for what changed these objects; `text` is a message that may name files."""
+    """Where to look for what changed these objects; `text` is a message that may name files and units."""
     paths: list[str] = re.findall(r"(?<![\w/:])/[\w./@+-]*[\w@+-]", text)
     names: list[str] = []
     packages: list[str] = []
-    units: list[str] = []
+    units: list[str] = re.findall(r"(?<![\w/.-])[\w@-]{1,200}\.(?:service|socket|timer)\b", text)
     for kind, name in keys:
         paths += ACCOUNT_FILES.get(kind, ())
         if kind in PATHS and kind != "mount":
@@ -187,7 +188,14 @@ def _causes(
 
 
 def _newest(causes: Iterable[Cause]) -> list[Cause]:
-    return sorted(dict.fromkeys(causes), key=lambda cause: cause.time, reverse=True)[:MOST]
+    """The newest causes of each source, newest first."""
+    counts: Counter[Source] = Counter()
+    result = []
+    for cause in sorted(dict.fromkeys(causes), key=lambda cause: cause.time, reverse=True):
+        counts[cause.source] += 1
+        if counts[cause.source] <= MOST:
+            result.append(cause)
+    return result
 
 
 def _of_record(record: Record, subject: Subject) -> Cause | None:

@@ -86,8 +86,11 @@ def differences_of(planned: PlannedStep, missing: Collection[str], accepted: Col
     if isinstance(verdict, Pending):
         for change in verdict.changes:
             yield Difference(step, change.key or whole, "changed", change)
-        if not verdict.changes:
-            yield Difference(step, whole, "changed", reason=f"known after {verdict.known_after or 'the next boot'}")
+        if verdict.known_after and not verdict.changes:
+            # The step that has to be applied first differs.
+            yield Difference(step, whole, "unknown", reason=f"known after {verdict.known_after}", is_excused=True)
+        elif not verdict.changes:
+            yield Difference(step, whole, "changed", reason="known after the next boot")
     elif verdict.undetermined or verdict.depends_on or is_gone:
         # What depends on another blocked step adds nothing to that step.
         is_excused = bool(verdict.depends_on) or is_gone or (bool(missing) and step.kind == "password")

@@ -162,6 +162,16 @@ def test_a_unit_is_named_by_its_own_records_only() -> None:
     assert texts(causes(Subject(units=("docker.service",)), records), "journal") == ["Stopped docker.service."]
 
 
+def test_what_systemd_records_does_not_hide_the_command() -> None:
+    systemd = [
+        record("systemd", f"docker.service: {number}", at=NOW + number, uid="0", unit="docker.service")
+        for number in range(5)
+    ]
+    found = causes(Subject(units=("docker.service",)), [sudo("/usr/bin/systemctl stop docker"), *systemd])
+    assert texts(found, "sudo") == ["/usr/bin/systemctl docker …"]
+    assert texts(found, "journal") == [f"docker.service: {number}" for number in (4, 3, 2)]
+
+
 def test_packages_by_name_and_as_owners_of_files() -> None:
     log = [
         f"{local(NOW)} startup archives unpack",
@@ -216,6 +226,9 @@ def test_where_to_look_for_each_kind_of_object() -> None:
     assert subject(package_key("sudo")).packages == ("sudo",)
     assert subject(Key("sysctl", KEY)) == Subject(("/etc/sysctl.d/60-x.conf",), (KEY, KEY.replace(".", "/")))
     assert subject(member_key("bai", "docker")) == Subject(("/etc/group",), ("docker", "bai"))
+    assert subject(Key("step", "x"), "start containerd.service, or /x/docker.service").units == (
+        "containerd.service",
+    )
     unit = subject(unit_key("docker.service"))
     assert unit.units == ("docker.service",)
     assert "/etc/docker/daemon.json" in unit.paths

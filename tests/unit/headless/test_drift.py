@@ -51,7 +51,8 @@ UNKNOWN, REFUSED = Blocked("busy", undetermined=True), Blocked("impossible")
     ("verdicts", "accepted", "code"),
     [
         ((Unchanged(),), (), 0),
-        ((Pending(known_after="the next boot"),), (), 7),
+        ((Pending(after_reboot=True),), (), 7),
+        ((Pending(known_after="tuning.before"),), (), 0),
         ((REFUSED,), (), 7),
         ((UNKNOWN,), (), 3),
         ((Blocked("first", depends_on="tuning.first"),), (), 0),
