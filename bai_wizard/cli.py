@@ -412,6 +412,18 @@ def refuse_demo(arguments: argparse.Namespace) -> None:
         raise AnswersError([Problem("command line", 0, 0, "--demo", reason)])
 
 
+def refuse_conditions(arguments: argparse.Namespace) -> None:
+    """Raise AnswersError for `--window` and `--wait-idle` where nothing would wait: they must not be ignored."""
+    if arguments.command == "apply" or (arguments.command is None and arguments.headless is not None):
+        return
+    from bai_wizard.core.errors import AnswersError, Problem
+
+    for name in ("window", "wait_idle"):
+        if getattr(arguments, name) is not None:
+            reason = "applies to --headless and `bai-wizard apply` only; `resume` keeps what the run began with"
+            raise AnswersError([Problem("command line", 0, 0, f"--{name.replace('_', '-')}", reason)])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
@@ -590,6 +602,7 @@ def _run(words: list[str]) -> int:
             return ExitCode.OK
         if arguments.demo is not None:
             refuse_demo(arguments)
+        refuse_conditions(arguments)
         return _dispatch(arguments)
     except WizardError as error:
         is_answers = isinstance(error, AnswersError)

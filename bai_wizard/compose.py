@@ -199,9 +199,9 @@ def disruptions(machine: Machine, plan: Plan) -> dict[Interrupt, tuple[Affected,
 
 
 def has_drain_hook(desired: DesiredState) -> bool:
-    """Whether runs of this state drain the node before they interrupt something."""
+    """Whether runs of this state drain the node before they interrupt something; a fix of the doctor never does."""
     table: Any = desired.settings.get("maintenance")
-    return table is not None and table.apply and bool(table.drain_hook)
+    return not desired.fix and table is not None and table.apply and bool(table.drain_hook)
 
 
 def conditions_of(run: RunDirectory) -> Conditions | None:
@@ -297,6 +297,10 @@ def refuse_untrusted(root: str | Path, desired: DesiredState) -> None:
     for path, private in trusted_files(desired):
         with suppress(OSError):
             os.close(trust.open(f"{prefix}{path}", private=private))
+    maintenance: Any = desired.settings.get("maintenance")
+    for hook in (maintenance.drain_hook, maintenance.resume_hook) if maintenance is not None else ():
+        with suppress(OSError):
+            trust.judge_command(hook, prefix)
     paths = trusted_paths(desired)
     if paths:
         from bai_wizard.node.accounts import AccountFiles
@@ -314,9 +318,6 @@ def trusted_files(desired: DesiredState) -> list[tuple[str, bool]]:
     """The files of the node whose content root relies on; true for those that hold a secret."""
     result: list[tuple[str, bool]] = [(path, False) for path in desired.context.ca_certificates]
     tables: Mapping[str, Any] = desired.settings
-    if "maintenance" in tables:
-        hooks = (tables["maintenance"].drain_hook, tables["maintenance"].resume_hook)
-        result += [(hook[0], False) for hook in hooks if hook]
     if "docker" in tables:
         result += [(path, False) for path in (tables["docker"].key_file, *tables["docker"].registry_ca.values())]
     if "images" in tables:

@@ -252,13 +252,9 @@ class Session(Struct, frozen=True):
             plan = without_steps(plan, excluded, machine)
         conditions = compose.conditions_of(run)
         plan = compose.ordered(plan, machine, desired, conditions)
-        changed = differences(run.plan(), plan)
-        if changed and run.metadata.get("approval"):
-            text = "\n".join(f"  {line}" for line in changed)
-            raise PreflightError(
-                f"the plan differs from the approved one, so another plan has to be approved:\n{text}"
-            )
-        messages = recovered + changed
+        if run.metadata.get("approval"):
+            _refuse_unapproved(run.plan(), plan)
+        messages = recovered + differences(run.plan(), plan)
         messages += [f"run {run.id} is damaged: {text}" for text in contents_of(run, journal_of(run)).damages]
         seen = moment()
         disruptions = compose.needing_consent(compose.disruptions(self.machine, plan), desired, conditions)
@@ -302,14 +298,19 @@ class Session(Struct, frozen=True):
         return OpenRun(run.id, False, run) if run is not None and run.result() is None else None
 
     def exit_code_of(self, id: str) -> int | None:
-        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end."""
+        """The exit code of a run, None while it runs; "interrupted" if nothing (else) is known of its end.
+
+        The same if the run was undone: its answers are not in effect any more.
+        """
+        from bai_wizard.engine.choose import held_by
+
         try:
             run = find_run(self.paths, id)
             result = run.result()
         except PreflightError:
             return ExitCode.INTERRUPTED
         if result is not None:
-            return int(result["code"])
+            return int(result["code"]) if held_by(run) else ExitCode.INTERRUPTED
         return None if self.is_alive(run) else ExitCode.INTERRUPTED
 
     def is_alive(self, run: RunDirectory) -> bool:
@@ -378,6 +379,17 @@ class Session(Struct, frozen=True):
             todo = foreign_run(run, self.machine, "resume") or f"resume it with: bai-wizard resume {run.id}"
             lines.append(f"run {run.id} was interrupted; {todo}")
         return lines
+
+
+def _refuse_unapproved(approved: Plan, plan: Plan) -> None:
+    """Raise PreflightError if another attempt would do more than was approved, or something else."""
+    from bai_wizard.engine.plan_file import with_less, without_secrets
+    from bai_wizard.ui.present import exact_differences
+
+    before, now = without_secrets(approved), without_secrets(plan)
+    if changed := exact_differences(with_less(before, now), now):
+        text = "\n".join(f"  {line}" for line in changed)
+        raise PreflightError(f"the plan differs from the approved one, so another plan has to be approved:\n{text}")
 
 
 def machine_for(arguments: Namespace, delay: float = 0.0) -> Machine:

@@ -103,6 +103,15 @@ point() {
     mv -T -- "$1.new" "$1"
 }
 
+# Whether a path is free, or a link that this script created.
+is_ours() {
+    if [ -L "$1" ]; then
+        case $(readlink "$1") in /opt/bai-wizard/*) ;; *) return 1 ;; esac
+    else
+        [ ! -e "$1" ]
+    fi
+}
+
 # Print the first path that find reports, without control characters.
 found() {
     find "$@" -print -quit | LC_ALL=C tr -cd '[:print:]'
@@ -177,7 +186,7 @@ install_version() {
     drop_older
     links | while read -r link target; do
         mkdir -p "$root/${link%/*}"
-        if [ -e "$root/$link" ] && [ ! -L "$root/$link" ]; then
+        if ! is_ours "$root/$link"; then
             say "left unchanged, because bai-wizard did not create it: /$link"
             continue
         fi

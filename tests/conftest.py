@@ -62,8 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets of one test are not redacted in the next one of the same process."""
+    """Secrets of one test are neither redacted nor looked up in the next one of the same process."""
     monkeypatch.setattr("bai_wizard.core.secret._registered", set())
+    monkeypatch.setattr("bai_wizard.core.secret._resolver", None)
 
 
 @pytest.fixture(autouse=True)

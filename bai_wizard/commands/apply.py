@@ -13,12 +13,11 @@ from bai_wizard.commands.headless import (
     prepare_to_apply,
     recovered,
 )
-from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
 from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.step import Plan
-from bai_wizard.engine.plan_file import PlanFile, read_plan_file, shown_json, with_secrets
+from bai_wizard.engine.plan_file import PlanFile, read_plan_file, with_secrets, without_secrets
 from bai_wizard.engine.recovery import records_of
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.session import local_session, machine_for
@@ -84,8 +83,7 @@ def _desired(file: PlanFile, arguments: argparse.Namespace, node: Machine) -> co
 
 
 def _refuse_difference(file: PlanFile, approved: Plan, plan: Plan) -> None:
-    now = Plan.from_json(shown_json(plan), SHOWN)
-    if lines := exact_differences(approved, now):
+    if lines := exact_differences(approved, without_secrets(plan)):
         text = "\n".join(f"  {line}" for line in lines)
         raise PreflightError(
             f"nothing was changed: the plan of {file.planned} (-) differs from what would be done now (+):\n{text}"

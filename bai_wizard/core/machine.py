@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from posixpath import dirname, join, normpath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 
 S = TypeVar("S")
+# The most links that the kernel follows in one path (path_resolution(7)).
+LONGEST_LINK_CHAIN = 40
 
 
 class NodeView(ABC):
@@ -108,6 +111,25 @@ class NodeView(ABC):
         if text is None:
             raise StateUnknown(f"{path} is not a text file ({entry.type})")
         return text
+
+    def behind_links(self, path: str) -> tuple[str, Entry | None]:
+        """Return path and entry at the end of a chain of links; None if the link is broken or leads to a device."""
+        for _ in range(LONGEST_LINK_CHAIN):
+            if path == "/dev/null":
+                return path, None
+            entry = self.entry(path)
+            if entry is None or entry.type != "link":
+                return path, entry
+            path = normpath(join(dirname(path), entry.target or ""))
+        return path, None
+
+    def text_behind_links(self, path: str) -> str | None:
+        """Like `text`, as a program gets it that opens the path: for files that only root and packages write.
+
+        Never for files in homes: their owners could have root read any file.
+        """
+        end, entry = self.behind_links(path)
+        return None if entry is None else self.text(end)
 
     def account(self, name: str) -> Account | None:
         """Return a user by name, local or from a directory service."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -102,6 +103,13 @@ class Node(Protocol):
 
     def do_together(self, operations: Sequence[Operation]) -> None:
         """Execute operations that share no key, a few at a time; a step uses this in its `apply`."""
+
+    def announced(self, operations: Iterable[Operation]) -> AbstractContextManager[None]:
+        """Record operations that a boot would perform by itself as soon as earlier ones of the step are done.
+
+        Without this record, undo would not know that they belong to the run. They still have to be executed.
+        """
+        ...
 
 
 class Step(Registered, frozen=True, kw_only=True):

@@ -406,7 +406,8 @@ def find_run(paths: StatePaths, id: str = "", *, kind: RunKind | None = None) ->
 
     A damaged run may be of any kind: it is never skipped silently.
     """
-    if id and "/" not in id and not id.startswith(".") and (paths.runs / id).is_dir():
+    # Not `Path.is_dir`: before Python 3.13, it raises PermissionError for users other than root.
+    if id and "/" not in id and not id.startswith(".") and os.path.isdir(paths.runs / id):
         runs = [RunDirectory(paths.runs / id)]
     else:
         runs = [run for run in all_runs(paths) if not id or run.id.startswith(id) or run.id.endswith(id)]

@@ -5,9 +5,9 @@ Each operation is journaled with its inverse before it is applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event
@@ -72,6 +72,8 @@ class JournalledNode(Struct):
     checkpoint: Checkpoint = no_checkpoint
     scope: Sequence[Scope] | None = None
     guard: Callable[[], None] | None = None
+    # The numbers of intents that were recorded before their operation's turn.
+    intents: dict[Operation, int] = field(default_factory=dict)
 
     @property
     def view(self) -> NodeView:
@@ -109,19 +111,47 @@ class JournalledNode(Struct):
         for future in pending:
             future.result()
 
+    @contextmanager
+    def announced(self, operations: Iterable[Operation]) -> Iterator[None]:
+        """Record the intents of operations that are not satisfied; settle those that are not executed then."""
+        before = {each: states for each in operations if not each.is_satisfied(states := self._states(each))}
+        for operation, states in before.items():
+            self.intents[operation] = self._intend(operation, states)
+        try:
+            yield
+        except Exception:
+            self._settle(before)
+            raise
+        self._settle(before)
+
+    def _settle(self, before: Mapping[Operation, States]) -> None:
+        """Find out how far announced operations got that were not executed."""
+        while self.intents:
+            operation, number = self.intents.popitem()
+            states = before[operation]
+            attempt = Entry(number, self.step, operation, states, operation.after(states), operation.inverse(states))
+            if message := recover_entry(attempt, self.journal.finish, self.machine, failed=True):
+                self.log(message, level="warning")
+
+    def _intend(self, operation: Operation, before: States) -> int:
+        if self.scope is not None:
+            refuse_outside(self.scope, operation, before)
+        self.checkpoint("before intent")
+        number = self.journal.intent(self.step, operation, before, operation.inverse(before))
+        self.checkpoint("after intent")
+        return number
+
     def _execute(self, operation: Operation, log: Log) -> None:
         before = self._states(operation)
         if operation.is_satisfied(before):
             return
-        if self.scope is not None:
-            refuse_outside(self.scope, operation, before)
         if self.guard is not None:
             self.guard()
             if not isinstance(operation, PathOperation):
                 self.guard = None
-        self.checkpoint("before intent")
-        number = self.journal.intent(self.step, operation, before, operation.inverse(before))
-        self.checkpoint("after intent")
+        number = self.intents.pop(operation, None)
+        if number is None:
+            number = self._intend(operation, before)
         try:
             self.machine.apply(operation, log)
         except StepFailed:

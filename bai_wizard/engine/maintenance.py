@@ -67,9 +67,9 @@ def conditions_from_json(data: Any) -> Conditions:
 
 
 def hooks_of(settings: Mapping[str, Any]) -> Hooks:
-    """The hooks in the settings of a run."""
+    """The hooks in the settings of a run; none for a fix of the doctor, whose consent covers sessions as well."""
     table = settings.get("tables", {}).get("maintenance", {})
-    if not table.get("apply", True):
+    if settings.get("fix") or not table.get("apply", True):
         return Hooks()
     return Hooks(tuple(table.get("drain_hook", ())), tuple(table.get("resume_hook", ())))
 

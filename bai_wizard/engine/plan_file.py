@@ -17,13 +17,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from bai_wizard import __version__
 from bai_wizard.core.codec import SHOWN
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.operation import admits
 from bai_wizard.core.secret import redacted
-from bai_wizard.core.step import Plan
+from bai_wizard.core.step import Pending, Plan, PlannedStep
 from bai_wizard.engine.durable import MALFORMED, json_bytes
 from bai_wizard.engine.recovery import records_of
 from bai_wizard.node.actor import Actor, current_actor
@@ -100,6 +102,36 @@ def shown_json(plan: Plan) -> dict[str, Any]:
         for change in planned["verdict"].get("changes", ()):
             change["token"] = ""
     return result
+
+
+def without_secrets(plan: Plan) -> Plan:
+    """The plan as it is in a plan file: to be shown and compared, never to be applied."""
+    return Plan.from_json(shown_json(plan), SHOWN)
+
+
+def with_less(approved: Plan, now: Plan) -> Plan:
+    """The approved plan, except that steps which would do only a part of it now are those of the new plan.
+
+    Both are without secrets. A step whose changes were not all known may do more within its scope, as when it is
+    applied.
+    """
+    planned = {item.step.id: item for item in now.steps}
+    steps = ((item, planned.get(item.step.id, item)) for item in approved.steps)
+    return replace(approved, steps=tuple(will if _does_less(was, will) else was for was, will in steps))
+
+
+def _does_less(was: PlannedStep, will: PlannedStep) -> bool:
+    """Whether a step makes no change that was not approved; its definition may depend on what is done already."""
+    if not isinstance(will.verdict, Pending):
+        return True
+    if not isinstance(was.verdict, Pending):
+        return False
+    scope = was.step.scope() if was.verdict.is_partial else ()
+    return all(
+        change in was.verdict.changes
+        or (change.key is not None and admits(scope, change.key, creates=change.verb == "create"))
+        for change in will.verdict.changes
+    ) and (not will.verdict.is_partial or all(part in scope for part in will.step.scope()))
 
 
 def read_plan_file(path: str, digest: str = "") -> PlanFile:

@@ -30,6 +30,10 @@ MIN_RATE = 1024
 REDIRECTS = 5
 
 
+# The attribute of an exception that holds the URL of the server that caused it.
+SERVER = "bai_wizard_server"
+
+
 class TooMuch(StateUnknown):
     """A server sends more than the answer may contain."""
 
@@ -150,11 +154,18 @@ def request(
     """Send a request, follow its redirects, and return the answer, whose body is not read yet.
 
     The headers are sent to every server, so they must not contain credentials. An answer after REDIRECTS is returned
-    even if it is another redirect. Raises Refused for a redirect that is not safe, and urllib3's exceptions.
+    even if it is another redirect. Raises Refused for a redirect that is not safe, and urllib3's exceptions, which
+    `explain_transport_error` can attribute to the server that was redirected to.
     """
+    from urllib3.exceptions import HTTPError
+
     followed = 0
     while True:
-        response = manager.request(method, url, headers=headers, redirect=False, preload_content=False, **options)
+        try:
+            response = manager.request(method, url, headers=headers, redirect=False, preload_content=False, **options)
+        except HTTPError as error:
+            vars(error)[SERVER] = url
+            raise
         location = response.get_redirect_location()
         if not location or followed == REDIRECTS:
             return response
@@ -189,7 +200,8 @@ def refuse_answer(status: int, location: str) -> None:
 
 
 def explain_transport_error(error: Exception, url: str, proxy: str) -> Explanation:
-    """Explain an error of urllib3 to the operator."""
+    """Explain an error of urllib3 to the operator. `url` is the server, unless the error says which one it was."""
+    url = vars(error).get(SERVER, url)
     cause = getattr(error, "original_error", None) or error
     message = type(error.__cause__).__name__ if isinstance(error.__cause__, TooSlow) else str(cause)
     kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, Exception) and kind is not Exception]

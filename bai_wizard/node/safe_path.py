@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from posixpath import join, normpath
 from shlex import quote
@@ -278,6 +278,15 @@ class Trust(Writers):
                 raise self.refusal(here, Owner(f"its owner {self._name(owner)}"))
             here = normpath(os.path.join(os.path.dirname(here), target))
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+    def judge_command(self, argv: Sequence[str], root: str = "") -> None:
+        """Raise PreflightError if others can change a file that a command names: its program, or an argument.
+
+        An argument may be a script for an interpreter. Raises OSError as the kernel does.
+        """
+        for word in argv:
+            if word.startswith("/") and os.path.isfile(f"{root}{word}"):
+                self.judge_content(f"{root}{word}")
 
     def judge_directory(self, path: str, *, sticky: bool = False) -> None:
         """Raise PreflightError if others can change a directory or one above it, or create names in it.

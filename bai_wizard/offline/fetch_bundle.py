@@ -50,7 +50,7 @@ def fetch_bundle(url: str, digest: str, context: Context, *, files: bool = True,
             make_directory(str(directory))
         else:
             directory.mkdir(parents=True, exist_ok=True)
-        with _locked(f"{directory}.lock"):
+        with _locked(f"{directory}.lock", log):
             manifest = _manifest(url, digest, directory, context, log)
             if files:
                 _files(url, manifest, directory, context, log)
@@ -67,10 +67,14 @@ def _base() -> str:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _locked(path: str, log: Log) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log("waiting for another process that is downloading this bundle")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bai_wizard.core.errors import StateUnknown
+from bai_wizard.core.errors import PreflightError, StateUnknown
 from bai_wizard.core.event import Log, silent
 from bai_wizard.core.machine import Completed, HardwarePart, Machine, Space
 from bai_wizard.core.paths import parents
@@ -19,7 +19,7 @@ from bai_wizard.node.files import Files
 from bai_wizard.node.mounts import mount_at, read_mountinfo
 from bai_wizard.node.regular import open_foreign, read_all
 from bai_wizard.node.run_as import Identity, identity_of_name
-from bai_wizard.node.safe_path import components
+from bai_wizard.node.safe_path import Trust, components
 
 # These register the readers that nearly every plan needs.
 from bai_wizard.resources import execute, load_all, read, reads, refusal_of, sweep
@@ -186,9 +186,16 @@ class LocalMachine(Machine):
     def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
         if self.prefix:
             raise StateUnknown(f"{argv[0]} would run on the running node instead of {self.root}")
-        from bai_wizard.node.process import run
+        from bai_wizard.node.process import ProgramMissing, log_lines, run
 
-        return run(argv, timeout=deadline, on_line=lambda stream, line: log(line, stream=stream))
+        # Checked before the run as well, but it may have waited for a day since then.
+        if not os.path.isfile(argv[0]):
+            raise ProgramMissing(f"{argv[0]} is not installed")
+        try:
+            Trust().judge_command(argv)
+        except (PreflightError, OSError) as error:
+            raise StateUnknown(str(error)) from error
+        return run(argv, timeout=deadline, on_line=log_lines(log))
 
     def helpers(self) -> AbstractContextManager[None]:
         from bai_wizard.node.helper import helpers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_answers_are_judged_as_by_any_other_python(node_factory: NodeFactory, tm
         paths[-1].write_bytes(data if isinstance(data, bytes) else data.encode())
     node = node_factory("bookworm", volumes={f"{directory}:ro": str(directory) for directory in (tmp_path, CHECKOUT)})
     assert node.run(["python3", "--version"]).out.startswith("Python 3.11.2")
-    script = f"cd {CHECKOUT} && exec python3 -B -m tests.unit.answers.checker"
+    script = f"cd {shlex.quote(str(CHECKOUT))} && exec python3 -B -m tests.unit.answers.checker"
     done = node.run(["sh", "-c", script], input="\n".join(map(str, paths)), timeout=900)
     there = [json.loads(line) for line in done.out.splitlines()]
     assert len(there) == len(paths), f"seed {seed()}: {done.err[-4000:]}"
@@ -60,7 +61,7 @@ def test_readers_tests_pass(node_factory: NodeFactory) -> None:
     argv = ["python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
     env = {"PYTHONPATH": f"{CHECKOUT}:{runners()}", "BAI_WIZARD_SEED": str(seed()), "HOME": "/root"}
     words = [f"tests/unit/{name}" for name in FAST]
-    script = f"cd {CHECKOUT} && exec {' '.join([*argv, *words])}"
+    script = f"cd {shlex.quote(str(CHECKOUT))} && exec {' '.join([*argv, *words])}"
     done = node.run(["sh", "-c", script], env=env, timeout=1800)
     assert done.rc == 0, (done.out + done.err)[-4000:]
 

@@ -1,6 +1,6 @@
 """Build the release files: the archive of an architecture, its SBOM, the .deb, the sdist, the wheel, SHA256SUMS.
 
-    python -m tests.tools.build_archive -o DIR [--python ARCHIVE] [--wheels DIR] [--deb] [--dist]
+    python -m tests.tools.build_archive -o DIR [--python ARCHIVE] [--deb] [--dist]
 
 ARCHIVE is an `install_only` archive of python-build-standalone, or one with the same layout; by default, the newest
 build of the catalogue is downloaded. The package and its dependencies are in the interpreter's own site-packages, so
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import platform
 import re
@@ -23,7 +24,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from bai_wizard import __version__
+from bai_wizard.core.errors import StepFailed
 from bai_wizard.node.download import Source, fetch
 from bai_wizard.offline.collect import pack_wizard as pack_tree
 from bai_wizard.pages.python.versions import choose_build
@@ -39,13 +43,14 @@ PYTHON = "3.13"
 # Platform tags of wheels that run on every supported distribution, by uname's name of the architecture.
 PLATFORMS = {arch: [f"manylinux_2_{glibc}_{arch}" for glibc in (34, 28, 17)] for arch in ("x86_64", "aarch64")}
 # What no command of the wizard needs, relative to python/: headers and libraries for linking, Tk, the tests of the
-# standard library, what creates other environments; in site-packages, the build backend and programs other than uv.
-# `bundle` needs pip.
+# standard library, what is for macOS only, what creates other environments; in site-packages, the build backend and
+# programs other than uv. `bundle` needs pip.
 LEFT_OUT = re.compile(
     r"(include|share|lib/pkgconfig|lib/(tcl|tk|itcl|thread|Tix)[^/]*|lib/libtcl.*|lib/libtk.*)(/|$)"
     r"|bin/(?!python3\.\d+$)"
     r"|lib/python3\.\d+/(test|idlelib|tkinter|turtledemo|turtle\.py|ensurepip|lib2to3|pydoc_data|config-3[^/]*)(/|$)"
     r"|lib/python3\.\d+/([\w-]+/)+tests?(/|$)"
+    r"|lib/python3\.\d+/ctypes/macholib(/|$)"
     r"|lib/python3\.\d+/lib-dynload/(_tkinter|_test\w*|_ctypes_test|_xxtestfuzz|xx\w+)\.[^/]*$"
     r"|lib/python3\.\d+/site-packages/(uv_build[^/]*|bin/(?!uv$)[^/]+)(/|$)"
     # Records of an installer contain the paths and hashes of scripts that name this machine's interpreter.
@@ -53,15 +58,21 @@ LEFT_OUT = re.compile(
 )
 
 
-def make_tree(tree: Path, python: Path, arch: str, *, wheels: Path | None = None, compiler: str = "") -> None:
-    """Create the content of /opt/bai-wizard/VERSION. `wheels`: unpacked dependencies, else pip installs them."""
+def make_tree(
+    tree: Path, python: Path, arch: str, *, wheels: Path | None = None, compiler: str = ""
+) -> dict[str, str]:
+    """Create the content of /opt/bai-wizard/VERSION. `wheels`: unpacked dependencies, else pip installs them.
+
+    Return the SHA-256 of each file that pip installed, by the package's name.
+    """
     with tarfile.open(python) as archive:
         archive.extractall(tree, filter="tar")
     library = next((tree / "python/lib").glob("python3.*/os.py")).parent
     minor = library.name.removeprefix("python")
     site = library / "site-packages"
+    hashes = {}
     if wheels is None:
-        _fetch(site, minor, arch)
+        hashes = _fetch(site, minor, arch)
     else:
         shutil.copytree(wheels, site, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(CHECKOUT / "bai_wizard", site / "bai_wizard", ignore=shutil.ignore_patterns("__pycache__"))
@@ -78,6 +89,7 @@ def make_tree(tree: Path, python: Path, arch: str, *, wheels: Path | None = None
     _only_needed_files(tree, minor)
     _compile(library, compiler or str(tree / f"python/bin/python{minor}"))
     set_times(tree)
+    return hashes
 
 
 def _only_needed_files(tree: Path, minor: str) -> None:
@@ -100,12 +112,20 @@ def set_times(tree: Path) -> None:
         os.utime(path, (build_time(), build_time()))
 
 
-def _fetch(site: Path, minor: str, arch: str) -> None:
+def _fetch(site: Path, minor: str, arch: str) -> dict[str, str]:
+    """Install the pinned dependencies. Return the SHA-256 of each installed file, by the package's name."""
     platforms = [word for tag in PLATFORMS[arch] for word in ("--platform", tag)]
     options = ["--target", str(site), "--python-version", minor, "--only-binary", ":all:", *platforms]
     pinned = ["--require-hashes", "--requirement", str(CHECKOUT / FILES[""])]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--implementation", "cp"]
-    subprocess.run([*pip, *options, *pinned], check=True, stdin=subprocess.DEVNULL)
+    with tempfile.NamedTemporaryFile(prefix="bai-wizard-pip-", suffix=".json") as report:
+        argv = [*pip, *options, *pinned, "--report", report.name]
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+        installed = json.load(report)["install"]
+    return {
+        canonicalize_name(item["metadata"]["name"]): item["download_info"]["archive_info"]["hashes"]["sha256"]
+        for item in installed
+    }
 
 
 def downloaded_python(directory: Path, arch: str) -> Path:
@@ -121,7 +141,9 @@ def _add_metadata(site: Path) -> None:
     """Write the metadata that importlib.metadata reads, as an installer would."""
     directory = site / f"bai_wizard-{__version__}.dist-info"
     directory.mkdir()
-    (directory / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bai-wizard\nVersion: {__version__}\n")
+    (directory / "METADATA").write_text(
+        f"Metadata-Version: 2.4\nName: bai-wizard\nVersion: {__version__}\nLicense-Expression: Apache-2.0\n"
+    )
 
 
 def _compile(library: Path, compiler: str) -> None:
@@ -131,11 +153,10 @@ def _compile(library: Path, compiler: str) -> None:
     """
     mode = ["--invalidation-mode", "unchecked-hash", "-s", str(library), "-p", "/"]
     done = subprocess.run(
-        [compiler, "-I", "-B", "-m", "compileall", "-q", "-f", "-j", "2", *mode, str(library)],
+        [compiler, "-I", "-B", "-m", "compileall", "-q", "-f", *mode, str(library)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    # Packages may contain files for other releases of Python that do not compile; the wizard's own files must.
-    if list((library / "site-packages/bai_wizard").glob("__pycache__/cli.*.pyc")) == []:
+    if done.returncode:
         raise RuntimeError(f"the package does not compile: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
@@ -164,19 +185,21 @@ def main() -> None:
     parser.add_argument("--python", type=Path, help="an install_only archive (default: download)")
     parser.add_argument("--arch", default=platform.machine(), choices=PLATFORMS)
     parser.add_argument("--compiler", default="", help="an interpreter of the same minor release that runs here")
-    parser.add_argument("--wheels", type=Path, help="a directory with the dependencies, unpacked for that Python")
     parser.add_argument("--deb", action="store_true")
     parser.add_argument("--dist", action="store_true", help="sdist and wheel")
     parser.add_argument("--url", default="", help="the project's page, for links in the sdist and the wheel")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.output) as work:
-        python = options.python or downloaded_python(Path(work), options.arch)
+        try:
+            python = options.python or downloaded_python(Path(work), options.arch)
+        except StepFailed as failure:
+            sys.exit(f"build_archive: {failure}")
         tree = Path(work) / "tree"
-        make_tree(tree, python, options.arch, wheels=options.wheels, compiler=options.compiler)
+        hashes = make_tree(tree, python, options.arch, compiler=options.compiler)
         archive = pack(options.output, Path(work), options.arch)
         print(archive)
-        print(write_sbom(archive, tree, python))
+        print(write_sbom(archive, tree, python, hashes))
         if options.deb:
             print(build_deb(options.output, tree, options.arch))
     if options.dist:

@@ -61,15 +61,21 @@ release() {
     rm -f "$holder"
 }
 """
-# Two owners would shadow each other; a tree that contains install.sh was installed by it.
+# A tree that contains install.sh was installed by it. Two owners would shadow each other.
+ARCHIVE = """
+has_archive() {
+    for each in /opt/bai-wizard/*/install.sh; do
+        [ ! -e "$each" ] || return 0
+    done
+    return 1
+}
+"""
 ALONE = """
-for each in /opt/bai-wizard/*/install.sh; do
-    if [ -e "$each" ]; then
-        echo 'bai-wizard: it is installed from its archive; remove that first (runs and backups are kept):' >&2
-        echo '  sh /opt/bai-wizard/current/install.sh --uninstall' >&2
-        exit 1
-    fi
-done
+if has_archive; then
+    echo 'bai-wizard: it is installed from its archive; remove that first (runs and backups are kept):' >&2
+    echo '  sh /opt/bai-wizard/current/install.sh --uninstall' >&2
+    exit 1
+fi
 """
 # The timer is enabled by the administrator only. After its files have changed, systemd reads them again.
 TIMER = """
@@ -87,15 +93,21 @@ reload() {
 }
 """
 # An upgrade runs prerm of the old version before preinst of the new one, which holds the lock. dpkg keeps runs and
-# backups when it removes the package; only a purge removes them.
+# backups when it removes the package; a purge removes them, unless an archive that was installed since uses them.
 SCRIPTS = {
-    "preinst": f"{LOCK}{ALONE}\ncase $1 in install | upgrade) hold; keep ;; esac\n",
+    "preinst": f"{LOCK}{ARCHIVE}{ALONE}\ncase $1 in install | upgrade) hold; keep ;; esac\n",
     "postinst": f"{LOCK}{TIMER}\nreload\nrelease\n",
     "prerm": f"{LOCK}{TIMER}\ncase $1 in upgrade) hold ;; remove) hold; keep; stop_timer ;; esac\n",
-    "postrm": f"""{LOCK}{TIMER}
+    "postrm": f"""{LOCK}{TIMER}{ARCHIVE}
 case $1 in
     remove | abort-install | abort-upgrade) reload; release ;;
-    purge) rm -rf /var/lib/bai-wizard /var/cache/bai-wizard ;;
+    purge)
+        if has_archive; then
+            echo 'bai-wizard: it is installed from its archive now, so its runs and backups are kept' >&2
+        else
+            rm -rf /var/lib/bai-wizard /var/cache/bai-wizard
+        fi
+        ;;
 esac
 """,
 }
@@ -142,7 +154,7 @@ bai-wizard: package-installs-python-pycache-dir
 
 
 def build_deb(directory: Path, tree: Path, arch: str, *, maintainer: str = "", level: int = 6) -> Path:
-    """Build `bai-wizard_VERSION_ARCH.deb` in the directory. `maintainer`: "Name <address>", by default from git."""
+    """Build `bai-wizard_VERSION_ARCH.deb` in the directory. `maintainer`: "Name <address>", else the committer."""
     architecture, version = ARCHITECTURES[arch], (tree / "VERSION").read_text().strip()
     target = directory / f"bai-wizard_{version}_{architecture}.deb"
     maintainer = maintainer or committer()
@@ -167,14 +179,9 @@ def build_deb(directory: Path, tree: Path, arch: str, *, maintainer: str = "", l
 
 
 def committer() -> str:
-    """Return the identity with which this checkout commits."""
-    fields = []
-    for key in ("user.name", "user.email"):
-        done = subprocess.run(
-            ["git", "-C", str(CHECKOUT), "config", key], capture_output=True, text=True, check=False
-        )
-        fields.append(done.stdout.strip() or "root@localhost")
-    return f"{fields[0]} <{fields[1]}>"
+    """Return who made the commit that is built, so that anybody who builds it gets the same package."""
+    argv = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%cn <%ce>"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _write_share(root: Path, version: str, maintainer: str) -> None:

@@ -85,7 +85,7 @@ def project_urls(url: str) -> dict[str, str]:
     }
 
 
-def with_absolute_links(text: str, url: str) -> str:
+def with_absolute_links(text: str, url: str, version: str = __version__) -> str:
     """Rewrite links that lead into the repository."""
 
     def rewritten(match: re.Match[str]) -> str:
@@ -95,7 +95,7 @@ def with_absolute_links(text: str, url: str) -> str:
         if not url:
             return "" if image else words
         kind = "raw" if image else "tree" if target.endswith("/") else "blob"
-        return f"{image}[{words}]({url}/{kind}/v{__version__}/{target})"
+        return f"{image}[{words}]({url}/{kind}/v{version}/{target})"
 
     return LINK.sub(rewritten, text)
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cache import CHECKOUT
+from tests.tools.build_dist import with_absolute_links
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 COLLECTION = "integrations/ansible/ansible_collections/bai/wizard"
@@ -47,11 +48,12 @@ def release(
     build: Sequence[str],
     *,
     key: Path | None = None,
+    url: str = "",
     dry_run: bool = False,
 ) -> None:
     """Release the last commit of `checkout`. `build` is the build command without its output option.
 
-    `key` signs the checksums; only a dry run can do without. Raises Refused.
+    `key` signs the checksums; only a dry run can do without. `url`: the project's page. Raises Refused.
     """
     if key is None and not dry_run:
         raise Refused("a release needs --sign KEY")
@@ -70,7 +72,7 @@ def release(
         done = subprocess.run([*build, "-o", str(output.resolve())], cwd=clone, stdin=subprocess.DEVNULL, check=False)
         if done.returncode or not (output / "SHA256SUMS").exists():
             raise Refused(f"the files could not be built (exit code {done.returncode})")
-        (output / "CHANGES.md").write_text(changes)
+        (output / "CHANGES.md").write_text(with_absolute_links(changes, url, version))
         if key is not None:
             sign(output / "SHA256SUMS", key)
         if dry_run:
@@ -157,12 +159,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("version", help="the new version, such as 1.2.3")
     parser.add_argument("-o", "--output", type=Path, required=True, help="an empty directory for the files")
     parser.add_argument("--sign", type=Path, metavar="KEY", help="the SSH key that signs the checksums")
+    parser.add_argument("--url", default="", help="the project's page, for links")
     parser.add_argument("--dry-run", action="store_true", help="build everything, leave the repository unchanged")
     options, rest = parser.parse_known_args(argv)
     # The programs come from this environment, the code from the released commit.
-    build = [sys.executable, "-m", "tests.tools.build_archive", "--deb", "--dist", *rest]
+    build = [sys.executable, "-m", "tests.tools.build_archive", "--deb", "--dist", "--url", options.url, *rest]
+    url = options.url.rstrip("/")
     try:
-        release(CHECKOUT, options.version, options.output, build, key=options.sign, dry_run=options.dry_run)
+        release(CHECKOUT, options.version, options.output, build, key=options.sign, url=url, dry_run=options.dry_run)
     except Refused as refusal:
         print(f"release: {refusal}; nothing was changed", file=sys.stderr)
         return 1

@@ -1,4 +1,8 @@
-"""The bill of materials of an archive, as CycloneDX JSON: interpreter, its libraries, Python packages."""
+"""The bill of materials of an archive, as CycloneDX JSON: interpreter, its libraries, Python packages.
+
+The packages are those of requirements.txt, each with the hash of the file that was installed, and pip, which is part
+of the interpreter's archive. A tree with other packages or versions is an error.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,19 @@ import platform
 import re
 import subprocess
 import uuid
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from tests.tools.build_dist import build_time
+from tests.tools.pin_requirements import build_tools, pins
 
 # Libraries that are linked into the interpreter's modules: name → expression that gives its version.
 LIBRARIES = {
@@ -26,28 +36,33 @@ LIBRARIES = {
 Component = dict[str, Any]
 
 
-def write_sbom(archive: Path, tree: Path, python: Path) -> Path:
+class Mismatch(Exception):
+    """The packages in a tree are not those that were pinned."""
+
+
+def write_sbom(archive: Path, tree: Path, python: Path, hashes: Mapping[str, str]) -> Path:
     """Write ARCHIVE.cdx.json next to the archive. `python`: the archive that the interpreter came from."""
     target = archive.with_name(f"{archive.name.removesuffix('.tar.gz')}.cdx.json")
-    target.write_text(json.dumps(sbom(archive, tree, python), indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(sbom(archive, tree, python, hashes), indent=1) + "\n", encoding="utf-8")
     return target
 
 
-def sbom(archive: Path, tree: Path, python: Path) -> dict[str, Any]:
-    """The document. The same files always give the same document."""
-    site = _site(tree)
-    packages = {component["name"]: component for component in map(_package, _metadata(site))}
+def sbom(archive: Path, tree: Path, python: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """The document. The same files always give the same document.
+
+    `hashes`: package → SHA-256 of the file that it was installed from. Raises Mismatch.
+    """
+    metadata = _metadata(_site(tree))
+    packages = {component["name"]: component for component in map(_package, metadata)}
     itself = {**packages.pop("bai-wizard"), "type": "application", "hashes": [_hash(archive)]}
     interpreter, *libraries = _interpreter(tree, python)
-    needs = {_name(package["Name"]): _requirements(package) for package in _metadata(site)}
+    _add_hashes(packages, hashes, _environment(tree, interpreter["version"]))
+    needs = _requirements(metadata, _environment(tree, interpreter["version"]))
     refs = {name: component["bom-ref"] for name, component in packages.items()}
     graph = [
         {"ref": itself["bom-ref"], "dependsOn": [interpreter["bom-ref"], *refs.values()]},
         {"ref": interpreter["bom-ref"], "dependsOn": [library["bom-ref"] for library in libraries]},
-        *(
-            {"ref": ref, "dependsOn": sorted(refs[each] for each in needs[name] & set(refs))}
-            for name, ref in refs.items()
-        ),
+        *({"ref": ref, "dependsOn": sorted(refs[each] for each in needs[name])} for name, ref in refs.items()),
     ]
     digest = itself["hashes"][0]["content"]
     return {
@@ -79,7 +94,7 @@ def _metadata(site: Path) -> list[Message]:
 
 
 def _package(metadata: Message) -> Component:
-    name = _name(metadata["Name"])
+    name = canonicalize_name(metadata["Name"])
     purl = f"pkg:pypi/{name}@{metadata['Version']}"
     component: Component = {
         "type": "library",
@@ -104,15 +119,55 @@ def _license_name(metadata: Message) -> str:
     return " and ".join(classified) or (stated[0].strip() if stated else "")
 
 
-def _requirements(metadata: Message) -> set[str]:
-    """The packages that a package requires, whatever its extras are."""
+def _environment(tree: Path, python: str) -> dict[str, str]:
+    """The values of markers on the nodes that the tree is for."""
     return {
-        _name(re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0]) for line in metadata.get_all("Requires-Dist", [])
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "platform_machine": (tree / "ARCHITECTURE").read_text().strip(),
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
     }
 
 
-def _name(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _add_hashes(packages: dict[str, Component], hashes: Mapping[str, str], environment: dict[str, str]) -> None:
+    """Add the hash to each package. Raise Mismatch unless these are exactly the pinned ones and pip."""
+    pinned = {
+        pin.name: pin
+        for pin in pins("")
+        if pin.name not in build_tools() and (pin.marker is None or pin.marker.evaluate(environment))
+    }
+    for name in sorted(pinned.keys() ^ (packages.keys() - {"pip"})):
+        raise Mismatch(f"{name} is {'missing' if name in pinned else 'not in requirements.txt'}")
+    for name, pin in pinned.items():
+        if packages[name]["version"] != pin.version:
+            raise Mismatch(f"{name} is {packages[name]['version']}, not {pin.version}")
+        if hashes.get(name) not in pin.hashes:
+            raise Mismatch(f"the hash of {name} is {hashes.get(name)}, which is not in requirements.txt")
+        packages[name]["hashes"] = [{"alg": "SHA-256", "content": hashes[name]}]
+
+
+def _requirements(metadata: list[Message], environment: dict[str, str]) -> dict[str, set[str]]:
+    """The packages that each package requires, with the extras that others ask for."""
+    stated = {
+        canonicalize_name(package["Name"]): [Requirement(line) for line in package.get_all("Requires-Dist", [])]
+        for package in metadata
+    }
+    extras: dict[str, set[str]] = defaultdict(lambda: {""})
+    for each in (requirement for requirements in stated.values() for requirement in requirements):
+        extras[canonicalize_name(each.name)] |= each.extras
+    return {
+        name: {
+            canonicalize_name(each.name)
+            for each in requirements
+            if each.marker is None
+            or any(each.marker.evaluate({**environment, "extra": extra}) for extra in extras[name])
+        }
+        for name, requirements in stated.items()
+    }
 
 
 def _interpreter(tree: Path, python: Path) -> list[Component]:

@@ -100,21 +100,28 @@ class Terminal:
     def press(self, *keys: str) -> None:
         """Send keys, or plain text."""
         for key in keys:
+            before = self._state()
             os.write(self._fd, KEYS.get(key, key).encode())
-            # A lone Esc is told from a sequence by what follows within a moment.
             self.read(0.15 if key == "escape" else 0.03)
+            if key == "escape":
+                # A lone Esc is told from a sequence by what follows within a moment: let it be read before that.
+                self._change_from(before)
 
     def step(self, key: str) -> None:
         """Press a key and wait briefly until it has moved the cursor or changed the screen."""
-
-        def state() -> tuple[int, int, str]:
-            return self.screen.cursor.x, self.screen.cursor.y, self.text()
-
-        before, deadline = state(), time.monotonic() + MOMENT
+        before = self._state()
         self.press(key)
-        while state() == before and time.monotonic() < deadline:
-            self.read()
+        self._change_from(before)
         self.settle()
+
+    def _state(self) -> tuple[int, int, str]:
+        return self.screen.cursor.x, self.screen.cursor.y, self.text()
+
+    def _change_from(self, before: tuple[int, int, str]) -> None:
+        """Wait, for a moment at most, until the cursor or the screen differs from what it was."""
+        deadline = time.monotonic() + MOMENT
+        while self._state() == before and time.monotonic() < deadline and self.read():
+            pass
 
     def settle(self, silence: float = SILENCE) -> None:
         """Wait for that many seconds without output: a frame arrives in parts, with cursor movements."""

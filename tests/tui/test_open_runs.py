@@ -11,17 +11,22 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bai_wizard.engine.directory import RunDirectory
+from bai_wizard.core.consent import TO_DISRUPT, Affected
+from bai_wizard.core.step import Plan
+from bai_wizard.engine.directory import RunDirectory, create_run
 from bai_wizard.engine.events import EventLog
 from bai_wizard.engine.lock import StatePaths, hold_lock
+from bai_wizard.engine.maintenance import Conditions
 from bai_wizard.ui.draft import Draft
 from bai_wizard.ui.saving import Autosave, default_directory
+from bai_wizard.ui.tui.screens.result import ResultScreen
+from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
 from bai_wizard.ui.tui.screens.runs import RunScreen
 from tests.sampling import sampled
 from tests.tui.app_driver import AppDriver, good_draft, running_app
-from tests.tui.fakes import FakeMachine, fake_session
+from tests.tui.fakes import FakeMachine, FakePages, fake_session
 from tests.tui.terminal import Terminal
-from tests.tui.test_run import review
+from tests.tui.test_run import Failing, review
 from tests.unit.test_released_fixtures import on_a_node
 
 REPOSITORY = str(Path(__file__).parents[2])
@@ -190,6 +195,49 @@ async def test_a_draft_names_the_run_that_applies_all_of_it(tmp_path: Path, monk
         await driver.until(lambda: runs() == [""])
 
 
+async def test_answers_of_excluded_steps_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not in effect, although the run succeeds."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    session = replace(fake_session(tmp_path, FakeMachine()), demo="")
+    async with running_app(session=session, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("home", "space")
+        await driver.until("6 steps · ")
+        await driver.press("end", "down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
+        assert driver.app.plan_model.draft.is_unsaved
+        (file,) = Path(default_directory()).glob("draft-*.json")
+        assert json.loads(file.read_text())["run"] == ""
+
+
+async def test_a_draft_names_no_run_that_continues_without_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs() -> list[str]:
+        return [json.loads(file.read_text())["run"] for file in drafts.glob("draft-*.json")]
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    drafts = Path(default_directory())
+    session = replace(fake_session(tmp_path, Failing()), demo="")
+    pages = FakePages(optional=("docker",))
+    async with running_app(session=session, loader=pages.load, draft=good_draft()) as driver:
+        await driver.settled()
+        driver.app.plan_model.draft.put("account", ("uid",), 1234)
+        driver.app.plan_model.edited()
+        await review(driver)
+        await driver.press("end", "down", "enter")
+        await driver.until("Done, but optional steps failed")
+        run = driver.app.watcher.run
+        assert run is not None
+        await driver.until(lambda: runs() == [run.id])
+        await driver.press("home", "down", "enter")
+        await driver.until("[ Resume ]")
+        await driver.until(lambda: runs() == [""])
+
+
 @pytest.mark.parametrize("version", sampled("interrupted", [*VERSIONS], 2))
 def test_an_interrupted_run_is_reported_and_resumed_by_the_key_shown(version: str, node: Path) -> None:
     run = run_of(node, "killed")
@@ -253,3 +301,13 @@ def test_line_prompts_show_a_run_in_progress(node: Path) -> None:
     VERSIONS["unknown kind of step"](run)
     with in_progress(node, run), wizard(node, "--plain") as terminal:
         terminal.until("create the account bai")
+
+
+@pytest.mark.parametrize("window", ["", "00:00-23:59+UTC"])
+def test_consent_to_another_attempt_lasts_until_its_window_has_closed(tmp_path: Path, window: str) -> None:
+    paths, conditions = StatePaths(tmp_path), Conditions(window) if window else None
+    run = create_run(paths, Plan("gpu01"), {}, origin={"conditions": conditions.to_json() if conditions else None})
+    screen = ResumeScreen(run)
+    screen._disruptions = {"docker.restart": (Affected("container:a", "a"),)}
+    (consent,) = screen.consent()
+    assert (consent.lasts > TO_DISRUPT) is bool(window)

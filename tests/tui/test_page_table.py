@@ -102,7 +102,10 @@ async def test_defaults_are_values_and_gaps_are_named(tmp_path: Path) -> None:
         assert "/var/lib/docker" in row(driver, "docker.data_root")
         assert "bai" in row(driver, "docker.users")
         await driver.to_page("node")
-        assert "required" in row(driver, "node.backend_ai")
+        # The page opens at what is missing: its field shows an example, and that it is required once it is left.
+        assert "e.g. 26.4" in row(driver, "node.backend_ai")
+        await driver.press("tab")
+        await driver.until(lambda: "required" in row(driver, "node.backend_ai"))
         assert "(default)" not in driver.text()
 
 

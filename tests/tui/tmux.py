@@ -66,16 +66,18 @@ class Tmux:
     def press(self, *keys: str) -> None:
         """Send keys, or plain text."""
         for key in keys:
+            before = self._state()
             self._run("send-keys", *([KEYS[key]] if key in KEYS else ["-l", key]))
-            # A lone Esc is told from a sequence by what follows within a moment.
             select.select([], [], [], 0.2 if key == "escape" else 0.03)
+            if key == "escape":
+                # A lone Esc is told from a sequence by what follows within a moment: let it be read before that.
+                self._change_from(before)
 
     def step(self, key: str) -> None:
         """Press a key and wait briefly until it has moved the cursor or changed the pane."""
-        before, deadline = self._state(), time.monotonic() + MOMENT
+        before = self._state()
         self.press(key)
-        while self._state() == before and time.monotonic() < deadline:
-            select.select([], [], [], LOOK)
+        self._change_from(before)
         self.settle()
 
     def settle(self) -> None:
@@ -86,6 +88,12 @@ class Tmux:
 
     def _state(self) -> str:
         return self._run("display-message", "-p", "#{cursor_x},#{cursor_y}") + self.text()
+
+    def _change_from(self, before: str) -> None:
+        """Wait, for a moment at most, until the cursor or the pane differs from what it was."""
+        deadline = time.monotonic() + MOMENT
+        while self._state() == before and time.monotonic() < deadline:
+            select.select([], [], [], LOOK)
 
     def kill(self) -> None:
         """`tmux kill-session`: the pane's terminal disappears immediately, and the server with its last session.

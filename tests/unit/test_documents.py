@@ -209,7 +209,7 @@ def finished_environment(tmp_path: Path) -> dict[str, str]:
     """Variables for a shell that finds the environment of these tests as if `make setup` had created it."""
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
-    (venv / "bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (venv / "bin/python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     (venv / "bin/python").chmod(0o755)
     files = ("pyproject.toml", "requirements.txt", "requirements-dev.txt")
     described = b"".join((CHECKOUT / name).read_bytes() for name in files)

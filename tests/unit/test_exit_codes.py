@@ -108,6 +108,14 @@ def test_2_usage(words: list[str]) -> None:
     assert ended.value.code == ExitCode.ANSWERS
 
 
+@pytest.mark.parametrize("option", ["--window=02:00-04:00", "--wait-idle=1h"])
+@pytest.mark.parametrize("words", [[], ["resume"], ["undo"], ["doctor", "--fix", "docker.daemon"]])
+def test_2_nothing_waits_here(option: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise sessions would be interrupted at once, although the operator has asked for a window."""
+    assert main([option, *words]) == ExitCode.ANSWERS
+    assert f"{option.partition('=')[0]}: applies to --headless" in capsys.readouterr().err
+
+
 def test_2_unknown_page(headless: Headless, capsys: pytest.CaptureFixture[str]) -> None:
     assert headless(FIRST, words=("--only", "tunning")) == ExitCode.ANSWERS
     assert "unknown page" in capsys.readouterr().err

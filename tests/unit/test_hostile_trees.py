@@ -26,7 +26,6 @@ from tests.waiting import ends
 pytestmark = pytest.mark.needs_root
 
 ALLOWED = {*ExitCode} - {ExitCode.BUG}
-# Seconds for one command; on an undamaged tree the slowest takes one.
 TREES = range(1, 1001)
 COMMANDS = (["detect"], ["answers", "--from-node"], ["--headless", "ANSWERS", "--plan"], ["doctor", "--json"])
 

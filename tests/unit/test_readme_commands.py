@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def lines(prompt: str) -> list[str]:
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A node below a temporary root, with the working directory of an operator; `bai-wizard` is this checkout's."""
-    wizard = f"PYTHONPATH={CHECKOUT} exec {sys.executable} -m bai_wizard --root {tmp_path}"
+    words = [sys.executable, "-m", "bai_wizard", "--root", str(tmp_path)]
+    wizard = f"PYTHONPATH={shlex.quote(str(CHECKOUT))} exec {shlex.join(words)}"
     for name, text in {
         "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n",
         "etc/group": "root:x:0:\n",

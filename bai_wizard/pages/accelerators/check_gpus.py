@@ -265,7 +265,7 @@ def own_library(machine: Machine, context: Context, facts: NvidiaFacts, cards: t
     directory = "/etc/ld.so.conf.d"
     lines = []
     for name in machine.names(directory):
-        text = machine.text(f"{directory}/{name}") if name.endswith(".conf") else ""
+        text = machine.text_behind_links(f"{directory}/{name}") if name.endswith(".conf") else ""
         lines += [
             f"{directory}/{name}: {line}" for line in (text or "").split("\n") if "cuda" in line and "compat" in line
         ]
@@ -283,7 +283,7 @@ def nvcc(machine: Machine, context: Context, facts: NvidiaFacts, cards: tuple[Ca
         return not_applicable("NVIDIA's CUDA toolkit is not installed")
     profiles = [f"/etc/profile.d/{name}" for name in machine.names("/etc/profile.d") if name.endswith(".sh")]
     if machine.entry("/usr/bin/nvcc") is not None or any(
-        "cuda/bin" in (machine.text(path) or "") for path in profiles
+        "cuda/bin" in (machine.text_behind_links(path) or "") for path in profiles
     ):
         return ok()
     text = (

@@ -326,7 +326,7 @@ def _relative(days: int) -> str:
 @check("account.password-rejected")
 def password_rules(machine: Machine, context: Context) -> Outcome:
     """PAM's password rules apply to `passwd` and `chpasswd`, not to the hash that the wizard sets."""
-    text = machine.text("/etc/pam.d/common-password") or ""
+    text = machine.text_behind_links("/etc/pam.d/common-password") or ""
     rules = re.findall(r"pam_(?:pwquality|passwdqc|cracklib|pwhistory)\.so", text)
     if not rules:
         return ok()

@@ -149,8 +149,10 @@ def this_engine(machine: Machine, context: Context) -> Outcome:
 def _elsewhere(machine: Machine, context: Context) -> Iterator[Evidence]:
     homes = ("/root", context.home)
     profiles = [f"/etc/profile.d/{name}" for name in names_or_none(machine, "/etc/profile.d") if name.endswith(".sh")]
-    for path in (*LOGIN_FILES, *profiles, *(f"{home}/{name}" for home in homes for name in HOMES)):
-        for kind, value in _HOST.findall(machine.text(path) or "")[-1:]:
+    texts = {path: machine.text_behind_links(path) for path in (*LOGIN_FILES, *profiles)}
+    texts |= {f"{home}/{name}": machine.text(f"{home}/{name}") for home in homes for name in HOMES}
+    for path, text in texts.items():
+        for kind, value in _HOST.findall(text or "")[-1:]:
             if value not in (*LOCAL, "default"):
                 yield Evidence(f"DOCKER_{kind}", path, value, "not set")
     for path in (f"{home}/.docker/config.json" for home in homes):

@@ -88,7 +88,7 @@ def flag_conflict(machine: Machine, context: Context) -> Outcome:
     given = flags(machine)
     path = next((flag.value for flag in given if flag.key == "config-file"), DAEMON_JSON)
     try:
-        config = json_object(machine.text(path) or "{}")
+        config = json_object(machine.text_behind_links(path) or "{}")
     except Malformed:
         return unknown(f"{path} cannot be parsed")
     twice = set_twice(given, config)
@@ -396,7 +396,7 @@ def _api_versions(machine: Machine, context: Context) -> Iterator[tuple[str, str
     """(what, where, version) of each client that is known to support at most that version."""
     for path in _environment_files(machine, context):
         try:
-            text = machine.text(path) or ""
+            text = (machine.text_behind_links if path.startswith("/etc/") else machine.text)(path) or ""
         except StateUnknown:
             continue
         for version in PINNED.findall(text)[-1:]:

@@ -22,7 +22,7 @@ from bai_wizard.core.paths import (
     resolved,
 )
 from bai_wizard.core.state import RELOAD, Key, Mount, file_key, unit_key
-from bai_wizard.core.step import Step, Unchanged
+from bai_wizard.core.step import Node, Step, Unchanged
 from bai_wizard.pages.storage.fstab import FSTAB, FstabEntry, foreign_entries, path_unit, put_entry
 from bai_wizard.pages.storage.sources import expected_mount, is_bind, is_same_mount
 from bai_wizard.pages.storage.volume_steps import (
@@ -184,6 +184,13 @@ class MountVolume(Step, frozen=True, kw_only=True):
             yield SetUnit(path_unit(self.target, "automount"), None, True)
         predicted = expected_mount(view, self.source, self.fstype, self.options)
         yield SetMount(self.target, True, predicted.source, predicted.fstype)
+
+    def apply(self, node: Node) -> None:
+        """Apply the step. After a power cut the line in fstab mounts the volume at boot: the run owns that mount."""
+        operations = list(self.operations(node.view))
+        with node.announced(each for each in operations if isinstance(each, SetMount | SetUnit)):
+            for operation in operations:
+                node.do(operation)
 
     def _refuse_system(self, view: NodeView) -> None:
         """Refuse a source that would expose a system directory: the account may get its top directory."""

@@ -10,21 +10,18 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from posixpath import dirname, join, normpath
+from posixpath import normpath
 
 from msgspec import Struct
 
 from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.machine import NodeView
-from bai_wizard.core.state import Entry
 from bai_wizard.steps.kernel import Better, as_set, satisfies
 
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 # Sourced by ufw-init in this order.
 UFW_FILES = ("/etc/default/ufw", "/etc/ufw/ufw.conf")
 UFW_UNIT = "ufw.service"
-# The kernel's own limit for path lookups.
-LONGEST_LINK_CHAIN = 40
 # systemd's LONG_LINE_MAX: it reads no further in a file with such a line.
 LONGEST_LINE = 1 << 20
 # systemd's ends of a line and blanks; procps has isspace(3). Neither has no-break and other Unicode blanks.
@@ -136,7 +133,7 @@ def _is_link(view: NodeView, path: str) -> bool:
 
 def _read(view: NodeView, file: str) -> BootFile:
     try:
-        path, entry = behind_links(view, file)
+        path, entry = view.behind_links(file)
     except StateUnknown as error:
         return BootFile(file, file, unreadable=str(error))
     if entry is None or entry.content is None:
@@ -159,7 +156,7 @@ def _ufw_files(view: NodeView) -> tuple[BootFile, ...]:
     result = []
     for name in names:
         try:
-            _, entry = behind_links(view, name)
+            _, entry = view.behind_links(name)
         except StateUnknown as error:
             result.append(BootFile(name, name, unreadable=str(error), is_late=True))
             continue
@@ -183,18 +180,6 @@ def shell_value(text: str, name: str) -> str:
             raise StateUnknown(f"the value of {name} is known only to a shell")
         result = words[0] if words and match[1][:1] not in " \t" else ""
     return result
-
-
-def behind_links(view: NodeView, path: str) -> tuple[str, Entry | None]:
-    """Return path and entry at the end of a chain of links; None if the link is broken or leads to a device."""
-    for _ in range(LONGEST_LINK_CHAIN):
-        if path == "/dev/null":
-            return path, None
-        entry = view.entry(path)
-        if entry is None or entry.type != "link":
-            return path, entry
-        path = normpath(join(dirname(path), entry.target or ""))
-    return path, None
 
 
 class Deciding(Struct, frozen=True):

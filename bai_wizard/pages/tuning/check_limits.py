@@ -108,7 +108,7 @@ def reads_limits(view: NodeView, name: str, depth: int = 0) -> bool:
     """Whether a service's session stack, with everything it includes, runs pam_limits on the default files."""
     if depth > MAX_INCLUDES or "/" in name:
         return False
-    for line in (view.text(f"{DIRECTORY}/{name}") or "").replace("\\\n", " ").splitlines():
+    for line in (view.text_behind_links(f"{DIRECTORY}/{name}") or "").replace("\\\n", " ").splitlines():
         words = line.partition("#")[0].split()
         if words[:1] == ["@include"] and len(words) > 1:
             if reads_limits(view, words[1], depth + 1):
@@ -229,7 +229,11 @@ def in_new_sessions(machine: Machine, context: Context) -> Outcome:
 def _scripts_with_limits(machine: Machine) -> list[str]:
     """The scripts of login shells that mention ulimit."""
     paths = ["/etc/profile", *(f"{PROFILES}/{name}" for name in machine.names(PROFILES) if name.endswith(".sh"))]
-    return [path for path in paths if re.search(r"^[^#\n]*\bulimit\b", machine.text(path) or "", re.MULTILINE)]
+    return [
+        path
+        for path in paths
+        if re.search(r"^[^#\n]*\bulimit\b", machine.text_behind_links(path) or "", re.MULTILINE)
+    ]
 
 
 @check("tuning.limits-root-wildcard")

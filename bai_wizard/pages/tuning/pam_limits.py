@@ -18,7 +18,6 @@ from bai_wizard.core.machine import NodeView
 from bai_wizard.core.page import Context
 from bai_wizard.core.parse import Malformed, whole
 from bai_wizard.pages.node_state import is_package_before
-from bai_wizard.pages.tuning.boot_sysctl import behind_links
 
 LIMITS_CONF = "/etc/security/limits.conf"
 LIMITS_D = "/etc/security/limits.d"
@@ -152,7 +151,7 @@ def read_lines(view: NodeView) -> tuple[tuple[LimitLine, ...], tuple[str, ...]]:
     unreadable: list[str] = []
     for path in paths:
         try:
-            _, entry = behind_links(view, path)
+            _, entry = view.behind_links(path)
         except StateUnknown as error:
             unreadable.append(str(error))
             continue

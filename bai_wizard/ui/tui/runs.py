@@ -183,16 +183,22 @@ class Runs:
             self.app.tell(_note_of(self.interrupted) or tr("No interrupted run to resume."))
 
     def apply(
-        self, plan: Plan, desired: compose.DesiredState, consent: Collection[Consent], planned_at: PlannedAt
+        self,
+        plan: Plan,
+        desired: compose.DesiredState,
+        consent: Collection[Consent],
+        planned_at: PlannedAt,
+        *,
+        is_whole: bool,
     ) -> None:
-        """Begin a run of a plan that was confirmed on the review screen."""
+        """Begin a run of a plan that was confirmed on the review screen; `is_whole`: no step was excluded from it."""
         session = self.app.session
         if not session.machine.is_root:
             ask_for_root(self.app)
             return
         self._is_fix = bool(desired.fix)
         self._is_docked = len(desired.pages) == 1 and not desired.fix
-        self._applied = "" if desired.fix else self.app.plan_model.draft.handed_over()
+        self._applied = "" if desired.fix or not is_whole else self.app.plan_model.draft.handed_over()
         self._applied_pages = frozenset(desired.pages)
 
         def begun(run: RunDirectory) -> None:
@@ -331,6 +337,8 @@ class Runs:
         """Plan another attempt of a run and show it before it begins."""
         from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
 
+        if without:
+            self.app.keeper.applies("", "")
         self.app.to_pages()
         screen = ResumeScreen(run, without)
         self.app.show(screen, lambda plan: self._again(run, plan, screen.consent(), screen.planned_at))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -29,6 +30,9 @@ class Acting:
 
     def do_together(self, operations: Sequence[Operation]) -> None:
         raise AssertionError("no remedy of this page has several things to do at once")
+
+    def announced(self, operations: Iterable[Operation]) -> AbstractContextManager[None]:
+        raise AssertionError("a boot does nothing for this page")
 
 
 def look(machine: SimulatedMachine, id: str) -> Finding:

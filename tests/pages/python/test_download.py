@@ -251,6 +251,17 @@ def test_redirects_through_a_proxy_name_the_server_that_they_lead_to(tmp_path: P
     assert behavior.hosts == ["mirror.invalid", "other.invalid"]
 
 
+def test_the_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall may allow the first server, but not the one that it redirects to."""
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    behavior = ServerBehavior(BODY, redirect="http://localhost:1/a?signature=x")
+    with serving(behavior) as url:
+        with pytest.raises(StepFailed, match=r"no connection to localhost: "):
+            fetch(Source(f"{url}/a.tar.gz", behavior.sha256), str(tmp_path / "a.tar.gz"))
+        with pytest.raises(StateUnknown, match=r"no connection to localhost: "):
+            size_of(f"{url}/a.tar.gz")
+
+
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher:x", "http://[", "data:,x"])
 def test_redirects_to_anything_but_a_web_server_are_refused(tmp_path: Path, location: str) -> None:
     behavior = ServerBehavior(BODY, redirect=location)

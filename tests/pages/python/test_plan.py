@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -57,6 +58,9 @@ class Acting:
     def do_together(self, operations: Any) -> None:
         for operation in operations:
             self.do(operation)
+
+    def announced(self, operations: Any) -> AbstractContextManager[None]:
+        raise AssertionError("a boot does nothing for this page")
 
 
 def test_a_bare_node_gets_archive_interpreter_and_environments_and_then_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,21 @@ from bai_wizard.core.page import Context, Evidence, Finding, Unknown
 from bai_wizard.core.state import Account, Entry, Flag, Key, Mount, State
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.doctor.drift import drift_checks, without_covered
+from bai_wizard.engine.directory import create_run, journal_of
+from bai_wizard.engine.executor import execute
+from bai_wizard.engine.lock import StatePaths
+from bai_wizard.engine.recovery import recover
 from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.pages.storage import volume_probes
 from bai_wizard.pages.storage.fstab import parse_fstab
 from bai_wizard.pages.storage.kinds import hosts_of
 from bai_wizard.pages.storage.plan import PAGE
 from bai_wizard.resources.mounts import SetMount
-from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown
+from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown, undo
 from tests.pages.storage.test_fstab import UBUNTU
 from tests.pages.storage.test_local import BAI
 from tests.settings import settings_from
+from tests.unit.engine.test_run import PowerCut, cut_at
 from tests.waiting import PATIENCE
 
 NFS: dict[str, Any] = {"name": "vol1", "type": "nfs", "source": "10.20.30.50:/export/vol1"}
@@ -72,6 +78,33 @@ def test_an_nfs_volume_on_a_node_that_has_the_client(tmp_path: Path) -> None:
         "+ mount /vfroot/vol1  nfs 10.20.30.50:/export/vol1\n"
         "storage.vol1.check: Unchanged"
     )
+
+
+def boot(machine: SimulatedMachine) -> None:
+    """What systemd mounts at boot from fstab, and nothing else."""
+    target, source = "/vfroot/vol1", "10.20.30.50:/export/vol1"
+    mounted = f"{source} {target} " in (machine.text("/etc/fstab") or "")
+    machine.set_state(Key("mount", target), Mount(source, "nfs") if mounted else None)
+
+
+@pytest.mark.parametrize("instant", range(24))
+def test_a_volume_that_is_mounted_at_the_boot_after_a_power_cut_is_unmounted_by_undo(
+    instant: int, tmp_path: Path
+) -> None:
+    machine, paths = node(), StatePaths(tmp_path)
+    before = machine.snapshot()
+    plan = plan_of(PAGE, table(NFS), machine)
+    begun = create_run(paths, plan, {})
+    with suppress(PowerCut):
+        execute(paths, begun, plan.digest(), machine, checkpoint=cut_at(instant))
+    boot(machine)
+    recover(journal_of(begun), machine)
+    again = plan_of(PAGE, table(NFS), machine)
+    begun.begin_attempt(again, begun.metadata)
+    assert execute(paths, begun, again.digest(), machine).code() == 0
+    assert machine.mount("/vfroot/vol1") is not None
+    assert undo(machine, begun, tmp_path).code() == 0
+    assert machine.snapshot() == before
 
 
 def test_a_bare_node_gets_the_client_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,8 +122,9 @@ def test_an_ordinary_user_is_not_asked(file: Path) -> None:
 @pytest.mark.parametrize("redirect", ["- < {}", "/dev/stdin < {}", "<(cat {})", "/proc/self/fd/7 7< {}"])
 def test_files_opened_by_the_caller_are_accepted(file: Path, redirect: str) -> None:
     owned(EVE, EVE, 0o666)(file)
-    command = f"{sys.executable} -m bai_wizard --root {file.parents[1]}/root --plan --headless {redirect}"
-    done = subprocess.run(["bash", "-c", command.format(file)], capture_output=True, text=True, timeout=60)
+    words = [sys.executable, "-m", "bai_wizard", "--root", f"{file.parents[1]}/root", "--plan", "--headless"]
+    command = f"{shlex.join(words)} {redirect.format(shlex.quote(str(file)))}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cache import CHECKOUT
-from tests.tools.build_deb import OVERRIDES, build_deb, debian_changelog
+from tests.tools.build_deb import OVERRIDES, SCRIPTS, build_deb, debian_changelog
 from tests.unit.archive.small_tree import small_tree
 
 MAINTAINER = "Alice Example <alice@debian.org>"
@@ -74,3 +74,24 @@ def test_the_changelog_has_every_version() -> None:
     )  # fmt: skip
     assert done.stdout.split() == re.findall(r"^## (\S+)", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert done.stderr == ""
+
+
+def run_script(name: str, action: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """A maintainer script, with all of its paths below a directory."""
+    script, count = re.subn(r"/(opt|run|var)/", rf"{root}/\1/", SCRIPTS[name])
+    assert count == len(re.findall(r"(?<![\w.])/(?!dev/null|proc/)\w+/", SCRIPTS[name]))
+    words = ["sh", "-c", f"set -e\n{script}", name, action]
+    return subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("has_archive", [False, True])
+def test_package_and_archive_leave_each_other_alone(tmp_path: Path, *, has_archive: bool) -> None:
+    """An archive may be installed after the package was removed: a purge of what is left keeps the archive's runs."""
+    run, tree = tmp_path / "var/lib/bai-wizard/runs/1", tmp_path / "opt/bai-wizard/0.2.0"
+    run.mkdir(parents=True)
+    tree.mkdir(parents=True)
+    if has_archive:
+        (tree / "install.sh").touch()
+    assert run_script("preinst", "abort-upgrade", tmp_path).returncode == has_archive
+    purged = run_script("postrm", "purge", tmp_path)
+    assert (purged.returncode, run.exists(), "are kept" in purged.stderr) == (0, has_archive, has_archive)

@@ -336,14 +336,20 @@ def test_an_archive_of_another_architecture_is_refused(tmp_path: Path, root: Pat
     assert "is for vax" in done.stderr
 
 
-def test_another_users_program_is_not_changed(tmp_path: Path, root: Path) -> None:
-    theirs = root / "usr/local/bin/bai-wizard"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_another_users_program_is_not_changed(tmp_path: Path, root: Path, *, is_link: bool) -> None:
+    theirs, tool = root / "usr/local/bin/bai-wizard", tmp_path / "tools/bai-wizard"
+    for path in (theirs, tool):
+        path.parent.mkdir(parents=True)
+    tool.write_text("theirs")
+    if is_link:
+        theirs.symlink_to(tool)
+    else:
+        theirs.write_text("theirs")
     script = unpacked(tmp_path, "1.0")
     assert "left unchanged" in install(script, root).stdout
     install(script, root, "--uninstall")
-    assert theirs.read_text() == "theirs"
+    assert (theirs.read_text(), theirs.is_symlink()) == ("theirs", is_link)
 
 
 def test_unknown_arguments_print_usage(tmp_path: Path, root: Path) -> None:

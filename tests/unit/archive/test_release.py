@@ -16,12 +16,13 @@ from tests.cache import CHECKOUT
 from tests.tools.release import STATED, Refused, git, numbers, release, stated_version, unreleased
 
 KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
-CHANGELOG = """# Changelog
+CHANGE = "* A debug log, see [the guide](docs/debugging.md)."
+CHANGELOG = f"""# Changelog
 
 ## 0.2.0 - unreleased
 
 ### Added
-* A debug log.
+{CHANGE}
 
 ## 0.1.0 - 2026-01-01
 
@@ -80,7 +81,10 @@ def test_a_dry_run_builds_everything_and_changes_nothing(
     release(repository, "0.2.0", tmp_path / "dist", BUILD, key=None, dry_run=True)
     assert state(repository) == before
     assert '__version__ = "0.2.0"' in (tmp_path / "dist/archive.tar.gz").read_text()
-    assert (tmp_path / "dist/CHANGES.md").read_text() == "### Added\n* A debug log.\n"
+    assert (tmp_path / "dist/CHANGES.md").read_text() == "### Added\n* A debug log, see the guide.\n"
+    release(repository, "0.2.0", tmp_path / "again", BUILD, url="https://example.org/a", dry_run=True)
+    target = "https://example.org/a/blob/v0.2.0/docs/debugging.md"
+    assert f"see [the guide]({target}).\n" in (tmp_path / "again/CHANGES.md").read_text()
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "dist", check=True)
     shown = capsys.readouterr().out
     assert "Release 0.2.0" in shown
@@ -96,7 +100,7 @@ def test_a_release_is_a_commit_and_a_tag(repository: Path, tmp_path: Path, key: 
     assert git(repository, "status", "--porcelain") == ""
     assert stated_version(repository) == "0.2.0"
     changelog = (repository / "CHANGELOG.md").read_text()
-    assert any(f"# Changelog\n\n## 0.2.0 - {day}\n\n### Added\n* A debug log.\n" in changelog for day in days)
+    assert any(f"# Changelog\n\n## 0.2.0 - {day}\n\n### Added\n{CHANGE}\n" in changelog for day in days)
     with pytest.raises(Refused, match="missing or empty"):
         release(repository, "0.3.0", tmp_path / "next", BUILD, key=None, dry_run=True)
 
@@ -147,7 +151,7 @@ def edit(name: str, before: str, after: str) -> Callable[[Path], None]:
         ("0.0.9", lambda _: None, "is older than 0.1.0"),
         ("0.2.0", lambda location: (location / "new").write_text(""), "uncommitted changes"),
         ("0.2.0", lambda location: git(location, "tag", "v0.2.0"), "exists already"),
-        ("0.2.0", edit("CHANGELOG.md", "### Added\n* A debug log.\n", ""), "missing or empty"),
+        ("0.2.0", edit("CHANGELOG.md", f"### Added\n{CHANGE}\n", ""), "missing or empty"),
         ("0.2.0", edit("CHANGELOG.md", "## 0.2.0", "## 0.3.0"), "missing or empty"),
         ("0.2.0", edit("pyproject.toml", "0.1.0", "0.1.1"), "must state one version"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -23,6 +24,7 @@ from bai_wizard.offline import collect, fetch_bundle
 from bai_wizard.offline.manifest import digest_of
 from bai_wizard.offline.use_bundle import from_bundle, provided
 from tests.unit.bundle.test_bundle import answers, outside
+from tests.waiting import ends
 
 __all__ = ["outside"]
 
@@ -104,6 +106,26 @@ def test_a_bundle_on_a_server_is_used_like_a_local_one(outside: Path, bundle: Pa
         requests.seen.clear()
         from_bundle(desired_from_answers(load(str(answers(outside, more)), "a01")))
         assert requests.seen == [], "downloaded twice"
+
+
+def test_it_is_said_what_is_waited_for(outside: Path, bundle: Path) -> None:
+    """Another process is downloading the same bundle, until that has been said."""
+    digest = digest_of(bundle)
+    told: list[str] = []
+    directory = Path(fetch_bundle._base(), digest)
+    directory.mkdir(parents=True)
+    other = os.open(f"{directory}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def log(text: str, **_: object) -> None:
+        told.append(text)
+        if len(told) == 1:
+            os.close(other)
+
+    with serving(bundle) as (url, _), ends("the wait"):
+        more = f'[sources]\nbundle = "{url}"\nbundle_digest = "{digest}"\n'
+        from_bundle(desired_from_answers(load(str(answers(outside, more)), "a01")), log=log)
+    assert "waiting for another process" in told[0]
 
 
 def test_an_interrupted_download_is_resumed(outside: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

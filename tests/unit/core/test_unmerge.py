@@ -76,7 +76,7 @@ def _apt(path: Path) -> str:
     top = path.parent / "apt"
     for name in ("etc/sources.list.d", "state/lists/partial", "cache/archives/partial"):
         (top / name).mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, top / "etc/sources.list.d/x.sources")
+    shutil.copyfile(path, top / "etc/sources.list.d/x.sources")
     options = [f"-oDir::Etc={top}/etc", f"-oDir::State={top}/state", f"-oDir::Cache={top}/cache",
                "-oDir::State::status=/dev/null"]  # fmt: skip
     ended = subprocess.run([program, *options, "indextargets"], capture_output=True, text=True, check=False)
@@ -91,7 +91,7 @@ def _systemd(path: Path) -> str:
     unit.write_text("[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n")
     drop_ins = path.parent / "x.service.d"
     drop_ins.mkdir(exist_ok=True)
-    shutil.copy(path, drop_ins / "x.conf")
+    shutil.copyfile(path, drop_ins / "x.conf")
     ended = subprocess.run(
         [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False, timeout=60
     )

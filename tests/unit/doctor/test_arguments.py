@@ -15,9 +15,9 @@ from bai_wizard.exit_codes import ExitCode
     [
         (("--only", "sysctl-quoted-valu"), "tuning.sysctl-quoted-value"),
         (("--skip", "tunning"), "tuning"),
-        (("--fix", "dns-brokn", "--yes"), "node.dns-broken"),
+        pytest.param(("--fix", "dns-brokn", "--yes"), "node.dns-broken", marks=pytest.mark.needs_root),
         # A page has no fix.
-        (("--fix", "node", "--yes"), "unknown check"),
+        pytest.param(("--fix", "node", "--yes"), "unknown check", marks=pytest.mark.needs_root),
         (("--ignore", "tmp-noexek=agreed"), "node.tmp-noexec"),
         (("--ignore", "node=agreed"), "unknown check"),
         (("--ignore", "node.tmp-noexec"), "ID=REASON"),

@@ -16,14 +16,15 @@ from bai_wizard.core.event import Event
 from bai_wizard.core.step import Plan
 from bai_wizard.engine import events as following
 from bai_wizard.engine.directory import RunDirectory, create_run
-from bai_wizard.engine.durable import last_line_end, lines_of
+from bai_wizard.engine.durable import LARGEST, last_line_end, lines_of
 from bai_wizard.engine.events import LONGEST_TEXT, EventLog, EventReader, follow
 from bai_wizard.engine.executor import execute
 from bai_wizard.engine.lock import StatePaths
 from bai_wizard.node.simulated import SimulatedMachine
 from tests.sampling import is_soak
 
-SIZE = 1 << 30 if is_soak() else 100 << 20
+# Almost the largest file that is read, or less.
+SIZE = LARGEST - (2 << 20) if is_soak() else 100 << 20
 # What reading may add to the memory of the process, in bytes.
 MAX = 48 << 20
 # Reads everything that reads events or a journal, and prints what it found and how much memory it took.

@@ -14,11 +14,14 @@ from typing import Any, ClassVar
 import pytest
 from msgspec.structs import replace
 
+from bai_wizard import compose
 from bai_wizard.cli import waiting_time, window_text
-from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt
+from bai_wizard.compose import DesiredState
+from bai_wizard.core.consent import TO_DISRUPT, Affected, Interrupt, UserSession
 from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import silent
 from bai_wizard.core.machine import Completed
+from bai_wizard.core.page import Context
 from bai_wizard.core.step import Plan, Step
 from bai_wizard.engine import maintenance as module
 from bai_wizard.engine.directory import all_runs
@@ -27,6 +30,7 @@ from bai_wizard.engine.planner import disruptive_last
 from bai_wizard.engine.window import Window, parse_window
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.node.simulated import Environment, SimulatedMachine
+from bai_wizard.pages.node.settings import MaintenanceSettings
 from bai_wizard.steps.files import DropIn
 from tests.faults import fail_on
 from tests.unit.engine.plans import STATES, plan_of
@@ -303,6 +307,18 @@ def test_hooks_are_those_of_the_table_unless_it_is_not_applied() -> None:
     assert hooks_of({"version": 1}) == Hooks()
 
 
+def test_a_fix_of_the_doctor_runs_no_hooks_and_its_consent_covers_sessions() -> None:
+    tables = {"maintenance": MaintenanceSettings(drain_hook=DRAIN, resume_hook=RESUME)}
+    page = DesiredState(tables, (), Context("gpu01"))
+    session: dict[Interrupt, tuple[Affected, ...]] = {"docker.restart": (Affected("a", "a", UserSession("s")),)}
+    for desired, hooks, needed in (
+        (page, Hooks(DRAIN, RESUME), {}),
+        (replace(page, fix="docker.daemon"), Hooks(), session),
+    ):
+        assert hooks_of(desired.to_json()) == hooks
+        assert compose.needing_consent(session, desired, None) == needed
+
+
 HOOKS = (
     f"version = 1\n[tuning]\n[maintenance]\ndrain_hook = {json.dumps(DRAIN)}\nresume_hook = {json.dumps(RESUME)}\n"
 )
@@ -444,7 +460,7 @@ def test_without_options_no_step_waits_and_the_order_stays(seat: Seat) -> None:
     ("table", "text"),
     [
         ('drain_hook = ["drain"]', "must be the absolute path"),
-        ('resume_hook = ["/bin/true"]', "needs drain_hook: without it, this is never run"),
+        ('resume_hook = ["/bin/true"]', "without it, this is never run"),
         ('drain_hook = ["/bin/true", "a\\nb"]', "one line"),
         ('drain_hook = "/bin/true"', "must be a list"),
     ],

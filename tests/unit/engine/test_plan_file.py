@@ -11,14 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from bai_wizard.cli import main
+from bai_wizard.core.operation import Change
 from bai_wizard.core.state import Entry, Key
-from bai_wizard.core.step import Step
+from bai_wizard.core.step import Blocked, Pending, Plan, PlannedStep, Step, StepStatus, Unchanged
 from bai_wizard.engine.directory import all_runs
-from bai_wizard.engine.plan_file import make_plan_file, read_plan_file, with_secrets
+from bai_wizard.engine.plan_file import make_plan_file, read_plan_file, with_less, with_secrets
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.node.simulated import Environment, SimulatedMachine
 from bai_wizard.steps.files import DropIn
 from bai_wizard.ui.present import exact_differences
+from tests.faults import fail_on
 from tests.unit.engine.plans import STATES, plan_of
 from tests.unit.engine.test_plans_change_nothing import ACCOUNT
 from tests.unit.engine.test_run_selection import AGAIN, FIRST, SECOND, Seat
@@ -26,6 +28,9 @@ from tests.unit.engine.test_run_selection import seat as seat
 
 pytestmark = pytest.mark.needs_root
 
+CHANGE = Change("a", "modify", "1", "2", key=Key("sysctl", "a"))
+OTHER = replace(CHANGE, subject="b", key=Key("sysctl", "b"))
+IN_SCOPE = Change("/etc/first.conf", "create", None, "x", key=Key("file", "/etc/first.conf"))
 HASH = "$6$saltsalt$" + "a" * 86
 LOGIN = "http://me:hunter22@proxy.corp:3128"
 
@@ -260,3 +265,50 @@ def test_another_attempt_applies_no_more_than_was_approved(seat: Seat, monkeypat
     assert seat.main("resume") == ExitCode.OK, seat.messages
     about = all_runs(seat.paths)[-1].metadata
     assert (about["actor"]["sudo_user"], about["resumed_by"]["sudo_user"]) == ("", "bob")
+
+
+def test_another_attempt_makes_no_other_changes(seat: Seat) -> None:
+    """The steps have the same IDs, but the node has changed since, or another version plans other changes."""
+    file = written(seat, FIRST, SECOND)
+    seat.cut = 1
+    assert seat.main("apply", str(file)) == ExitCode.FAILED
+    seat.cut, seat.wanted = None, (AGAIN, SECOND)
+    assert seat.main("resume") == ExitCode.PREFLIGHT
+    seat.says("another plan has to be approved", "+a = 2")
+    assert (seat.has("first"), seat.has("second")) == (None, None)
+    seat.wanted = (FIRST, SECOND)
+    assert seat.main("resume") == ExitCode.OK, seat.messages
+
+
+@pytest.mark.parametrize(
+    ("was", "will", "is_covered"),
+    [
+        (Pending((CHANGE, OTHER)), Pending((OTHER,)), True),
+        (Pending((CHANGE,)), Unchanged(), True),
+        (Pending((CHANGE,)), Blocked("x"), True),
+        (Pending((CHANGE,)), Pending((CHANGE, OTHER)), False),
+        (Pending((CHANGE,)), Pending((), known_after="a.b"), False),
+        (Pending((CHANGE,), known_after="a.b"), Pending((CHANGE, IN_SCOPE)), True),
+        (Pending((CHANGE,), known_after="a.b"), Pending((CHANGE, OTHER)), False),
+        (Pending((CHANGE,), known_after="a.b"), Pending((CHANGE,), after_reboot=True), True),
+        (Unchanged(), Pending((CHANGE,)), False),
+        (Blocked("x"), Pending((CHANGE,)), False),
+    ],
+)
+def test_an_approved_step_covers_its_changes_and_the_rest_of_its_scope_if_it_was_open(
+    was: StepStatus, will: StepStatus, *, is_covered: bool
+) -> None:
+    """The definition of a step may depend on what is done already."""
+    approved = Plan("gpu01", (PlannedStep(FIRST, was),))
+    now = Plan("gpu01", (PlannedStep(replace(FIRST, why="y"), will),))
+    assert (exact_differences(with_less(approved, now), now) == []) is is_covered
+
+
+def test_what_is_done_of_an_approved_plan_needs_no_other_approval(seat: Seat) -> None:
+    file = written(seat, FIRST, SECOND)
+    seat.machine.fault = fail_on("file:/etc/second.conf", "no space")
+    assert seat.main("apply", str(file)) == ExitCode.FAILED
+    assert (seat.has("first"), seat.has("second")) == ("a = 1\n", None)
+    seat.machine.fault = None
+    assert seat.main("resume") == ExitCode.OK, seat.messages
+    assert seat.has("second") == "b = 1\n"

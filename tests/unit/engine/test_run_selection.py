@@ -14,16 +14,19 @@ import pytest
 
 from bai_wizard import compose
 from bai_wizard.cli import main
+from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.state import Entry, Key, State, Unit
 from bai_wizard.core.step import Step
 from bai_wizard.engine.choose import capped, held_by
-from bai_wizard.engine.directory import RunDirectory, all_runs, create_run, journal_of
+from bai_wizard.engine.directory import RunDirectory, all_runs, create_run, find_run, journal_of
 from bai_wizard.engine.executor import execute
 from bai_wizard.engine.lock import StatePaths
 from bai_wizard.engine.result import Result
 from bai_wizard.exit_codes import ExitCode
+from bai_wizard.node.run_as import Identity, run_as
 from bai_wizard.node.simulated import SimulatedMachine
 from bai_wizard.resources.units import RestartUnit
+from bai_wizard.session import Session
 from bai_wizard.steps.files import DropIn
 from bai_wizard.ui.text import output
 from tests.faults import fail_on
@@ -391,3 +394,28 @@ def test_an_undo_run_that_names_no_run_never_undoes_the_newest(seat: Seat) -> No
     with pytest.raises(ValueError, match="damaged"):
         execute(seat.paths, undo, plan.digest(), seat.machine)
     assert seat.has("first") == "a = 1\n"
+
+
+@pytest.mark.parametrize("words", [(), ("20260101T000000Z-0000",)], ids=["any", "named"])
+def test_users_other_than_root_are_told_to_use_sudo(seat: Seat, words: tuple[str, ...]) -> None:
+    seat.apply(FIRST)
+
+    def attach() -> str:
+        try:
+            find_run(seat.paths, *words)
+        except PreflightError as error:
+            return str(error)
+        return ""
+
+    assert run_as(Identity(65534, 65534, ()), attach, answer=str).endswith("permission denied; use sudo")
+
+
+def test_a_draft_is_offered_again_unless_its_run_is_known_to_be_in_effect(seat: Seat) -> None:
+    """The end of a run is unknown to users other than root, and an undone run is not in effect."""
+    run = seat.apply(FIRST)
+    session = Session(seat.machine, seat.paths, lambda _run, _digest: None, lambda _run: None)
+    assert session.exit_code_of(run.id) == ExitCode.OK
+    assert seat.main("undo") == ExitCode.OK
+    assert session.exit_code_of(run.id) == ExitCode.INTERRUPTED
+    code = run_as(Identity(65534, 65534, ()), session.exit_code_of, run.id, answer=int)
+    assert code == ExitCode.INTERRUPTED

@@ -8,7 +8,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 
-from bai_wizard.core.consent import NEVER, Consent, Disruptions, agree
+from bai_wizard import compose
+from bai_wizard.core.consent import NEVER, TO_DISRUPT, Consent, Disruptions, agree
 from bai_wizard.core.secret import redact
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.directory import RunDirectory
@@ -112,6 +113,12 @@ class ResumeScreen(ConfirmScreen[Plan | None]):
         super().__init__(run, tr("Resume run {run}", run=run.id), tr("Resume"))
         self._excluded = excluded
         self._plan: Plan | None = None
+
+    def consent(self) -> tuple[Consent, ...]:
+        """Consent to what was shown, for as long as the run may wait for its window."""
+        conditions = compose.conditions_of(self.run)
+        lasts = conditions.longest() if conditions else TO_DISRUPT
+        return agree(self._disruptions, self._disruptions, self._seen, lasts)
 
     def begin_planning(self) -> None:
         session, fact_cache, run = wizard(self).session, wizard(self).plan_model.fact_cache, self.run

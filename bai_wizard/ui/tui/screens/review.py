@@ -315,7 +315,14 @@ class ReviewScreen(Dialogue[Plan | None]):
 
     def action_apply(self) -> None:
         if self._plan is not None and self.query_one(Actions).is_enabled("apply"):
-            wizard(self).runs.apply(self._plan, self.desired, self.consent(), self._planned_at)
+            consent, is_whole = self.consent(), not self._excluded()
+            wizard(self).runs.apply(self._plan, self.desired, consent, self._planned_at, is_whole=is_whole)
+
+    def _excluded(self) -> set[str]:
+        """The steps that the user has excluded, without optional ones that are blocked anyway."""
+        chosen = self.query_one(ReviewList)
+        blocked = {item.step.id for item in chosen.steps if isinstance(item.verdict, Blocked) and item.step.optional}
+        return chosen.left_out - blocked
 
     def action_diff(self) -> None:
         plan, row = self._plan or Plan(""), self.query_one(ReviewList).at_cursor()

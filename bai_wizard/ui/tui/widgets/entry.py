@@ -129,8 +129,6 @@ class TextField(TypedField):
     def make_editor(self) -> Input:
         example = self.form_field.info.example
         hint = tr("e.g. {example}", example=example) if isinstance(example, str | int) else ""
-        if hint and self.text.is_needed:
-            hint = f"{self.empty_text}, {hint}"
         return LineInput(
             to_text(self.value),
             placeholder=self.text.want or hint or self.empty_text,
