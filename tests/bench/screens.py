@@ -196,7 +196,7 @@ async def plain_log() -> dict[str, float]:
 
 def line(number: int) -> str:
     """A line as apt prints it."""
-    return f"Get:{number} http://deb.debian.org/debian trixie/main amd64 libsomething{number} amd64 1.2.3-4 [123 kB]"
+    return f"Get:{number} http://archive.example/debian trixie/main amd64 libsomething{number} amd64 1.2.3-4 [123 kB]"
 
 
 async def wizard_log(run: Any) -> dict[str, float]:

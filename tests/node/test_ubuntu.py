@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,9 @@ def assert_healthy(node: ContainerNode) -> None:
 def assert_failures_are_named_first(node: ContainerNode, shape: Shape) -> None:
     """Each failure is reported first, with nothing but its consequences; after the last one, the doctor is quiet."""
     faults = {**FAULTS, "cloud-init overwrites the aliases": OF_CLOUD_INIT[shape.codename]}
+    if shape.codename == "resolute":
+        # Its user data has cloud-init write /etc/hosts from the template, which then differs from the file as well.
+        faults["an alias was deleted"] = replace(FAULTS["an alias was deleted"], first="aliases.cloud-init")
     chosen = sampled("failures of Ubuntu", tuple(faults), FAILURES)
     fixed = sampled("fixes of Ubuntu", [name for name in chosen if faults[name].heals], FIXES)
     wrong = []

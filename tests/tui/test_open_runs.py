@@ -209,7 +209,9 @@ async def test_answers_of_excluded_steps_are_kept(tmp_path: Path, monkeypatch: p
         await driver.press("end", "down", "enter")
         await driver.until(lambda: isinstance(driver.app.screen, ResultScreen))
         assert driver.app.plan_model.draft.is_unsaved
-        (file,) = Path(default_directory()).glob("draft-*.json")
+        drafts = Path(default_directory())
+        await driver.until(lambda: any(drafts.glob("draft-*.json")))
+        (file,) = drafts.glob("draft-*.json")
         assert json.loads(file.read_text())["run"] == ""
 
 

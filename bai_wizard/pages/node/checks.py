@@ -236,11 +236,18 @@ UNIT_TYPES = (".service", ".socket", ".timer", ".mount", ".automount", ".slice",
 
 @check("node.units-changed")
 def units_loaded(machine: Machine, context: Context) -> Outcome:
-    """systemd has read the current files of every unit that has local files."""
+    """systemd has read the current files of every unit that has local files.
+
+    Of a masked unit it reads no drop-ins, so it would report them as changed for good.
+    """
     names = dict.fromkeys(name.removesuffix(".d") for name in machine.names(UNITS))
     local = [name for name in names if name.endswith(UNIT_TYPES) and "@." not in name]
     units = machine.units(local) if local else {}
-    changed = [name for name, unit in units.items() if unit is not None and unit.needs_reload]
+    changed = [
+        name
+        for name, unit in units.items()
+        if unit is not None and unit.needs_reload and not unit.enabled.startswith("masked")
+    ]
     evidence = (Evidence(name, "systemctl show", "NeedDaemonReload=yes", "no") for name in changed)
     return warning(*evidence, units=" ".join(changed))
 

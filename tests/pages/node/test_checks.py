@@ -136,6 +136,15 @@ CASES: dict[str, tuple[SimulatedMachine, dict[str, str]]] = {
         ),
         {},
     ),
+    "a drop-in of a masked unit": (
+        node(
+            {
+                Key("file", "/etc/systemd/system/ssh.service.d/10-x.conf"): file("[Service]\n"),
+                Key("unit", "ssh.service"): Unit("masked", "inactive", 0.0, needs_reload=True),
+            }
+        ),
+        {},
+    ),
     "a port is taken": (
         node(looks={SS: Completed(0, 'LISTEN 0 5 0.0.0.0:6001 0.0.0.0:* users:(("Xorg",pid=1,fd=3))\n', "")}),
         {"node.port-in-use": "warning"},
