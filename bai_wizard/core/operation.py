@@ -194,6 +194,10 @@ class Operation(Registered, frozen=True):
         """The unit that this stops or restarts; otherwise empty."""
         return ""
 
+    def may_happen_later(self) -> bool:
+        """Whether an attempt that failed or was interrupted may still take effect, as when systemd mounts at boot."""
+        return False
+
     def interrupts(self, declared: Collection[Interrupt] = ()) -> tuple[Interrupt, ...]:
         """What applying this may interrupt on a node in use. `declared`: what its step may interrupt.
 

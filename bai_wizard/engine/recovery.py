@@ -186,7 +186,10 @@ def recover_entry(entry: Entry, record: Record, machine: Machine, *, failed: boo
         record(entry.number, "done", now)
         return f"{subject} was complete {when}"
     if now == entry.before and predictable:
-        record(entry.number, "void", now)
+        if entry.operation.may_happen_later():
+            record(entry.number, "failed", None)  # undo reverts it if the predicted state is reached after all
+        else:
+            record(entry.number, "void", now)
         return "" if failed else f"{subject} had not been changed {when}"
     if not back:
         record(entry.number, "failed", now)

@@ -52,6 +52,9 @@ class SetMount(Operation, frozen=True):
             return SetMount(self.target, mounted=False)
         return SetMount(self.target, True, old.source, old.fstype)
 
+    def may_happen_later(self) -> bool:
+        return self.mounted
+
     def change(self, key: Key, before: State | None, after: State | Unpredictable | None) -> Change:
         if not self.mounted:
             return Change(f"mount {self.target}", "remove")

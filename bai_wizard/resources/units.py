@@ -44,6 +44,10 @@ class SetUnit(Operation, frozen=True):
     def interrupted_unit(self) -> str:
         return self.unit if self.active is False else ""
 
+    def may_happen_later(self) -> bool:
+        # The unit is made from fstab at boot, like that of a mount.
+        return self.active is True and self.unit.endswith(".automount")
+
     def keys(self) -> tuple[Key, ...]:
         return (unit_key(self.unit),)
 

@@ -21,6 +21,7 @@ from bai_wizard.core.page import Context, Evidence, Finding, Unknown
 from bai_wizard.core.state import Account, Entry, Flag, Key, Mount, State
 from bai_wizard.core.step import Blocked, Pending
 from bai_wizard.doctor.drift import drift_checks, without_covered
+from bai_wizard.engine import durable, journal
 from bai_wizard.engine.directory import create_run, journal_of
 from bai_wizard.engine.executor import execute
 from bai_wizard.engine.lock import StatePaths
@@ -31,6 +32,7 @@ from bai_wizard.pages.storage.fstab import parse_fstab
 from bai_wizard.pages.storage.kinds import hosts_of
 from bai_wizard.pages.storage.plan import PAGE
 from bai_wizard.resources.mounts import SetMount
+from bai_wizard.resources.units import ReloadUnits
 from tests.pages.storage.lifecycle import assert_cycle, plan_of, run, shown, undo
 from tests.pages.storage.test_fstab import UBUNTU
 from tests.pages.storage.test_local import BAI
@@ -87,18 +89,36 @@ def boot(machine: SimulatedMachine) -> None:
     machine.set_state(Key("mount", target), Mount(source, "nfs") if mounted else None)
 
 
-@pytest.mark.parametrize("instant", range(24))
+@pytest.mark.parametrize("mounted_after", ["boot", "recovery"])
+@pytest.mark.parametrize("systemd_dies_first", [False, True])
+@pytest.mark.parametrize("instant", range(45))
 def test_a_volume_that_is_mounted_at_the_boot_after_a_power_cut_is_unmounted_by_undo(
-    instant: int, tmp_path: Path
+    instant: int, systemd_dies_first: bool, mounted_after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine, paths = node(), StatePaths(tmp_path)
     before = machine.snapshot()
     plan = plan_of(PAGE, table(NFS), machine)
     begun = create_run(paths, plan, {})
-    with suppress(PowerCut):
-        execute(paths, begun, plan.digest(), machine, checkpoint=cut_at(instant))
-    boot(machine)
+    cut = cut_at(instant)
+
+    def append_line(*args: Any) -> None:
+        cut("before a record")
+        durable.append_line(*args)
+
+    def fault(operation: Operation, moment: str) -> None:
+        cut(f"{moment} an operation")
+        if systemd_dies_first and moment == "before" and isinstance(operation, ReloadUnits):
+            raise StepFailed("Reload daemon failed: Transport endpoint is not connected")
+
+    machine.fault = fault
+    with suppress(PowerCut), monkeypatch.context() as patched:
+        patched.setattr(journal, "append_line", append_line)
+        execute(paths, begun, plan.digest(), machine)
+    machine.fault = None
+    if mounted_after == "boot":
+        boot(machine)
     recover(journal_of(begun), machine)
+    boot(machine)
     again = plan_of(PAGE, table(NFS), machine)
     begun.begin_attempt(again, begun.metadata)
     assert execute(paths, begun, again.digest(), machine).code() == 0
