@@ -22,6 +22,7 @@ COMMANDS = {
     "answers": "print a commented answers file",
     "detect": "show what was detected on this node",
     "doctor": "diagnose problems and offer safe fixes",
+    "drift": "show what differs from the answers or a finished run, and what may have changed it",
     "runs": "list the runs on this node",
     "attach": "watch a run",
     "resume": "continue a run that was interrupted, stopped or failed, or that waits for a reboot",
@@ -60,8 +61,8 @@ def parser(only: Sequence[str] = (*COMMANDS,), kind: type[ArgumentParser] | None
         "and can be undone; runs survive a lost connection.",
         epilog="Without a command, the interactive wizard starts. Exit codes: 0 success, 1 bug, 2 usage error or "
         "invalid answers, 3 refused before anything was changed, 4 a step failed or a problem was found, "
-        "5 reboot needed, 6 only optional steps failed or only warnings, 7 there are changes (--detailed-exitcode), "
-        "130 interrupted.",
+        "5 reboot needed, 6 only optional steps failed or only warnings, 7 there are changes (--detailed-exitcode, "
+        "drift), 130 interrupted.",
     )
     # Python 3.14 colors help and errors; the wizard writes plain text.
     vars(top)["color"] = False
@@ -318,6 +319,19 @@ def _add_apply(apply: ArgumentParser) -> None:
     _add_conditions(apply, default=SUPPRESS)
 
 
+def _add_drift(drift: ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
+    stored, source = _not_empty(), drift.add_mutually_exclusive_group()
+    add = source.add_argument
+    add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help="compare with these answers")
+    help = "compare with the settings of this run (default: the newest that finished and was not undone)"
+    add("--run", metavar="RUN", action=stored, default="", help=help)
+    help = "also write metrics for Prometheus (textfile collector of the node exporter)"
+    drift.add_argument("--metrics", metavar="FILE", action=stored, default="", help=help)
+    drift.add_argument("--diff", action="store_true", default=SUPPRESS, help=DIFF)
+
+
 def _add_bundle(bundle: ArgumentParser) -> None:
     add = bundle.add_argument
     add("file", metavar="FILE", help="the answers file")
@@ -368,6 +382,7 @@ _OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "answers": _add_answers,
     "apply": _add_apply,
     "compare": _add_compare,
+    "drift": _add_drift,
     "fleet": _add_fleet,
     "check": _add_check,
     "attach": _add_attach,
@@ -387,6 +402,8 @@ def refuse_demo(arguments: argparse.Namespace) -> None:
     reason = NOT_SIMULATED.get(arguments.command or "", "")
     if arguments.command == "doctor" and arguments.bundle:
         reason = "support bundles can only be made on a real node"
+    elif arguments.command == "drift" and not arguments.answers:
+        reason = "a simulated node has no run history: pass --answers FILE"
     elif arguments.command != "bundle" and getattr(arguments, "bundle", ""):
         reason = "a simulated node cannot install from a bundle"
     elif arguments.root != "/":

@@ -19,6 +19,7 @@ from bai_wizard.core.consent import Consent, Disruptions, Moment, refusal, uncov
 from bai_wizard.core.errors import PreflightError
 from bai_wizard.core.event import Event, Log
 from bai_wizard.core.machine import Machine
+from bai_wizard.core.secret import allow_programs
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.directory import RunDirectory, contents_of, counter, create_run, find_run, journal_of
 from bai_wizard.engine.lock import StatePaths, current, hold_lock, is_held, is_running, moment, refuse_held
@@ -396,6 +397,7 @@ def machine_for(arguments: Namespace, delay: float = 0.0) -> Machine:
 
     `delay` is how long each change of a simulated node takes, in seconds. Raises AnswersError for an unknown demo.
     """
+    allow_programs(arguments.demo is None)
     if arguments.demo is None:
         return compose.local_machine(arguments.root)
     from bai_wizard.node.demo import demo_machine

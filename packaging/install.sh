@@ -35,6 +35,32 @@ usr/local/share/man/man1/bai-wizard.1 share/man/man1/bai-wizard.1
 END
 }
 
+# Files of systemd, relative to /usr/local/lib/systemd. They are copied: `systemctl enable` would resolve a link to the
+# directory of one version, and the timer would be gone with it.
+units() {
+    cat <<END
+system/bai-wizard-drift.service
+system/bai-wizard-drift.timer
+system-preset/90-bai-wizard.preset
+END
+}
+
+# Copy the files of the current version, which may have none, and let systemd read them again.
+copy_units() {
+    units | while read -r unit; do
+        from=$home/current/share/systemd/${unit##*/}
+        to=$root/usr/local/lib/systemd/$unit
+        if [ -e "$from" ]; then
+            mkdir -p "${to%/*}"
+            cp -- "$from" "$to.new"
+            mv -T -- "$to.new" "$to"
+        else
+            rm -f -- "$to"
+        fi
+    done
+    reload_units
+}
+
 # The lock is held until this script ends: no run can start while the tree changes.
 refuse_while_running() {
     mkdir -p "${lock%/*}"
@@ -166,6 +192,7 @@ install_version() {
         fi
         point "$root/$link" "/opt/bai-wizard/current/$target"
     done
+    copy_units
     say "bai-wizard $version is installed${replaced:+ (previous version: $replaced)}"
 }
 
@@ -185,10 +212,25 @@ rollback() {
     current=$(version_of current)
     point "$home/current" "$previous"
     point "$home/previous" "$current"
+    copy_units
     say "bai-wizard $(installed_version "$previous") is active again (previous version: $(installed_version "$current"))"
 }
 
+# The tree of another system is not the one that systemd runs.
+reload_units() {
+    [ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload || true
+}
+
+# The administrator may have enabled the timer.
+remove_units() {
+    [ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl --quiet stop bai-wizard-drift.timer || true
+    rm -f -- "$root/etc/systemd/system/timers.target.wants/bai-wizard-drift.timer"
+    units | while read -r unit; do rm -f -- "$root/usr/local/lib/systemd/$unit" "$root/usr/local/lib/systemd/$unit.new"; done
+    reload_units
+}
+
 uninstall() {
+    remove_units
     links | while read -r link target; do
         [ "$(readlink "$root/$link" || true)" != "/opt/bai-wizard/current/$target" ] || rm -f -- "$root/$link" "$root/$link.new"
     done

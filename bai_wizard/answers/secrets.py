@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING
 
 from bai_wizard.answers.model import Answers, dotted
 from bai_wizard.answers.positions import Path
-from bai_wizard.core.errors import AnswersError, Problem
-from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
+from bai_wizard.core.errors import AnswersError, Problem, StateUnknown, TimedOut
+from bai_wizard.core.secret import SHORTEST_REDACTED, Secret, programs_are_allowed
 from bai_wizard.node.run_as import PASSED_ON
 from bai_wizard.node.safe_path import Trust
-from bai_wizard.pages.fields import EnvSecret, FileSecret, PromptSecret
+from bai_wizard.pages.fields import CommandSecret, CredentialSecret, EnvSecret, FileSecret, PromptSecret
 
 if TYPE_CHECKING:
     from bai_wizard.pages.account.settings import AccountSettings
     from bai_wizard.pages.images.settings import ImagesSettings
 
-Source = PromptSecret | EnvSecret | FileSecret
+Source = PromptSecret | EnvSecret | FileSecret | CommandSecret | CredentialSecret
 # Prompts a person: gets the dotted key, returns what was typed, or None if the person declined.
 Ask = Callable[[str], str | None]
 
 FILE_LIMIT = 4096
 # libcrypt accepts no longer passphrase (CRYPT_MAX_PASSPHRASE_SIZE, crypt.h), including the terminating NUL.
 LONGEST = 511
+# Seconds for a program; the doctor allows a page 20.
+DEADLINE = 15.0
+# Set by systemd for a unit with LoadCredential= or SetCredential=.
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+# What programs have printed in this process: one may give its secret only once, and plans are made repeatedly.
+_printed: dict[tuple[str, ...], str] = {}
 
 
 class _Wrong(Exception):
@@ -82,9 +88,15 @@ def _resolve(key: str, source: Source, ask: Ask | None) -> Secret:
         return _checked(text, variable)
     if isinstance(source, FileSecret):
         return _checked(_first_line(source.file), f"the first line of {source.file}")
+    if isinstance(source, CommandSecret):
+        return _checked(_from_program(source.command), f"the first line that {source.command[0]} prints")
+    if isinstance(source, CredentialSecret):
+        return _checked(_from_credential(source.credential), f"the first line of the credential {source.credential}")
     typed = ask(key) if ask is not None else None
     if ask is None:
-        raise _Wrong('cannot be prompted for in a headless run; use { env = "…" }, { file = "…" } or a hash')
+        raise _Wrong(
+            'cannot be prompted for in a headless run; use another source, such as { file = "…" }, or a hash'
+        )
     if typed is None:
         raise _Wrong("was not entered")
     return _checked(typed, "the entered password")
@@ -123,6 +135,47 @@ def _first_line(path: str) -> str:
     finally:
         os.close(handle)
     return data.partition(b"\n")[0].removesuffix(b"\r").decode(errors="surrogateescape")
+
+
+def _from_program(argv: tuple[str, ...]) -> str:
+    """The first line that a program prints; nothing of its output is ever shown.
+
+    Raises PreflightError if others can change the program.
+    """
+    if argv in _printed:
+        return _printed[argv]
+    if not programs_are_allowed():
+        raise _Wrong(f'{argv[0]} is not run with --demo; use another source, such as {{ env = "…" }}')
+    from bai_wizard.node.process import run
+
+    try:
+        os.close(Trust().open(argv[0]))
+        completed = run(argv, timeout=DEADLINE, keep=FILE_LIMIT, is_secret=True)
+    except OSError as error:
+        raise _Wrong(f"{argv[0]} cannot be run: {_why(error)}") from None
+    except TimedOut:
+        raise _Wrong(f"{argv[0]} did not end within {DEADLINE:.0f} seconds") from None
+    except StateUnknown as error:
+        raise _Wrong(str(error)) from None
+    if completed.code:
+        how = f"was killed by signal {-completed.code}" if completed.code < 0 else f"exited with {completed.code}"
+        raise _Wrong(f"{argv[0]} {how}; run it by hand to see why")
+    if len(completed.out) > FILE_LIMIT:
+        raise _Wrong(f"{argv[0]} printed more than {FILE_LIMIT // 1024} KiB, which is too much for a password")
+    if "\ufffd" in completed.out:
+        raise _Wrong(f"what {argv[0]} printed is not UTF-8")
+    _printed[argv] = completed.out.partition("\n")[0].removesuffix("\r")
+    return _printed[argv]
+
+
+def _from_credential(name: str) -> str:
+    directory = os.environ.get(CREDENTIALS)
+    if not directory:
+        raise _Wrong(
+            f"the credential {name} does not exist: ${CREDENTIALS} is not set; run the wizard in a systemd unit with"
+            f" LoadCredential={name}:PATH"
+        )
+    return _first_line(os.path.join(directory, name))
 
 
 def _why(error: OSError) -> str:

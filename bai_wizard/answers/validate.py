@@ -25,7 +25,7 @@ _TYPES = {int: "must be an integer", str: "must be a string in quotes", bool: "m
 _TABLE = "must be a table: { … }"
 _ONE_SOURCE = (
     "must not be the secret itself; give its source as exactly one of"
-    ' { prompt = true }, { env = "NAME" } or { file = "/path" }'
+    ' { prompt = true }, { env = "NAME" }, { file = "/path" }, { command = ["/path"] } or { credential = "NAME" }'
 )
 
 

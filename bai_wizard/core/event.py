@@ -14,7 +14,7 @@ EVENT_VERSION = 1
 
 EventKind = Literal[
     "plan", "run", "started", "log", "progress", "finished", "finding", "question", "summary", "answers", "problem",
-    "group",
+    "group", "drift",
 ]  # fmt: skip
 Level = Literal["debug", "info", "warning", "error"]
 Outcome = Literal["changed", "unchanged", "failed", "skipped"]

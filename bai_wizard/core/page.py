@@ -367,14 +367,16 @@ class Check(Struct, frozen=True):
 class Unsupported(Step, frozen=True, kw_only=True):
     """Blocks with `reason`. With `optional`, the rest of the plan can be applied.
 
-    With `undetermined`, the reason is that something cannot be read, perhaps only by this user.
+    With `undetermined`, the reason is that something cannot be read, perhaps only by this user. `source_is_gone`: a
+    file that was needed to apply it cannot be read; what it has put into effect may still be there.
     """
 
     kind: ClassVar[str] = "refusal"
-    omitted_if_default: ClassVar[tuple[str, ...]] = ("undetermined",)
+    omitted_if_default: ClassVar[tuple[str, ...]] = ("undetermined", "source_is_gone")
     title: str
     reason: str
     undetermined: bool = False
+    source_is_gone: bool = False
 
     def describe(self) -> str:
         return self.title

@@ -96,8 +96,8 @@ def _redacted_key(key: Any) -> Any:
     return redact(key) if isinstance(key, str) and not _LABEL.issuperset(key) else key
 
 
-# Resolves the source of a secret (a table of the answers: prompt, env, file) to the secret; the key is its display
-# name. Pages must not prompt or read files, so the program's entry point sets the resolver.
+# Resolves the source of a secret (a table of the answers, such as `{ file = … }`) to the secret; the key is its
+# display name. Pages must not prompt or read files, so the program's entry point sets the resolver.
 Resolver = Callable[[str, Any], Secret | None]
 _resolver: Resolver | None = None
 
@@ -106,6 +106,21 @@ def use_resolver(resolver: Resolver | None) -> None:
     """Set the resolver of this process; None removes it."""
     global _resolver
     _resolver = resolver
+
+
+# Whether secrets may come from programs, which then run as root.
+_runs_programs = True
+
+
+def allow_programs(allowed: bool) -> None:
+    """Allow secrets to come from programs: not for a simulated node, whose answers any user may have written."""
+    global _runs_programs
+    _runs_programs = allowed
+
+
+def programs_are_allowed() -> bool:
+    """Whether secrets may come from programs."""
+    return _runs_programs
 
 
 def resolve(key: str, source: Any) -> Secret | None:

@@ -185,7 +185,7 @@ class Comparison:
         self._machine: Machine | None = None
         self._pages: Iterator[tuple[str, list[PlannedStep]]] = iter(())
         self._planned: dict[str, list[PlannedStep]] = {}
-        self._missing: set[str] = set()
+        self._missing: dict[str, str] = {}
 
     def outcome(self, page: str, machine: Machine) -> Outcome:
         """Return what the plan would change or refuse on this page. Raises WizardError if no plan can be made."""
@@ -207,23 +207,31 @@ class Comparison:
         return self._planned.get(page, [])
 
     def _begin(self, machine: Machine) -> None:
-        from bai_wizard import compose
-
         assert self._desired is not None
         if not self._desired.context.demo:
-            compose.use_secret_sources(self._secret)
+            self._missing = use_available_secrets()
         self._machine, self._planned = machine, {}
         self._pages = compose.plan_by_page(machine, self._desired)
 
-    def _secret(self, name: str, source: Any) -> Secret | None:
-        """The secret; None if it has to be typed or its file no longer exists: the rest is still compared."""
-        from bai_wizard.answers.secrets import resolve
 
+def use_available_secrets() -> dict[str, str]:
+    """Resolve secrets when a page asks for them; what has to be typed or no longer exists is not compared.
+
+    Returns a dictionary that is filled with the names of these secrets, each with the reason.
+    """
+    from bai_wizard.answers.secrets import resolve
+
+    missing: dict[str, str] = {}
+
+    def look_up(name: str, source: Any) -> Secret | None:
         try:
             return resolve(name, source)
-        except WizardError:
-            self._missing.add(name)
+        except WizardError as error:
+            missing[name] = str(error)
             return None
+
+    compose.use_secret_sources(look_up)
+    return missing
 
 
 def outcome_of(page: str, steps: Sequence[PlannedStep], machine: Machine, missing: Collection[str]) -> Outcome:
@@ -238,8 +246,10 @@ def outcome_of(page: str, steps: Sequence[PlannedStep], machine: Machine, missin
         # Without the password it is unknown whether it matches, a user other than root cannot read everything, and a
         # node that is too busy to respond in time has not changed.
         excused = not machine.is_root or (step.kind == "password" and missing) or verdict.timed_out
-        # What only depends on another blocked step adds nothing to that step's finding.
-        if verdict.depends_on or (verdict.undetermined and excused):
+        # What only depends on another blocked step adds nothing to that step's finding. An image archive is needed to
+        # load its images only.
+        is_gone = isinstance(step, Unsupported) and step.source_is_gone
+        if verdict.depends_on or is_gone or (verdict.undetermined and excused):
             undetermined.append(verdict.explain())
         else:
             blocked.append((step, verdict))

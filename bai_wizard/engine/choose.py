@@ -256,3 +256,33 @@ def _not_resumable(paths: StatePaths, run: RunDirectory, view: NodeView) -> str:
     if run.kind == "undo" and not (paths.runs / run.metadata["undoes"]).is_dir():
         return f"run {run.id} undoes run {run.metadata['undoes']}, which no longer exists"
     return ""
+
+
+# Exit codes of runs after which the node is expected to be as their settings say, apart from optional steps.
+FINISHED = (0, 5, 6)
+
+
+def not_in_effect(paths: StatePaths, run: RunDirectory, view: NodeView) -> str:
+    """Why this node is not expected to be as the settings of an apply run say; empty if it is."""
+    if damage := damage_of(run):
+        return f"run {run.id} is damaged: {damage}"
+    if elsewhere := made_elsewhere(run, view):
+        return elsewhere
+    if (run.result() or {}).get("code") not in FINISHED:
+        return f"run {run.id} did not finish ({state_of(paths, run)}); see: bai-wizard resume {run.id}"
+    for other in all_runs(paths):
+        if other.kind_told() == "undo" and not damage_of(other) and other.metadata["undoes"] == run.id:
+            return f"run {run.id} has been undone"
+    try:
+        settings = run.settings()
+    except Damaged as error:
+        return f"run {run.id} is damaged: {error}"
+    if settings.get("fix"):
+        return f"run {run.id} applied a fix of the doctor, not answers"
+    return "" if settings.get("pages") else f"run {run.id} has no pages to compare"
+
+
+def choose_in_effect(paths: StatePaths, view: NodeView) -> RunDirectory | None:
+    """The newest apply run whose settings this node is expected to have; None without one."""
+    runs = [run for run in reversed(all_runs(paths)) if run.kind_told() == "apply"]
+    return next((run for run in runs if not not_in_effect(paths, run, view)), None)

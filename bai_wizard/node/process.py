@@ -69,6 +69,10 @@ class Lines:
             text = text[-self._keep :].partition("\n")[2]
         return redact(text)
 
+    def raw(self) -> str:
+        """Return the stream as it is; of a long one, more than twice `keep` characters at its end."""
+        return "".join(self._kept)
+
     def _pass_on(self, line: str) -> None:
         if line.strip() and self._tell is not None:
             self._tell(redact(line.rstrip()))
@@ -105,8 +109,12 @@ def run(
     input: bytes | Secret | None = None,
     pass_fds: Sequence[int] = (),
     keep: int = KEPT_CHARACTERS,
+    is_secret: bool = False,
 ) -> Completed:
     """Run a program to completion. `account` is (uid, gid, groups); `input` becomes its standard input.
+
+    `is_secret`: standard output is a secret, and therefore not redacted; the caller must show none of it. Of long
+    output, more than twice `keep` characters are returned.
 
     Raises ProgramMissing, and TimedOut after `timeout` seconds unless `on_timeout` is `finish`.
     """
@@ -118,7 +126,7 @@ def run(
         debug("command %s: %s", list(argv), error)
         raise
     try:
-        completed = _follow(child, argv[0], timeout, on_timeout, on_line, keep)
+        completed = _follow(child, argv[0], timeout, on_timeout, on_line, keep, redacted=not is_secret)
         debug("command %s: exit code %s, %.3f s", list(argv), completed.code, monotonic() - begun)
     except TimedOut as error:
         debug("command %s: %s", list(argv), error)
@@ -281,6 +289,8 @@ def _follow(
     on_timeout: Cancel,
     on_line: OnLine | None,
     keep: int,
+    *,
+    redacted: bool = True,
 ) -> Completed:
     """Pass on the output until the child has ended and its pipes are closed or quiet."""
     streams = {name: Lines(_telling(on_line, name), keep) for name in ("stdout", "stderr")}
@@ -314,7 +324,8 @@ def _follow(
     code = child.wait()
     for stream in streams.values():
         stream.feed(b"", final=True)
-    return Completed(code, streams["stdout"].text(), streams["stderr"].text())
+    out = streams["stdout"]
+    return Completed(code, out.text() if redacted else out.raw(), streams["stderr"].text())
 
 
 @contextmanager

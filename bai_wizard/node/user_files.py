@@ -35,16 +35,22 @@ def check_requested_file(path: str, *, replace: bool = True) -> None:
 
 
 def write_requested_file(
-    path: str, data: bytes, *, replace: bool = True, keep_older: bool = False, parents: bool = False
+    path: str,
+    data: bytes,
+    *,
+    replace: bool = True,
+    keep_older: bool = False,
+    parents: bool = False,
+    mode: int = 0o600,
 ) -> Written:
-    """Put a whole file in place, mode 0600, and return what happened; "same" only with `keep_older`.
+    """Put a whole file in place and return what happened; "same" only with `keep_older`.
 
     An existing file is replaced only if it is a regular file of root or of the invoking user; `keep_older` renames it
     to `NAME~`. `parents` creates missing directories, 0700. Raises PreflightError.
     """
     if parents:
         make_requested_directory(os.path.dirname(absolute(path)))
-    done: Written = _at(path, _write_at, path, data, replace, keep_older, answer=str)
+    done: Written = _at(path, _write_at, path, data, replace, keep_older, mode, answer=str)
     return done
 
 
@@ -111,6 +117,7 @@ def _write_at(
     data: bytes,
     replace: bool,
     keep_older: bool,
+    mode: int,
 ) -> Written:
     exists = _refuse_existing(directory, name, trusted, path, replace)
     if exists and keep_older:
@@ -127,7 +134,7 @@ def _write_at(
             with suppress(PermissionError):
                 os.fchown(descriptor, *owner)
             with suppress(PermissionError):
-                os.fchmod(descriptor, 0o600)
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         if exists and keep_older:
             os.rename(name, f"{name}~", src_dir_fd=directory, dst_dir_fd=directory)

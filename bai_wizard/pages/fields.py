@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, dataclass_trans
 import msgspec
 
 from bai_wizard.core.secret import Secret
-from bai_wizard.pages.values import AbsolutePath, Check, EnvironmentName, check_password_hash
+from bai_wizard.pages.values import (
+    AbsolutePath,
+    Argument,
+    Check,
+    CredentialName,
+    EnvironmentName,
+    check_password_hash,
+)
 
 T = TypeVar("T")
 
@@ -180,7 +187,31 @@ class FileSecret(SecretReference):
     )
 
 
-SecretSource = PromptSecret | EnvSecret | FileSecret
+class CommandSecret(SecretReference):
+    """On the first line that a program prints."""
+
+    command: Many[Argument] = field(
+        help="A program with its arguments, run without a shell. It must exit with 0 within 15 seconds. Only"
+        " you or root may be able to change it. The arguments are not secret.",
+        example=["/usr/local/sbin/read-secret", "bai"],
+        min_length=1,
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.command and not self.command[0].startswith("/"):
+            yield Conflict(("command", 0), "must be the absolute path of a program")
+
+
+class CredentialSecret(SecretReference):
+    """On the first line of a systemd credential."""
+
+    credential: CredentialName = field(
+        help="The name of a credential of the systemd unit that runs the wizard (LoadCredential=, SetCredential=).",
+        example="bai-password",
+    )
+
+
+SecretSource = PromptSecret | EnvSecret | FileSecret | CommandSecret | CredentialSecret
 
 # A crypt(5) hash. It must not be shown, and is therefore a Secret as soon as it is read.
 PasswordHash = Annotated[

@@ -220,6 +220,10 @@ UnitName = Annotated[
     str,
     Pattern(r"[A-Za-z0-9:_.@\\-]{1,200}", "must be the name of a systemd service, such as docker or backendai-agent"),
 ]
+Argument = Annotated[str, Pattern(rf"[^{HIDDEN}]+", "must be one line of text", public=True)]
+CredentialName = Annotated[
+    str, Pattern(r"(?!\.{1,2}$)[A-Za-z0-9_.@:-]{1,255}", "must be the name of a systemd credential, not its value")
+]
 EnvironmentName = Annotated[
     str, Pattern(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "must be the name of an environment variable, not its value")
 ]

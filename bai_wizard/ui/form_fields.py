@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bai_wizard.answers.validate import convert
-from bai_wizard.locale import tr
+from bai_wizard.locale import N_, tr
 from bai_wizard.pages.fields import FieldInfo, SecretReference, SettingsPart, dump, hints_of, parts_of
 
 WidgetKind = Literal[
@@ -231,8 +231,7 @@ def _fits(value: Any, form_field: FormField) -> bool:
     if form_field.widget in ("lines", "some-of"):
         return isinstance(value, list) and all(map(_is_scalar, value))
     if form_field.widget == "secret":
-        known = {"prompt", "env", "file"}
-        return isinstance(value, dict) and set(value) <= known and all(map(_is_scalar, value.values()))
+        return isinstance(value, dict) and set(value) <= {"prompt", *SOURCES} and all(map(_is_source, value.values()))
     return _is_scalar(value)
 
 
@@ -244,8 +243,41 @@ def _is_row(row: Any, form_field: FormField) -> bool:
     return isinstance(kind, str) and kind in models and not misfit(row, models[kind])
 
 
+def _is_source(value: Any) -> bool:
+    return all(map(_is_scalar, value)) if isinstance(value, list) else _is_scalar(value)
+
+
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
+
+
+# The question for each source of a secret that has to be named.
+SOURCES = {
+    "env": N_("Variable name:"),
+    "file": N_("File path:"),
+    "command": N_("Program with its arguments:"),
+    "credential": N_("Name of the systemd credential:"),
+}
+
+
+def source_text(way: str, source: Any) -> str:
+    """The name in a secret's source as it is typed; empty for another way."""
+    import shlex
+
+    named = source.get(way, "") if isinstance(source, Mapping) else ""
+    return shlex.join(map(str, named)) if isinstance(named, list | tuple) else str(named)
+
+
+def source_of(way: str, text: str) -> dict[str, Any]:
+    """The source of a secret from what was typed; a command is split like a line of a shell."""
+    import shlex
+
+    if way != "command":
+        return {way: text}
+    try:
+        return {way: shlex.split(text)}
+    except ValueError:  # an open quote, which validation then reports as a part of the program's path
+        return {way: [text]}
 
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,19}")

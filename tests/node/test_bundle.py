@@ -176,6 +176,11 @@ def test_an_air_gapped_node_converges_from_a_bundle(
     cut_off.run(["sh", "-ec", "mv /root/aside/*.deb /srv/bundle/packages/"], check=True)
     again = cut_off.wizard("--headless", "/root/answers.toml", *source, "--plan", "--detailed-exitcode")
     assert again.rc == 0, again.out + again.err
+    cut_off.run(["mv", "/srv/bundle", "/srv/away"], check=True)
+    drift = cut_off.wizard("drift")
+    # Only an archive says which images it contains.
+    assert (drift.rc, "0 objects differ" in drift.out) == (0, True), drift.out + drift.err
+    assert "Cannot be determined: " in drift.out
     version = cut_off.run(["/home/bai/agent/.venv/bin/python", "--version"], user="bai", check=True).out
     assert version.strip() == f"Python {build.version}"
     assert cut_off.run(["docker", "image", "inspect", IMAGE], user="bai").rc == 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bai_wizard.offline.collect import pack_wizard
+from tests.cache import CHECKOUT
 from tests.node.conftest import NodeFactory
 from tests.node.container import ContainerNode
 from tests.sampling import sampled
@@ -83,3 +85,48 @@ def _waits_for_no_run(node: ContainerNode, newer: str, older: str) -> None:
     node.wait_for(lambda: is_free(node), what="the lock")
     assert node.run(["dpkg", "--configure", "--pending"]).rc == 0
     assert active(node) == before
+
+
+def timer(node: ContainerNode) -> tuple[str, str]:
+    """Whether the timer is enabled, and whether it is active."""
+    asked = (node.run(["systemctl", what, "bai-wizard-drift.timer"]) for what in ("is-enabled", "is-active"))
+    enabled, active = (done.out.strip() for done in asked)
+    return enabled, active
+
+
+def _is_enabled_by_the_administrator_only(node: ContainerNode, remove: list[str]) -> None:
+    """Valid, disabled at first, also by the presets of a first boot; nothing of it is left after the removal."""
+    for unit in ("bai-wizard-drift.service", "bai-wizard-drift.timer"):
+        verified = node.run(["systemd-analyze", "--man=no", "verify", unit])
+        assert (verified.rc, verified.out, verified.err) == (0, "", "")
+    assert timer(node) == ("disabled", "inactive")
+    node.run(["systemctl", "preset-all", "--preset-mode=enable-only"])
+    assert timer(node) == ("disabled", "inactive")
+    node.run(["systemctl", "enable", "--now", "bai-wizard-drift.timer"], check=True)
+    assert timer(node) == ("enabled", "active")
+    assert node.run(remove).rc == 0
+    # systemd 252 prints nothing.
+    assert timer(node) in (("not-found", "inactive"), ("", "inactive"))
+    left = ["find", "/etc/systemd", "/usr/lib/systemd", "/usr/local/lib/systemd", "-name", "*bai-wizard*"]
+    assert node.run([*left, "-printf", "%p -> %l"]).out == ""
+
+
+def test_the_timer_of_the_package(node: ContainerNode, tmp_path: Path) -> None:
+    node.run(["rm", "-rf", "/usr/local/bin/bai-wizard", "/opt/bai-wizard"], check=True)
+    node.run(["dpkg", "--install", bring(node, tmp_path, "1.0.0")], check=True)
+    _is_enabled_by_the_administrator_only(node, ["dpkg", "--remove", "bai-wizard"])
+
+
+@pytest.mark.parametrize("suite", sampled("suites of the timer", ("trixie", "bookworm", "noble", "resolute"), 1))
+def test_the_timer_of_the_archive(suite: str, node_factory: NodeFactory, tmp_path: Path) -> None:
+    node = node_factory(suite)
+    node.run(["rm", "-rf", "/usr/local/bin/bai-wizard", "/opt/bai-wizard"], check=True)
+    archive = tmp_path / "bai-wizard-1.0.0-x86_64.tar.gz"
+    pack_wizard(small_tree(tmp_path / "tree", "1.0.0", "x86_64"), CHECKOUT / "packaging/install.sh", archive)
+    node.docker("cp", str(archive), f"{node.hostname}:/root/{archive.name}")
+    node.run(["tar", "-C", "/root", "-xzf", f"/root/{archive.name}"], check=True)
+    script = f"/root/{archive.name.removesuffix('.tar.gz')}/install.sh"
+    installed = node.run(["sh", script])
+    assert installed.rc == 0, installed.err
+    remove = ["sh", "/opt/bai-wizard/current/install.sh", "--uninstall"]
+    _is_enabled_by_the_administrator_only(node, remove)

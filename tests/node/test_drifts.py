@@ -70,6 +70,8 @@ class Prepared:
         prepare(node, answers)
         done = node.wizard(*HEADLESS, timeout=600)
         assert done.rc == 0, (done.out + done.err)[-4000:]
+        drift = node.wizard("drift")
+        assert drift.rc == 0, drift.out + drift.err
         self.run(KEEP)
         self.usual = set(findings_of(node, *DOCTOR))
 

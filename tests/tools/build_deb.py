@@ -77,15 +77,30 @@ if has_archive; then
     exit 1
 fi
 """
+# The timer is enabled by the administrator only. After its files have changed, systemd reads them again.
+TIMER = """
+stop_timer() {
+    if [ -d /run/systemd/system ]; then
+        deb-systemd-invoke stop bai-wizard-drift.timer >/dev/null || true
+    fi
+    rm -f /etc/systemd/system/timers.target.wants/bai-wizard-drift.timer
+}
+
+reload() {
+    if [ -d /run/systemd/system ]; then
+        systemctl --system daemon-reload >/dev/null || true
+    fi
+}
+"""
 # An upgrade runs prerm of the old version before preinst of the new one, which holds the lock. dpkg keeps runs and
 # backups when it removes the package; a purge removes them, unless an archive that was installed since uses them.
 SCRIPTS = {
     "preinst": f"{LOCK}{ARCHIVE}{ALONE}\ncase $1 in install | upgrade) hold; keep ;; esac\n",
-    "postinst": f"{LOCK}\nrelease\n",
-    "prerm": f"{LOCK}\ncase $1 in upgrade) hold ;; remove) hold; keep ;; esac\n",
-    "postrm": f"""{LOCK}{ARCHIVE}
+    "postinst": f"{LOCK}{TIMER}\nreload\nrelease\n",
+    "prerm": f"{LOCK}{TIMER}\ncase $1 in upgrade) hold ;; remove) hold; keep; stop_timer ;; esac\n",
+    "postrm": f"""{LOCK}{TIMER}{ARCHIVE}
 case $1 in
-    remove | abort-install | abort-upgrade) release ;;
+    remove | abort-install | abort-upgrade) reload; release ;;
     purge)
         if has_archive; then
             echo 'bai-wizard: it is installed from its archive now, so its runs and backups are kept' >&2
@@ -101,6 +116,12 @@ SHARED = {
     "bash-completion/completions/bai-wizard": "bash-completion/completions/bai-wizard",
     "zsh/vendor-completions/_bai-wizard": "zsh/site-functions/_bai-wizard",
     "fish/vendor_completions.d/bai-wizard.fish": "fish/vendor_completions.d/bai-wizard.fish",
+}
+# Path below /usr/lib/systemd → path below the tree's share/systemd.
+UNITS = {
+    "system/bai-wizard-drift.service": "bai-wizard-drift.service",
+    "system/bai-wizard-drift.timer": "bai-wizard-drift.timer",
+    "system-preset/90-bai-wizard.preset": "90-bai-wizard.preset",
 }
 COPYRIGHT = """bai-wizard {version}
 
@@ -143,6 +164,9 @@ def build_deb(directory: Path, tree: Path, arch: str, *, maintainer: str = "", l
         (root / "usr/bin").mkdir()
         (root / "usr/bin/bai-wizard").symlink_to("../lib/bai-wizard/bin/bai-wizard")
         _write_share(root, version, maintainer)
+        for name, source in UNITS.items():
+            (root / "usr/lib/systemd" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / HOME / "share/systemd" / source, root / "usr/lib/systemd" / name)
         shutil.rmtree(root / HOME / "share")
         _write_control(root, CONTROL.format(version=version, architecture=architecture, maintainer=maintainer))
         _set_modes(root)

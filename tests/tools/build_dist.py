@@ -59,8 +59,9 @@ def stage(tree: Path, url: str) -> None:
 
 
 def write_share(share: Path) -> None:
-    """Write completions and the man page in the layout of /usr/share."""
+    """Write completions and the man page in the layout of /usr/share, and systemd's files."""
     write_all(share)
+    shutil.copytree(CHECKOUT / "packaging/systemd", share / "systemd")
     page = share / "man/man1/bai-wizard.1"
     page.parent.mkdir(parents=True)
     page.write_text(man_page(), encoding="utf-8")

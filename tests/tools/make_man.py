@@ -26,12 +26,17 @@ EXAMPLES = {
     "bai-wizard --headless answers.toml": "Apply it.",
     "bai-wizard doctor": "Diagnose problems.",
     "bai-wizard doctor --fix node.swap --yes": "Apply the fix of one check, then check again.",
+    "bai-wizard drift": "Show what differs from the newest finished run, and what may have changed it.",
+    "bai-wizard drift --answers answers.toml --metrics /var/lib/prometheus/node-exporter/bai-wizard.prom": (
+        "Compare with answers, and write metrics for Prometheus."
+    ),
     "bai-wizard undo --plan": "Show what undoing the newest run would change.",
     "bai-wizard bundle answers.toml -o bundle --like node1": "Build an offline bundle for nodes like node1.",
     "bai-wizard --print-completion bash": "Print the completion for bash.",
 }
 FILES = {
     "/var/lib/bai-wizard/runs": "Every run with its plan, journal and backups; read by undo and resume.",
+    "/etc/default/bai-wizard-drift": "DRIFT_OPTIONS, the options of drift for the timer bai-wizard-drift.timer.",
     "/run/bai-wizard/lock": "Held while a run is in progress.",
     "/var/cache/bai-wizard": "Downloads and programs that can be fetched again.",
     "~/.local/state/bai-wizard": "Drafts of the interactive wizard.",

@@ -13,7 +13,9 @@ from bai_wizard.session import demo_session
 from bai_wizard.ui.answer_diff import differences
 from bai_wizard.ui.draft import Draft
 from bai_wizard.ui.tui.screens.answers import AnswersScreen, Differences
+from bai_wizard.ui.tui.screens.dialogs import LineQuestion
 from bai_wizard.ui.tui.screens.main import MainScreen
+from bai_wizard.ui.tui.widgets.entry import SecretField
 from tests.tui.app_driver import AppDriver, running_app
 from tests.tui.test_find import focused_field
 from tests.tui.test_page_table import field
@@ -89,3 +91,27 @@ def test_differences_name_fields_and_hide_secrets() -> None:
         "network.proxy.https": ("http://p:1", "none"),
     }
     assert not differences(before, before, ORDER)
+
+
+async def test_programs_and_credentials_as_sources_of_a_password(tmp_path: Path) -> None:
+    """Answers with them can be opened, and both can be entered."""
+    file = tmp_path / "a.toml"
+    file.write_text('version = 1\n[account]\npassword = { command = ["/sbin/read-secret", "a b"] }\n')
+    session = demo_session("finished", demo_machine("finished", delay=0), tmp_path / "runs")
+    draft = Draft.from_file(str(file), session.machine.host, demo=True)
+    async with running_app(session=session, loader=load, draft=draft) as driver:
+        await driver.to_page("account")
+        password = field(driver, "account.password")
+        assert isinstance(password, SecretField)
+        assert password.value_text() == "output of /sbin/read-secret 'a b'"
+        assert len(password.meanings) == len(password.options) == 6
+        for way, typed, source in (
+            ("credential", "bai-password", {"credential": "bai-password"}),
+            ("command", "/sbin/other x", {"command": ["/sbin/other", "x"]}),
+        ):
+            password.choose(way)
+            await driver.until(lambda: isinstance(driver.app.screen, LineQuestion))
+            driver.app.screen.query_one(Input).value = typed
+            await driver.press("enter")
+            await driver.until(lambda: isinstance(driver.app.screen, MainScreen))
+            assert draft.value("account", ("password",)) == source

@@ -19,6 +19,7 @@ from bai_wizard.engine.lock import StatePaths
 PACKAGE = Path(bai_wizard.__file__).parent
 # Every reader of the wall clock, and why that is right: time stamps for people, and ages of what is kept on disk.
 WALL = {
+    "commands/drift.py": "time stamp in the metrics",
     "doctor/bundle.py": "time stamps in the archive",
     "doctor/report.py": "time stamps",
     "engine/directory.py": "time stamps",

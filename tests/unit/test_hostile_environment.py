@@ -37,6 +37,7 @@ WORDS = {
     "detect": ["detect", "--json"],
     "doctor": ["doctor", "--json"],
     "runs": ["runs", "--root", "tree"],
+    "drift": ["drift", "--json", "--answers", "answers.toml"],
     "attach": ["attach", "--root", "tree"],
     "resume": ["resume", "--root", "tree"],
     "undo": ["undo", "--root", "tree"],

@@ -253,7 +253,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         "offline/manifest.py": ("os.replace(partial)", "partial.write_text(text)", "path.open('rb')"),
     },
     "named by the operator: root refuses it where others can change it": {
-        "answers/secrets.py": ("Trust().open(path)",),
+        "answers/secrets.py": ("Trust().open(path)", "Trust().open(argv[0])"),
         "engine/plan_file.py": ("Trust().open(path)",),
         "answers/source.py": ("Trust().open(path)", "os.open(path)"),
         "offline/collect.py": ("trust.open(wizard)",),

@@ -38,6 +38,7 @@ CODES = {
     "bai-wizard runs": 0,
     "bai-wizard attach": 0,
     "bai-wizard resume": 0,
+    "bai-wizard drift": 0,
     "bai-wizard undo [--plan]": 0,
     "bai-wizard doctor": 0,
     "bai-wizard doctor --answers answers.toml": 0,

@@ -30,6 +30,8 @@ LINES: dict[str, tuple[str, int]] = {
     "doctor": ("doctor --only node.hostname", 0),
     "doctor json": ("doctor --only node.hostname --json", 0),
     "runs": ("runs", 0),
+    "drift": ("drift --answers {w}/a.toml", 7),
+    "drift of no run": ("drift", 3),
     "attach": ("attach", 3),
     "resume": ("resume", 3),
     "undo": ("undo", 3),

@@ -193,7 +193,8 @@ def _load(number: int, path: str, archive: Fact[Archive], facts: ImagesFacts) ->
     id = f"images.archives.{number}"
     reason = _unloadable(path, archive, facts)
     if reason or not isinstance(archive, Known):
-        return Unsupported(id=id, title=f"load the images in {path}", reason=reason)
+        is_gone = not isinstance(archive, Known)
+        return Unsupported(id=id, title=f"load the images in {path}", reason=reason, source_is_gone=is_gone)
     held = archive.value
     return LoadedImages(id=id, archive=path, sha256=held.sha256, references=held.references, ids=held.ids)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from bai_wizard.pages.fields import Conflict, Many, SettingsPart, SettingsTable, duplicates, field
-from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, BundleSource, CheckId, Pattern, Release
+from bai_wizard.pages.values import HIDDEN, URL_HOST, AbsolutePath, Argument, BundleSource, CheckId, Pattern, Release
 
 ProxyUrl = Annotated[
     str,
@@ -28,7 +28,6 @@ NoProxy = Annotated[
 Digest = Annotated[
     str, Pattern(r"[0-9a-f]{64}", "must be a SHA-256 in hexadecimal: 64 digits 0-9 and a-f", empty=True)
 ]
-Argument = Annotated[str, Pattern(rf"[^{HIDDEN}]+", "must be one line of text", public=True)]
 Reason = Annotated[str, Pattern(rf"(?=.*\S)[^{HIDDEN}]*", "must give the reason on one line")]
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from bai_wizard.core.operation import MARKS
 from bai_wizard.core.operation import Change as PlannedChange
 from bai_wizard.ui.fleet.hosts import host_ranges, natural
-from bai_wizard.ui.fleet.read import Change, Item, Node
+from bai_wizard.ui.fleet.read import Change, Drifted, Item, Node
 
 Topic = Literal["plan", "report", "drift"]
 State = Literal["ok", "changes", "blocked", "warning", "failed", "unknown"]
@@ -22,6 +22,8 @@ OF_RESULT: dict[str, State] = {
     "problem": "failed",
     "warning": "warning",
 }
+# What is unknown could not be compared.
+OF_DRIFT: dict[str, State] = {"changed": "changes", "refused": "failed"}
 OF_CODE: dict[int, tuple[State, str]] = {
     0: ("ok", "prepared"),
     3: ("blocked", "refused"),
@@ -105,7 +107,11 @@ def _is_told(node: Node, topic: Topic) -> bool:
     if topic == "plan":
         return node.plan is not None
     if topic == "drift":
-        return node.plan is not None or any(_is_drift(finding.id) for finding in node.findings or ())
+        return (
+            node.plan is not None
+            or node.drift is not None
+            or any(_is_drift(finding.id) for finding in node.findings or ())
+        )
     return node.result is not None or node.findings is not None or node.report is not None
 
 
@@ -115,6 +121,9 @@ def _is_drift(id: str) -> bool:
 
 def _entries(node: Node, topic: Topic, known: dict[int, Entry]) -> Iterator[Entry]:
     """What is told about a node. `known` holds the entries of items that other nodes have as well."""
+    if topic == "drift" and node.drift is not None:
+        yield from (_of_drifted(each) for each in node.drift if not (each.accepted or each.excused))
+        return
     if topic != "report":
         for item in node.plan or ():
             if item.verdict.kind != "unchanged":
@@ -149,6 +158,13 @@ def _of_item(item: Item) -> Entry:
     return Entry(item.step.id, item.page, "changes", item.describe or item.step.id, lines, lines, "\n".join(lines))
 
 
+def _of_drifted(each: Drifted) -> Entry:
+    text = each.diff.rstrip("\n") or each.reason
+    lines, page = tuple(text.splitlines()), each.step.partition(".")[0]
+    id = each.step if each.kind == "step" else f"{each.step}: {each.kind} {each.name}"
+    return Entry(id, page, OF_DRIFT.get(each.state, "blocked"), each.describe or each.step, lines, lines, text)
+
+
 def change_lines(change: Change) -> list[str]:
     """A change as a diff, as the node's own plan shows it."""
     verb = change.verb if change.verb in MARKS else "modify"
@@ -170,10 +186,11 @@ def _headline(node: Node, entries: Sequence[Entry], topic: Topic) -> tuple[State
     if topic == "report":
         return worst, _many(count, "finding") if count else "no findings"
     if worst == "blocked":
-        return worst, "refused"
+        return worst, "refused" if topic == "plan" or node.drift is None else "not compared completely"
     if topic == "plan":
         return worst, _many(count, "step") if count else "no changes"
-    return worst, f"differs in {_many(count, 'step')}" if count else "as in the answers"
+    what = "step" if node.drift is None else "object"
+    return worst, f"differs in {_many(count, what)}" if count else "as in the answers"
 
 
 def _worst(states: Iterable[State]) -> State:

@@ -18,6 +18,8 @@ from bai_wizard.ui.fleet.compare import LONGEST_HOST, checked_report
 # A run that pulls images writes a line for each step of its progress.
 LARGEST = 64 << 20
 MAX_STEPS = 20_000
+# What a file can say of a node, each at most once.
+PARTS = ("plan", "result", "findings", "drift", "report")
 NOT_OURS = "was not written by bai-wizard; create it with --json or --report N.json"
 
 
@@ -106,6 +108,20 @@ class Finding(Struct, frozen=True):
     ignored: str = ""
 
 
+class Drifted(Struct, frozen=True):
+    """An object that differs, as `drift --json` tells it."""
+
+    state: str
+    kind: str
+    name: str
+    step: str
+    describe: str = ""
+    diff: str = ""
+    reason: str = ""
+    accepted: bool = False
+    excused: bool = False
+
+
 class Event(Struct, frozen=True):
     """A line of `--json`."""
 
@@ -115,10 +131,11 @@ class Event(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """The end of a run, or of the doctor, which names its node."""
+    """The end of a run, or of the doctor or `drift`, which name their node."""
 
     code: int
     host: str = ""
+    compared_with: str = ""
 
 
 class Node(Struct):
@@ -129,6 +146,7 @@ class Node(Struct):
     plan: tuple[Item, ...] | None = None
     result: ResultBody | None = None
     findings: tuple[Finding, ...] | None = None
+    drift: tuple[Drifted, ...] | None = None
     report: dict[str, Any] | None = None
     overrides: tuple[str, ...] = ()
     interrupts: dict[str, int] = field(default_factory=dict)
@@ -177,13 +195,13 @@ def _files(paths: Sequence[str], problems: list[Problem]) -> Iterator[str]:
 
 def _merge(fleet: Fleet, new: Node, file: str) -> None:
     old = fleet.nodes.setdefault(new.host, Node(new.host))
-    for part in ("plan", "result", "findings", "report"):
+    for part in PARTS:
         value = getattr(new, part)
         if value is None:
             continue
         if part in old.files:
             raise ValueError(f"is of {new.host}, as {old.files[part]} is")
-    for part in ("plan", "result", "findings", "report"):
+    for part in PARTS:
         if (value := getattr(new, part)) is not None:
             setattr(old, part, value)
             old.files[part] = file
@@ -240,7 +258,11 @@ def _from_events(events: Sequence[Event], known: dict[bytes, Item]) -> Node:
         return node
     if findings:
         raise ValueError("is incomplete: it has no summary, so the doctor was interrupted")
-    raise ValueError("contains neither a plan, a report nor findings of the doctor")
+    if "summary" in of and (summary := msgspec.json.decode(of["summary"], type=Summary)).compared_with:
+        objects = (event.data for event in events if event.kind == "drift")
+        drift = tuple(msgspec.json.decode(each, type=Drifted) for each in objects)
+        return Node(checked_host(summary.host), drift=drift)
+    raise ValueError("contains neither a plan, a report, drift nor findings of the doctor")
 
 
 def _from_plan(body: PlanBody, known: dict[bytes, Item]) -> Node:

@@ -13,12 +13,15 @@ from bai_wizard.pages.fields import SettingsPart
 from bai_wizard.ui.console import to_ascii
 from bai_wizard.ui.draft import Draft, Path, Secrets, tables_of, troubles_of
 from bai_wizard.ui.form_fields import (
+    SOURCES,
     FormField,
     form_fields,
     from_lines,
     from_text,
     in_one_line,
     plain_default,
+    source_of,
+    source_text,
     to_text,
 )
 
@@ -209,9 +212,7 @@ class PageQuestions:
 
     def _secret(self, key: str, form_field: FormField, old: Any) -> Any:
         way = next(iter(old), "none") if isinstance(old, dict) else "none"
-        chosen = self._ask(
-            tr(form_field.info.label), way, tr(form_field.info.help), ("none", "prompt", "env", "file")
-        )
+        chosen = self._ask(tr(form_field.info.label), way, tr(form_field.info.help), ("none", "prompt", *SOURCES))
         if chosen == "none":
             return None
         if chosen == "prompt":
@@ -224,9 +225,8 @@ class PageQuestions:
                 self.prompt.say("! " + tr("Passwords do not match. Try again, or press Enter to skip this field."))
             self.secrets.keep(key, Secret(first))
             return {"prompt": True}
-        named = old.get(chosen, "") if isinstance(old, dict) else ""
-        question = tr("Variable name:") if chosen == "env" else tr("File path:")
-        return {chosen: self.prompt.ask(f"  {question}", default=str(named))}
+        default = source_text(chosen, old)
+        return source_of(chosen, self.prompt.ask(f"  {tr(SOURCES[chosen])}", default=default))
 
     def _rows(self, form_field: FormField, old: Any, put: Callable[[Any], None]) -> Any:
         named = form_field.widget == "named-parts"

@@ -9,9 +9,10 @@ import pytest
 
 from bai_wizard.answers.load import loads
 from bai_wizard.answers.secrets import FILE_LIMIT, Source, resolve, resolve_all
+from bai_wizard.cli import main
 from bai_wizard.core.errors import AnswersError, PreflightError
-from bai_wizard.core.secret import Secret, redact
-from bai_wizard.pages.fields import EnvSecret, FileSecret, PromptSecret
+from bai_wizard.core.secret import Secret, allow_programs, redact
+from bai_wizard.pages.fields import CommandSecret, CredentialSecret, EnvSecret, FileSecret, PromptSecret
 
 TEXT = "correct horse battery"
 
@@ -148,3 +149,130 @@ def test_tables_that_are_not_applied_need_no_secret() -> None:
 def test_a_variable_that_every_child_gets_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", TEXT)
     assert "https_proxy is inherited by every program" in refused(EnvSecret(env="https_proxy"))
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bai_wizard.answers.secrets._printed", {})
+    allow_programs(True)
+
+
+def program(tmp_path: Path, script: str, *arguments: str, mode: int = 0o700) -> CommandSecret:
+    path = tmp_path / "read-secret"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(mode)
+    return CommandSecret(command=(str(path), *arguments))
+
+
+@pytest.mark.parametrize("end", ["", "\\n", "\\r\\nsecond line\\n"])
+def test_first_line_that_a_program_prints(tmp_path: Path, end: str) -> None:
+    assert resolve("account.password", program(tmp_path, f"printf '{TEXT}{end}'")) == Secret(TEXT)
+
+
+def test_no_shell_and_the_wizards_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "")
+    monkeypatch.setenv("BAI_TEST_PASSWORD", TEXT)
+    source = program(tmp_path, 'printf "%s|%s|%s" "$1" "${BAI_TEST_PASSWORD-unset}" "$(cat)"', "a; $(id) *")
+    assert resolve("account.password", source) == Secret("a; $(id) *|unset|")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (f"echo '{TEXT}'; echo '{TEXT}' >&2; exit 3", "exited with 3; run it by hand to see why"),
+        (f"echo '{TEXT}'; kill -9 $$", "was killed by signal 9"),
+        ("true", "the first line that {program} prints is empty"),
+        ("echo abc", "too short"),
+        (f"echo '{TEXT}'; head -c 5000 /dev/zero | tr '\\0' x", "printed more than 4 KiB"),
+        (f"echo '{TEXT}'; yes | head -c 300000", "printed more than 4 KiB"),
+        (f"printf '{TEXT}\\377\\n'", "is not UTF-8"),
+        (f"printf '{TEXT}\\007\\n'", "control characters"),
+    ],
+)
+def test_a_program_that_gives_no_secret(tmp_path: Path, script: str, reason: str) -> None:
+    """Nothing of its output is shown, or is known to be a secret."""
+    source = program(tmp_path, script)
+    assert reason.format(program=source.command[0]) in refused(source)
+    assert "yyy" not in refused(source)
+
+
+def test_programs_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No such file" in refused(CommandSecret(command=("/does/not/exist",)))
+    assert "cannot be executed" in refused(program(tmp_path, "echo x", mode=0o600))
+    assert "not a regular file" in refused(CommandSecret(command=(str(tmp_path),)))
+    monkeypatch.setattr("bai_wizard.answers.secrets.DEADLINE", 0.1)
+    assert "did not end within" in refused(program(tmp_path, "sleep 600"))
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_a_program_that_others_can_change_is_not_run(tmp_path: Path, mode: int) -> None:
+    source = program(tmp_path, f"touch {tmp_path}/ran; echo '{TEXT}'", mode=mode)
+    if os.geteuid() == 0:
+        os.chown(source.command[0], 0, 4242)
+    with pytest.raises(PreflightError, match=r"can be changed by .*; run: chmod "):
+        resolve("account.password", source)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_runs_once_in_a_process(tmp_path: Path) -> None:
+    """It may give its secret only once, and plans are made again; a failure is not kept."""
+    source = program(tmp_path, f"echo x >>{tmp_path}/ran; [ -e {tmp_path}/ready ] && echo '{TEXT}'")
+    refused(source)
+    (tmp_path / "ready").touch()
+    for _ in range(3):
+        assert resolve("account.password", source).reveal() == TEXT, "not masked as a secret that is already known"
+    assert (tmp_path / "ran").read_text() == "x\n" * 2
+
+
+def test_a_simulated_node_runs_no_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its answers may belong to any user."""
+    source = program(tmp_path, f"touch {tmp_path}/ran; echo '{TEXT}'")
+    answers = tmp_path / "a.toml"
+    answers.write_text(f'version = 1\n[account]\npassword = {{ command = ["{source.command[0]}"] }}\n')
+    assert main(["--headless", str(answers), "--plan", "--demo"]) == 2
+    assert "is not run with --demo" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_neither_checking_nor_the_debug_log_shows_or_runs_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = program(tmp_path, f"touch {tmp_path}/ran; echo '{TEXT}'")
+    answers = tmp_path / "a.toml"
+    answers.write_text(f'version = 1\n[account]\npassword = {{ command = ["{source.command[0]}"] }}\n')
+    assert main(["check", str(answers)]) == 0
+    assert not (tmp_path / "ran").exists()
+    logged: list[str] = []
+    monkeypatch.setattr("bai_wizard.node.process.debug", lambda *words: logged.append(repr(words)))
+    assert resolve("account.password", source) == Secret(TEXT)
+    assert logged
+    assert TEXT not in "".join(logged) + "".join(capsys.readouterr())
+
+
+def test_a_credential_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    source = CredentialSecret(credential="bai-password")
+    assert "LoadCredential=bai-password:PATH" in refused(source)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert "bai-password cannot be read: No such file" in refused(source)
+    (tmp_path / "bai-password").write_text(f"{TEXT}\nmore\n")
+    (tmp_path / "bai-password").chmod(0o400)
+    assert resolve("account.password", source) == Secret(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("{ command = [] }", "account.password.command: must not be empty"),
+        ('{ command = ["read-secret"] }', "account.password.command[0]: must be the absolute path of a program"),
+        ('{ command = "/bin/x" }', "account.password.command: must be a list"),
+        ('{ command = ["/bin/x", "a\\nb"] }', "account.password.command[1]: must be one line of text"),
+        ('{ credential = "../shadow" }', "account.password.credential: must be the name of a systemd credential"),
+        ('{ credential = ".." }', "account.password.credential: must be the name of a systemd credential"),
+        ('{ credential = "x", command = ["/bin/x"] }', "exactly one of"),
+    ],
+)
+def test_sources_that_are_refused_when_they_are_read(source: str, reason: str) -> None:
+    with pytest.raises(AnswersError) as caught:
+        loads(f"version = 1\n[account]\npassword = {source}\n", "a.toml", "h")
+    assert reason in str(caught.value)

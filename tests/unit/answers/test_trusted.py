@@ -157,6 +157,7 @@ def test_every_reader_of_answers_declares_whether_root_trusts_them() -> None:
         ("commands/inspect.py", "run_check"): "False",
         ("commands/doctor.py", "_use_secrets"): "True",
         ("commands/headless.py", "run"): "not demo",
+        ("commands/drift.py", "_desired"): "session is not None",
         ("ui/draft.py", "from_file"): "not demo",
         ("doctor/drift.py", "resolve_scope"): "not demo",
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from pathlib import Path
+
+from tests.cache import CHECKOUT
 
 
 def small_tree(tree: Path, version: str, arch: str = platform.machine()) -> Path:
@@ -15,6 +18,7 @@ def small_tree(tree: Path, version: str, arch: str = platform.machine()) -> Path
                  "fish/vendor_completions.d/bai-wizard.fish", "man/man1/bai-wizard.1"):  # fmt: skip
         (tree / "share" / name).parent.mkdir(parents=True)
         (tree / "share" / name).write_text(".TH BAI-WIZARD 1\n.SH NAME\nbai\\-wizard \\- example\n")
+    shutil.copytree(CHECKOUT / "packaging/systemd", tree / "share/systemd")
     (tree / "bin").mkdir()
     (tree / "bin/bai-wizard").write_text(f"#!/bin/sh\necho {version}\n")
     (tree / "bin/bai-wizard").chmod(0o755)

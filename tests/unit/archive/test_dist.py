@@ -51,7 +51,7 @@ def test_the_sdist_contains_all_tracked_files_the_man_page_and_the_completions(s
     ).stdout.splitlines()
     assert [name for name in listed if not (sdist / name).exists()] == []
     assert (sdist / "share/man/man1/bai-wizard.1").read_text() == man_page()
-    assert len([*(sdist / "share").rglob("*bai-wizard*")]) == 4
+    assert len([*(sdist / "share").rglob("*bai-wizard*")]) == 7
     extra = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()} - set(listed)
     assert {name for name in extra if not name.startswith("share/")} <= {"PKG-INFO", "pyproject.toml.orig"}
 

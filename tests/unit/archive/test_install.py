@@ -20,6 +20,7 @@ from bai_wizard.offline.collect import pack_wizard
 from tests.cache import CHECKOUT
 from tests.sampling import sampled
 from tests.unit.archive.first_install import first_install
+from tests.unit.archive.small_tree import small_tree
 
 pytestmark = pytest.mark.needs_root
 
@@ -353,3 +354,36 @@ def test_another_users_program_is_not_changed(tmp_path: Path, root: Path, *, is_
 
 def test_unknown_arguments_print_usage(tmp_path: Path, root: Path) -> None:
     assert install(unpacked(tmp_path, "1.0"), root, "--remove").returncode == ExitCode.ANSWERS
+
+
+def test_units_are_copies_that_follow_the_current_version(tmp_path: Path, root: Path) -> None:
+    """`systemctl enable` would resolve a link to a directory of one version, which a later upgrade removes."""
+    old = unpacked(tmp_path / "old", "1.0")
+    tree = small_tree(tmp_path / "tree", "1.1")
+    archive = tmp_path / "bai-wizard-1.1.tar.gz"
+    pack_wizard(tree, CHECKOUT / "packaging/install.sh", archive)
+    subprocess.run(["tar", "-C", str(tmp_path), "-xzf", str(archive)], check=True)
+    new = tmp_path / "bai-wizard-1.1/install.sh"
+    systemd = root / "usr/local/lib/systemd"
+    sources = {path.name: path.read_bytes() for path in (CHECKOUT / "packaging/systemd").iterdir()}
+
+    def units() -> dict[str, bytes]:
+        paths = [path for path in systemd.rglob("*") if not path.is_dir()]
+        assert not any(path.is_symlink() for path in paths)
+        return {path.name: path.read_bytes() for path in paths}
+
+    for script, words, expected in (
+        (old, (), {}),
+        (new, (), sources),
+        (new, ("--rollback",), {}),
+        (new, (), sources),
+    ):
+        done = install(script, root, *words)
+        assert done.returncode == 0, done.stderr
+        assert units() == expected
+    enabled = root / "etc/systemd/system/timers.target.wants/bai-wizard-drift.timer"
+    enabled.parent.mkdir(parents=True)
+    enabled.symlink_to("/usr/local/lib/systemd/system/bai-wizard-drift.timer")
+    assert install(new, root, "--uninstall").returncode == 0
+    assert units() == {}
+    assert not enabled.is_symlink()

@@ -253,3 +253,12 @@ def test_an_undone_run_is_not_compared_with(tmp_path: Path, undone: bool) -> Non
         create_run(paths, plan, wanted.to_json(), kind="undo", undoes=run.id).journal.touch()
     about = resolve_scope(machine, paths, None, ())
     assert bool(about.desired.pages) is not undone
+
+
+def test_an_image_archive_that_is_gone_is_unknown() -> None:
+    """It was needed to load its images only; a full disk, for example, stays a problem."""
+    machine = demo_machine("finished", delay=0)
+    for is_gone, result in ((True, "cannot-tell"), (False, "problem")):
+        step = Unsupported(id="images.archives.1", title="load", reason="no such file", source_is_gone=is_gone)
+        plan = plan_steps([step], machine, machine.host)
+        assert finding(check_texts()["images.drift"], outcome_of("images", plan.steps, machine, ())).result == result

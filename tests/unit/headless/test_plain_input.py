@@ -12,7 +12,7 @@ from bai_wizard.node.demo import demo_machine
 from bai_wizard.pages import settings_of
 from bai_wizard.session import demo_session
 from bai_wizard.ui.draft import Draft
-from bai_wizard.ui.form_fields import form_fields
+from bai_wizard.ui.form_fields import fitting, form_fields, source_of, source_text
 from bai_wizard.ui.plain.prompt import BACK, PageQuestions, Quit, TerminalClosed
 from bai_wizard.ui.plain.wizard import PlainWizard
 from bai_wizard.ui.saving import Autosave
@@ -143,3 +143,27 @@ def test_a_password_that_does_not_match_is_asked_again(say: Callable[..., None],
     say("prompt", hidden=("secret1", "secret2", "secret3", "secret3"))
     assert questions._secret("account.password", shape, None) == {"prompt": True}
     assert prompt.secrets.has("account.password")
+
+
+@pytest.mark.parametrize(
+    ("way", "typed", "source", "again"),
+    [
+        ("env", "BAI_PASSWORD", {"env": "BAI_PASSWORD"}, "BAI_PASSWORD"),
+        ("file", "/root/a b", {"file": "/root/a b"}, "/root/a b"),
+        ("command", "/bin/vault 'a b' c", {"command": ["/bin/vault", "a b", "c"]}, "/bin/vault 'a b' c"),
+        ("command", "/bin/it's", {"command": ["/bin/it's"]}, "/bin/it's"),
+        ("credential", "bai-password", {"credential": "bai-password"}, "bai-password"),
+    ],
+)
+def test_every_source_of_a_secret_can_be_typed_and_is_offered_again(
+    way: str, typed: str, source: dict[str, object], again: str, say: Callable[..., None], tmp_path: Path
+) -> None:
+    prompt = conversation(tmp_path, Draft("gpu01"), demo=True)
+    questions = PageQuestions(prompt.prompt, prompt.draft, prompt.secrets)
+    shape = next(each for each in form_fields(settings_of("account")) if each.widget == "secret")
+    say(way, typed)
+    assert questions._secret("account.password", shape, None) == source
+    say("", "")
+    assert questions._secret("account.password", shape, source) == source
+    assert source_of(way, source_text(way, source)) == source
+    assert fitting({"password": source}, settings_of("account")) == {"password": source}

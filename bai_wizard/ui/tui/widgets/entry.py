@@ -16,7 +16,16 @@ from textual.widgets import Input
 
 from bai_wizard.core.secret import SHORTEST_REDACTED, Secret
 from bai_wizard.locale import tr
-from bai_wizard.ui.form_fields import FormField, from_lines, from_text, to_lines, to_text
+from bai_wizard.ui.form_fields import (
+    SOURCES,
+    FormField,
+    from_lines,
+    from_text,
+    source_of,
+    source_text,
+    to_lines,
+    to_text,
+)
 from bai_wizard.ui.tui.base import FieldPath, is_live, while_mounted, wizard
 from bai_wizard.ui.tui.widgets.choice import ChoiceField
 from bai_wizard.ui.tui.widgets.columns import GAP
@@ -186,7 +195,7 @@ class LinesField(TypedField):
             self.tell(value)
 
 
-NONE, PROMPT, ENV, FILE = "none", "prompt", "env", "file"
+NONE, PROMPT = "none", "prompt"
 
 
 class SecretField(ChoiceField):
@@ -194,7 +203,7 @@ class SecretField(ChoiceField):
 
     def __init__(self, form_field: FormField, path: FieldPath, value: Any) -> None:
         super().__init__(form_field, path, value)
-        self.options = (NONE, PROMPT, ENV, FILE)
+        self.options = (NONE, PROMPT, *SOURCES)
 
     def _way(self) -> str:
         return next(iter(self.value), NONE) if isinstance(self.value, dict) else NONE
@@ -208,13 +217,15 @@ class SecretField(ChoiceField):
     @property
     def meanings(self) -> Mapping[str, str]:
         """The sources with their current meanings."""
-        named = str(self.value.get(self._way(), "")) if isinstance(self.value, dict) else ""
+        named = {way: source_text(way, self.value) for way in SOURCES}
         typed = wizard(self).secrets.has(self.key) if self.is_attached else False
         return {
             NONE: tr("no password"),
             PROMPT: tr("typed (kept in memory only)") if typed else tr("type it now (hidden)"),
-            ENV: tr("environment variable {name}", name=named if self._way() == ENV else "…"),
-            FILE: tr("first line of {name}", name=named if self._way() == FILE else tr("a file")),
+            "env": tr("environment variable {name}", name=named["env"] or "…"),
+            "file": tr("first line of {name}", name=named["file"] or tr("a file")),
+            "command": tr("output of {name}", name=named["command"] or tr("a program")),
+            "credential": tr("systemd credential {name}", name=named["credential"] or "…"),
         }
 
     def action_cycle(self, by: int) -> None:
@@ -244,13 +255,12 @@ class SecretField(ChoiceField):
     def _ask_name(self, way: str) -> None:
         from bai_wizard.ui.tui.screens.dialogs import LineQuestion
 
-        text = tr("Variable name:") if way == ENV else tr("File path:")
-        old = str(self.value.get(way, "")) if isinstance(self.value, dict) else ""
-        wizard(self).show(LineQuestion(self.label, text, value=old), lambda name: self._named(way, name))
+        old = source_text(way, self.value)
+        wizard(self).show(LineQuestion(self.label, tr(SOURCES[way]), value=old), lambda name: self._named(way, name))
 
     def _named(self, way: str, name: str | None) -> None:
         if name:
-            super().choose({way: name})
+            super().choose(source_of(way, name))
 
 
 def _too_short(text: str) -> str:
