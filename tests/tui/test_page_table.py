@@ -24,6 +24,7 @@ from bai_wizard.ui.tui.widgets.columns import columns_of
 from bai_wizard.ui.tui.widgets.entry import TypedField
 from bai_wizard.ui.tui.widgets.field import Field
 from bai_wizard.ui.tui.widgets.form import EditRowScreen, Fold
+from bai_wizard.ui.tui.widgets.page import TableHead
 from tests.tui.app_driver import AppDriver, running_app
 
 ANSWERS: dict[str, dict[str, Any]] = {"account": {"sudo": "nopasswd"}, "accelerators": {"nvidia": {}}}
@@ -75,6 +76,16 @@ async def test_the_outcome_is_visible_while_typing(tmp_path: Path) -> None:
         await driver.press("backspace", "0")
         await driver.until(lambda: uid.text.mood == "good" and "blocked" not in row(driver, "account.uid"))
         assert uid.display, "a field that was edited stays where it is"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("page", ["docker", "python"])
+async def test_headings_stand_above_their_columns(tmp_path: Path, page: str, size: tuple[int, int]) -> None:
+    async with opened(tmp_path, page, size=size) as driver:
+        head = driver.app.screen.query_one(TableHead)
+        first = next(each for each in driver.app.screen.query(Field) if each.display)
+        assert columns_of(head.content_size.width, True) == first.columns
+        assert head.content_region.x == first.content_region.x
 
 
 async def test_what_is_right_is_folded_and_comes_back(tmp_path: Path) -> None:
