@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import selectors
@@ -249,6 +250,8 @@ def _be_child(
 
 def become_child(identity: Identity | None, keep: tuple[int, ...]) -> None:
     """Turn a forked process into one that acts as `identity`, with its own session and only the files in `keep`."""
+    # Files of the parent that await garbage collection would be closed here by number, which may be in use again.
+    gc.freeze()
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)

@@ -64,6 +64,16 @@ def node_factory(docker_engine: Docker, node_images: Callable[[str], str]) -> It
         node.close()
 
 
+@pytest.fixture(scope="module", params=["trixie", "bookworm"])
+def shared(
+    request: pytest.FixtureRequest, docker_engine: Docker, node_images: Callable[[str], str]
+) -> Iterator[ContainerNode]:
+    """One node for all comparisons of a module: each of them replaces the files that it is about."""
+    node = ContainerNode(docker_engine, node_images(request.param))
+    yield node
+    node.close()
+
+
 @pytest.fixture
 def node(node_factory: NodeFactory) -> ContainerNode:
     """A fresh Debian 13 node with a network and the wizard."""

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.node.container import ContainerNode
-from tests.node.docker import Docker
 from tests.sampling import is_soak, seed
 
 LINES = 5000 if is_soak() else 300
 BLANKS = (" ", " ", " ", "\t", "\t\t", "  ", " \t ", "\u00a0", "\u3000", "\v", "\f", "\r", "\ufeff")
 ENDS = ("\n", "\n", "\n", "\n", "\n", "\r\n", "\r", "\0\n", " \n", "\t\r\n", "\n\n", "\0", "\v\n")
 LONG = (990, 1000, 1010, 1023, 1024, 2000, 8150, 8190, 8200)
-
-
-@pytest.fixture(scope="module", params=["trixie", "bookworm"])
-def shared(
-    request: pytest.FixtureRequest, docker_engine: Docker, node_images: Callable[[str], str]
-) -> Iterator[ContainerNode]:
-    """One node for all comparisons: each of them has files of its own below /tmp."""
-    node = ContainerNode(docker_engine, node_images(request.param))
-    yield node
-    node.close()
 
 
 def play(node: ContainerNode, program: str, scenarios: list[str]) -> list[tuple[Any, Any]]:

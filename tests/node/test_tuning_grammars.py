@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
-
-import pytest
 
 from tests.node.container import ContainerNode
-from tests.node.docker import Docker
 from tests.sampling import is_soak, seed
 
 LINES = 5000 if is_soak() else 300
@@ -32,16 +28,6 @@ TAILS = (
     "x",
     "\xff",
 )
-
-
-@pytest.fixture(scope="module", params=["trixie", "bookworm"])
-def shared(
-    request: pytest.FixtureRequest, docker_engine: Docker, node_images: Callable[[str], str]
-) -> Iterator[ContainerNode]:
-    """One node for all comparisons: each of them replaces all files that it is about."""
-    node = ContainerNode(docker_engine, node_images(request.param))
-    yield node
-    node.close()
 
 
 def play(node: ContainerNode, program: str, **given: object) -> list[list[object]]:

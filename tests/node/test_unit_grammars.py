@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 from tests.node.container import ContainerNode
-from tests.node.docker import Docker
 from tests.sampling import is_soak, seed
 
 LINES = 5000 if is_soak() else 300
 DIRECTIVES = ("LimitNOFILE", "LimitNPROC", "LimitMEMLOCK")
 # Units that systemd reads at once; it removes them with the next batch.
 BATCH = 400
-
-
-@pytest.fixture(scope="module", params=["trixie", "bookworm"])
-def shared(
-    request: pytest.FixtureRequest, docker_engine: Docker, node_images: Callable[[str], str]
-) -> Iterator[ContainerNode]:
-    node = ContainerNode(docker_engine, node_images(request.param))
-    yield node
-    node.close()
 
 
 # For each set of files: the limits of systemd and ours; None if systemd refuses the unit.
