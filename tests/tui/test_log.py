@@ -124,6 +124,19 @@ async def test_scrolling_pauses_the_log_until_it_is_followed_again() -> None:
         await driver.until("following")
 
 
+async def test_the_log_is_followed_after_it_has_become_lower() -> None:
+    async with log_of_a_run() as (driver, log):
+        await driver.press("f")
+        await driver.until(lambda: log.is_vertical_scroll_end)
+        height = log.size.height
+        await driver.pilot.resize_terminal(80, 20)
+        await driver.until(lambda: log.size.height < height)
+        await driver.pilot.pause()
+        log.add([LogLine("00:00:00", "tuning", "tuning.x", "info", "one more line")])
+        await driver.pilot.pause()
+        assert log.is_vertical_scroll_end
+
+
 async def test_visible_lines_are_copied_with_osc_52(monkeypatch: pytest.MonkeyPatch) -> None:
     async with log_of_a_run() as (driver, log):
         written: list[str] = []

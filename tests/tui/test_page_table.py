@@ -120,6 +120,14 @@ async def test_defaults_are_values_and_gaps_are_named(tmp_path: Path) -> None:
         assert "(default)" not in driver.text()
 
 
+async def test_an_example_is_shown_completely_at_80_columns(tmp_path: Path) -> None:
+    async with opened(tmp_path, "node") as driver:
+        proxy = next(each for each in driver.app.screen.query(Field) if each.label == "HTTPS proxy")
+        proxy.focus()
+        await driver.until(lambda: "e.g." in row(driver, proxy.key))
+        assert "e.g. http://proxy.corp:3128" in row(driver, proxy.key)
+
+
 async def test_a_choice_opens_in_place(tmp_path: Path) -> None:
     async with opened(tmp_path, "docker") as driver:
         source = field(driver, "docker.source")

@@ -72,10 +72,11 @@ class TypedField(Field):
             self.screen.set_focus(self.editor)
 
     def fit_editor(self) -> None:
-        """As wide as its column while the value fits; a longer one may use the column of the changes as well."""
+        """As wide as its column while the text fits; a longer one may use the column of the changes as well."""
         if self.editor is not None and self.in_table:
             columns = self.columns
-            fits = isinstance(self.editor, Input) and cell_len(self.editor.value) < columns.want
+            editor = self.editor
+            fits = isinstance(editor, Input) and cell_len(editor.value or str(editor.placeholder)) < columns.want
             self.covers_change = not fits and bool(columns.change)
             width = columns.want + (GAP + columns.change if self.covers_change else 0)
             if self.editor.styles.width != Scalar.from_number(width):

@@ -72,6 +72,16 @@ class RunLog(Log):
         super().__init__(max_lines=MAX_LINES, highlight=False, id="log")
         self.filter = LogFilter()
         self.wraps = False
+        # Whether the end was visible when the log was last scrolled: a lower log does not leave it.
+        self._was_at_end = True
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._was_at_end = self.is_vertical_scroll_end
+
+    def on_resize(self) -> None:
+        if self._was_at_end:
+            self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def fill(self, lines: Iterable[LogLine]) -> None:
         """Show other lines, and the end of them."""
