@@ -361,7 +361,7 @@ def candidate_lines(result: Sequence[Candidate], plan_of: Planner) -> Iterator[s
 
 
 def _advice(failure: Failure) -> Iterator[str]:
-    for label, text in (("why", failure.cause), ("do", failure.remedy), ("risk", failure.risk)):
+    for label, text in (("cause", failure.cause), ("fix", failure.remedy), ("risk", failure.risk)):
         if text:
             head = f"  {label + ':':<8} "
             yield from textwrap.wrap(text, 100, initial_indent=head, subsequent_indent=" " * len(head))

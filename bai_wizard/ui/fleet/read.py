@@ -12,6 +12,7 @@ from msgspec import Raw, Struct, field
 from bai_wizard.answers.model import OVERRIDE
 from bai_wizard.core.display import is_visible
 from bai_wizard.core.errors import Problem
+from bai_wizard.engine.plan_file import FORMAT
 from bai_wizard.node.regular import parse_json, read_given
 from bai_wizard.ui.fleet.compare import LONGEST_HOST, checked_report
 
@@ -231,6 +232,8 @@ def _whole(data: bytes, known: dict[bytes, Item]) -> Node:
     body = parse_json(data)
     if not isinstance(body, dict):
         raise ValueError(NOT_OURS)
+    if body.get("format") == FORMAT:
+        raise ValueError("is a plan file for `bai-wizard apply`; create the input of fleet with --plan --json")
     if "steps" in body:
         return _from_plan(msgspec.json.decode(data, type=PlanBody), known)
     report = checked_report(body)

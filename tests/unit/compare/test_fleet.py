@@ -88,12 +88,14 @@ def test_a_bad_file_is_named_and_the_others_are_shown(tmp_path: Path, capsys: py
     bad = {"empty": "", "text": "no JSON", "foreign": "{}", "list": "[]", "cut": event("plan", body_of(9))[:-50]}
     bad["host"] = event("plan", {**body_of(9), "host": "a\x1b[2J"})
     bad["twice"] = event("plan", body_of(1))
+    bad["approved"] = '{"format": "bai-wizard-plan", "version": 1}'
     for name, text in bad.items():
         (tmp_path / f"z-{name}.json").write_text(text)
     assert main(["fleet", "plan", str(tmp_path), str(tmp_path / "none.json")]) == ExitCode.ANSWERS
     captured = capsys.readouterr()
     assert "2 nodes: 62 steps: gpu001, gpu002" in captured.out
     assert all(f"z-{name}.json: " in captured.err for name in bad)
+    assert "z-approved.json: is a plan file for `bai-wizard apply`" in captured.err
     assert "none.json: " in captured.err
     assert captured.err.count("\n") == len(bad) + 1
     assert "\x1b" not in captured.err
