@@ -60,7 +60,7 @@ class OpenRun(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """Another attempt of a run, as planned now.
+    """Another attempt at a run, as planned now.
 
     `seen` is when `disruptions` were read. `messages`: what is recovered first, how the plan differs from the
     confirmed one, and what is damaged. `undo`: for an undo run, the run that it undoes and what is left to do.
@@ -130,7 +130,7 @@ class Session(Struct, frozen=True):
     def begin_again(
         self, run: RunDirectory, plan: Plan, consent: Collection[Consent] = (), planned_at: PlannedAt = None
     ) -> None:
-        """Start another attempt of the same run. Raises LockHeld, PlanOutdated, PreflightError."""
+        """Start another attempt at the same run. Raises LockHeld, PlanOutdated, PreflightError."""
         refuse_held(self.paths)
         refuse_foreign(run, self.machine, "resume")
         if run.kind == "undo":
@@ -220,7 +220,7 @@ class Session(Struct, frozen=True):
         recover: bool = False,
         log: Log | None = None,
     ) -> Attempt:
-        """What another attempt of a run would do.
+        """What another attempt at a run would do.
 
         Plans against the node as it will be after recovery; with `recover`, recovers it first. `planner` plans an
         apply run if the caller probes the node itself. `excluded`: steps to leave out. Raises LockHeld, StateUnknown,

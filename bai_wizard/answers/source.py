@@ -264,7 +264,7 @@ _WHY = {
     errno.ENOENT: "does not exist",
     errno.EACCES: "cannot be read: permission denied; run as root or as the owner of the file",
     errno.EPERM: "cannot be read: permission denied; run as root or as the owner of the file",
-    errno.ELOOP: "cannot be read: a loop of symbolic links",
+    errno.ELOOP: "cannot be read: too many levels of symbolic links",
     errno.ENOTDIR: "does not exist: a component of the path is not a directory",
     errno.EISDIR: "is a directory, not a file",
     errno.ENXIO: "is not a regular file",

@@ -208,7 +208,7 @@ def _finish(
 ) -> None:
     """Say what is open, and write the report.
 
-    The lines are for people only: programs get this from the plan and the report, and the summary stays the last
+    Only people need these lines: programs get this from the plan and the report, and the summary stays the last
     event. The report was writable before the run; if writing it fails now, the run's own exit code is kept.
     """
     if not arguments.json:

@@ -82,7 +82,7 @@ def _is_emoji(character: str) -> bool:
 
 
 class VisibleStream:
-    """A text stream for people; every write passes through `visible`, and otherwise it is the stream itself.
+    """A human-readable text stream; every write passes through `visible`, and otherwise it is the stream itself.
 
     With `narration` (standard error), output that cannot be written is dropped: it must not change how a command
     ends.

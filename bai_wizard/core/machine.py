@@ -228,7 +228,7 @@ class Memory(Struct, frozen=True):
 
 
 class Space(Struct, frozen=True):
-    """Bytes of a file system: available to unprivileged users, and in all (0 if unknown)."""
+    """Bytes of a file system: available to unprivileged users, and total (0 if unknown)."""
 
     free: int
     total: int = 0
@@ -337,7 +337,7 @@ class Machine(NodeView):
         raise StateUnknown("this node cannot contact other hosts")
 
     def run_hook(self, argv: Sequence[str], log: Log = silent, *, deadline: float) -> Completed:
-        """Run a program of the operator's and log its output. Raises StateUnknown if it is missing or late."""
+        """Run the operator's program and log its output. Raises StateUnknown if it is missing or times out."""
         raise StateUnknown("this node runs no hooks")
 
     def helpers(self) -> AbstractContextManager[None]:

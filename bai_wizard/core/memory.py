@@ -44,7 +44,7 @@ class RememberingMachine(Machine):
         self._answers: dict[Hashable, _Answer] = {}
 
     def forget(self) -> None:
-        """Make every read again. A read that is still in progress in another thread is not remembered either."""
+        """Repeat every read. A read that is still in progress in another thread is not remembered either."""
         self._answers = {}
 
     def _once(self, read: Hashable, ask: Callable[[], T]) -> T:

@@ -90,7 +90,7 @@ def reasons(ignore: Sequence[str]) -> dict[str, str]:
     for text in ignore:
         name, _, reason = text.partition("=")
         if not name.strip() or not reason.strip():
-            problem = Problem("command line", 0, 0, "--ignore", f"{text!r}: give the check and a reason, ID=REASON")
+            problem = Problem("command line", 0, 0, "--ignore", f"{text!r}: expected a check and a reason, ID=REASON")
             raise AnswersError([problem])
         result[name.strip()] = reason.strip()
     return result

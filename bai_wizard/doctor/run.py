@@ -170,7 +170,7 @@ class CheckWorkers:
                 self._start(group)
 
     def overtaken(self) -> list[list[Check]]:
-        """Return the groups of checks that were waiting behind a slow one; they have to be started again."""
+        """Return the groups of checks that were waiting behind a slow one; they must be restarted."""
         result, self._overtaken = self._overtaken, []
         return result
 

@@ -86,7 +86,7 @@ def undo_path(
 def _with_one_gone(
     path: str, before: Entry | None, after: Entry | None, now: Entry | None, whole: Operation | None, *, force: bool
 ) -> PathUndo:
-    """Handle a path that we removed and others created again, or that we changed and others removed."""
+    """Handle a path that we removed and others re-created, or that we changed and others removed."""
     if after is None:
         is_there = before is not None and now is not None and before.type == now.type == "directory"
         return PathUndo(restore(path, now)) if is_there else _refused(path, after, now, whole, force=force)

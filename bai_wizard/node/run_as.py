@@ -291,7 +291,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _read_within(reader: int, seconds: float) -> bytes | None:
-    """Read everything until the end; None if the time is up first."""
+    """Read everything until the end; None on timeout."""
     limit = Limit(seconds)
     chunks: list[bytes] = []
     with selectors.DefaultSelector() as selector:

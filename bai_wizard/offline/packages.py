@@ -1,4 +1,4 @@
-"""Collect packages with apt, in a state of its own, for the system of the nodes, and images with Docker."""
+"""Collect packages for the nodes' system with apt, in a separate state directory, and images with Docker."""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ def account_of(view: NodeView, name: str) -> Account:
     """Return the account, real or predicted. Raises StepBlocked if the node has no such account."""
     account = view.account(name)
     if account is None:
-        raise StepBlocked(f"account {name!r} does not exist on this node: add [account] to the answers")
+        raise StepBlocked(
+            f"account {name!r} does not exist on this node: complete the Account page ([account] in the answers)"
+        )
     return account
 
 
@@ -92,7 +94,10 @@ def owned_directories(view: NodeView, path: str, account: Account) -> Iterator[O
             )
         return
     if path == account.home:
-        raise StepBlocked(f"{path}, the home of {account.name}, does not exist: add [account] to the answers")
+        raise StepBlocked(
+            f"{path}, the home of {account.name}, does not exist: complete the Account page"
+            " ([account] in the answers)"
+        )
     above = dirname(path)
     inside = above == account.home or above.startswith(f"{account.home.rstrip('/')}/")
     if inside:
@@ -159,7 +164,7 @@ class LocalAccount(Step, frozen=True, kw_only=True):
         if held_by:
             raise StepBlocked(
                 f"UID {self.uid} belongs to the account {held_by!r}; choose another UID for all nodes and the shared"
-                f" storage, or change that of {held_by!r} (usermod -u)"
+                f" storage, or change the UID of {held_by!r} (usermod -u)"
             )
 
     def _refuse_existing(self, account: Account, view: NodeView) -> None:
@@ -205,7 +210,7 @@ class LocalAccount(Step, frozen=True, kw_only=True):
         if holders and self.name not in holders:
             raise StepBlocked(
                 f"GID {self.gid} belongs to the group {holders[0]!r}; choose another GID for all nodes, or change"
-                f" that of the group (groupmod -g)"
+                f" the group's GID (groupmod -g)"
             )
         group = view.group(self.name)
         if group is not None and not group.local:

@@ -20,7 +20,7 @@ SHELLS = ("sh", "bash", "dash")
 
 
 class FlagTable(Struct, frozen=True):
-    """What dockerd knows of its flags; see docker.toml. A flag of none of the tables takes a value and is its key."""
+    """The flags of dockerd; see docker.toml. A flag in none of the tables takes a value and is its own key."""
 
     short: dict[str, str]
     switches: tuple[str, ...]

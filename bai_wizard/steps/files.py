@@ -49,7 +49,9 @@ def find_blocks(text: str, markers: Markers) -> tuple[Block, ...]:
         word = line.strip()
         if word == markers.begin:
             if begun:
-                raise BlockDamaged(f"line {number} starts the block again that line {begun} started: {markers.begin}")
+                raise BlockDamaged(
+                    f"line {number} starts the block that line {begun} already started: {markers.begin}"
+                )
             begun, inside = number, []
         elif word == markers.end:
             if not begun:

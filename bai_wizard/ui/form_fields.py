@@ -154,7 +154,7 @@ def _dict(note: FieldInfo, item: Any, optional: bool) -> FormField:
 
 
 def _members(hint: Any) -> list[Any]:
-    """The members of a union without annotations; any other hint is its own only member."""
+    """The members of a union without annotations; any other hint counts as its only member."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _members(arguments[0])

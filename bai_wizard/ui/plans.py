@@ -109,7 +109,7 @@ def outdated_or(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a probe or plan failed, as text for people."""
+    """Why a probe or plan failed, as human-readable text."""
     return tr(str(error)) if isinstance(error, WizardError) else f"{type(error).__name__}: {error}"
 
 

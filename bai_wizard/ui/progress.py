@@ -73,7 +73,7 @@ class StepProgress(Struct):
         return max(0.0, now - seconds_of(self.began)) if self.began else 0.0
 
     def left(self, now: float) -> float:
-        """How many seconds it probably still takes: by its own progress, else by what was expected."""
+        """The estimated seconds left: from its own progress, otherwise from the expected duration."""
         spent = self.spent(now)
         if self.stage != "running":
             return self.seconds if self.stage == "waits" else 0.0
@@ -128,7 +128,7 @@ class RunProgress(Struct):
         return max(0.0, (seconds_of(self.last) if self.ended else now) - seconds_of(self.began))
 
     def left(self, now: float) -> float:
-        """How many seconds the run probably still takes."""
+        """The estimated seconds until the run ends."""
         return 0.0 if self.ended else sum(step.left(now) for step in self.steps.values())
 
     def fraction(self, now: float) -> float:

@@ -237,7 +237,7 @@ def suggested(name: str) -> str:
 
 
 def missing_answers(draft: Draft) -> list[str]:
-    """Why the draft is incomplete: one problem per page, as text for people."""
+    """Why the draft is incomplete: one problem per page, as human-readable text."""
     result = []
     for page in ORDER:
         problems = ((table, each) for table in tables_of(page) for each in draft.problems(table))
@@ -280,7 +280,7 @@ def refuse_path(text: str) -> str:
 
 
 def save_text(path: Path, text: str) -> str:
-    """Write the file, readable by its owner only; an older one is kept as `NAME~`. Returns a message for people.
+    """Write the file, readable by its owner only; an older one is kept as `NAME~`. Returns a message to show.
 
     Raises PreflightError.
     """

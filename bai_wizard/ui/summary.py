@@ -151,7 +151,7 @@ def _items(pending: Sequence[PlannedStep], created: Collection[Key | None]) -> I
 
 
 def _sizes(planned: PlannedStep, created: Collection[Key | None]) -> Iterator[str]:
-    """How much a step creates as a whole, or changes in a file of this plan."""
+    """The size of what a step creates, or how much it changes in a file of this plan."""
     files = [change for change in _changes(planned) if change.before is None and change.after is not None]
     if planned.step.copies_from and files:
         yield copied_files(len(files), planned.step.copies_from)

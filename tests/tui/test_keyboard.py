@@ -150,4 +150,4 @@ async def test_every_action_is_in_the_command_palette() -> None:
         await driver.type("diff")
         await driver.until("Show what the open page changes")
         await driver.press("enter")
-        await driver.until("Changes of this page")
+        await driver.until("Changes on this page")

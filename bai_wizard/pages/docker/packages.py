@@ -190,7 +190,8 @@ class DockerUsers(Step, frozen=True, kw_only=True):
         for name in self.accounts:
             if view.account(name) is None:
                 raise StepBlocked(
-                    f"account {name!r} does not exist on this node: add [account] to the answers, or correct its name"
+                    f"account {name!r} does not exist on this node: complete the Account page"
+                    " ([account] in the answers), or correct its name"
                 )
         if not _has_group(view):
             raise StepBlocked(f"group {GROUP!r} does not exist on this node: is Docker installed from packages?")

@@ -71,7 +71,9 @@ def _failed_at(machine: Machine, context: Context, *stages: str) -> list[tuple[s
         )
         if has_credentials(proxy):
             # The login would appear on the child's command line, which every user can read.
-            raise StateUnknown(f"{host} is reached through a proxy with a login, which this check does not use")
+            raise StateUnknown(
+                f"{host} is reached through a proxy that requires a login, which this check does not support"
+            )
         own = trusted(machine, f"{CERTS}/{host}")
         argv = (sys.executable, "-I", "-S", network_probes.__file__, "registry", host, proxy, *own)
         answer = machine.query(argv, deadline=DEADLINE - 1)

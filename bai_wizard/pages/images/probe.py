@@ -110,7 +110,7 @@ class Archive(Struct, frozen=True):
 
 
 class Room(Struct, frozen=True):
-    """Bytes on a file system, identified by its mount point: free, and in all (0 if unknown)."""
+    """Bytes on a file system, identified by its mount point: free and total (0 if unknown)."""
 
     mount: str
     free: int

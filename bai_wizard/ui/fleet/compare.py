@@ -180,7 +180,7 @@ def _by_label(tables: Mapping[str, Mapping[str, str]]) -> dict[str, Groups]:
 
 
 def compare_lines(result: Comparison) -> Iterator[str]:
-    """Text for people: what must not differ comes first. No report content can start a line of its own."""
+    """Human-readable text: what must not differ comes first. No content of a report can start a new line."""
     yield f"{len(result.hosts)} nodes: {host_ranges(result.hosts)}"
     yield ""
     if result.wrong:

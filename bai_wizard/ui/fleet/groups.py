@@ -120,7 +120,7 @@ def _is_drift(id: str) -> bool:
 
 
 def _entries(node: Node, topic: Topic, known: dict[int, Entry]) -> Iterator[Entry]:
-    """What is told about a node. `known` holds the entries of items that other nodes have as well."""
+    """What is reported about a node. `known` holds the entries of items that other nodes have as well."""
     if topic == "drift" and node.drift is not None:
         yield from (_of_drifted(each) for each in node.drift if not (each.accepted or each.excused))
         return

@@ -16,7 +16,7 @@ MARKS = {"blocked": "!", "failed": "!", "warning": "?", "changes": "+", "unknown
 
 
 def fleet_lines(groups: Sequence[Group], topic: Topic) -> Iterator[str]:
-    """All groups. No content of a file can begin a line of its own."""
+    """All groups. No content of a file can start a new line."""
     nodes = sum(len(group.nodes) for group in groups)
     yield f"{_count(nodes, 'node')}, {_count(len(groups), 'group')}"
     room = max(1, (LINES - 8) // max(1, len(groups) - 1) - 2)

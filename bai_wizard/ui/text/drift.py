@@ -1,4 +1,4 @@
-"""What `drift` prints and writes: lines for people, JSON Lines, and metrics for Prometheus."""
+"""What `drift` prints and writes: human-readable lines, JSON Lines, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEVELS: dict[State, Level] = {"changed": "warning", "refused": "error", "unknown
 
 
 def drift_lines(result: Comparison, *, diff: bool) -> Iterator[str]:
-    """The differences for people, by page and step; with `diff`, every line of each change."""
+    """The differences as human-readable lines, by page and step; with `diff`, every line of each change."""
     since = f" ({_local(result.since)})" if result.since else ""
     yield tr("{host}: compared with {origin}{since}", host=indented(result.host), origin=result.origin, since=since)
     page = step = ""
@@ -50,7 +50,7 @@ def _difference_lines(each: Difference, *, diff: bool) -> Iterator[str]:
     for cause in each.causes:
         yield "  " + tr("possible cause: {cause}", cause=indented(_cause_line(cause)))
     if each.is_drift and not each.causes:
-        yield "  " + tr("possible cause: nothing was found in file times and logs")
+        yield "  " + tr("possible cause: none found in file times and logs")
 
 
 def _cause_line(cause: Cause) -> str:

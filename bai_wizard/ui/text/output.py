@@ -1,4 +1,4 @@
-"""Output without a screen: text for people, JSON Lines for programs, and watching a run."""
+"""Output without a screen: human-readable text, JSON Lines for programs, and following a run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Output:
 
 
 def output_for(arguments: argparse.Namespace) -> Output:
-    """JSON lines, or text for people."""
+    """JSON Lines or human-readable text."""
     if arguments.json:
         return JsonLines()
     return Output(terminal_for(sys.stdout, arguments), terminal_for(sys.stderr, arguments), diff=arguments.diff)

@@ -109,7 +109,7 @@ def still_open(desired: DesiredState | None, facts: Mapping[str, Any]) -> Iterat
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as one page for people, in the language of the wizard."""
+    """The report as one human-readable page, in the language of the wizard."""
     result = report["result"]
     run = report["run"] or tr("none needed")
     lines = [f"# {tr('{host}: handover report', host=markdown_text(report['host']))}", ""]

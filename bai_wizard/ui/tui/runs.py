@@ -334,7 +334,7 @@ class Runs:
             self.app.tell(tr("Stopping after the current step."))
 
     def resume(self, run: RunDirectory, without: frozenset[str] = frozenset()) -> None:
-        """Plan another attempt of a run and show it before it begins."""
+        """Plan another attempt at a run and show it before it begins."""
         from bai_wizard.ui.tui.screens.resume_undo import ResumeScreen
 
         if without:

@@ -49,7 +49,7 @@ SAID = [
     ("filesystem layer verification failed for digest sha256:1", "interrupted repeatedly", True),
     ("net/http: TLS handshake timeout", "in time", True),
     ("dial tcp 10.0.0.2:443: connect: connection refused", "is unreachable", True),
-    ("received unexpected HTTP status: 503 Service Unavailable", "internal problem", True),
+    ("received unexpected HTTP status: 503 Service Unavailable", "internal error", True),
     (
         Silence("Docker does not respond: ('Connection broken: IncompleteRead(0 bytes read)')"),
         "restarted",

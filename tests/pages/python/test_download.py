@@ -112,7 +112,7 @@ def test_a_page_in_the_place_of_the_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "does not have this file"), (403, "denies access"), (401, "requires a login"), (500, "internal problem")],
+    [(404, "does not have this file"), (403, "denies access"), (401, "requires a login"), (500, "internal error")],
 )
 def test_responses_that_are_not_the_file(tmp_path: Path, status: int, words: str) -> None:
     with serving(ServerBehavior(BODY, status=status)) as url, pytest.raises(StepFailed, match=words):

@@ -131,7 +131,7 @@ def test_text_names_the_change_and_only_possible_causes(seat: Seat) -> None:
     seat.apply(FIRST)
     seat.put(FIRST.path, EDITED)
     assert seat.main("drift") == 7
-    seat.says("~ /etc/first.conf", "possible cause: nothing was found in file times and logs", "1 object differs")
+    seat.says("~ /etc/first.conf", "possible cause: none found in file times and logs", "1 object differs")
     seat.says("the journal cannot be read: ")
     assert not any("a = 3" in line for line in seat.messages)
     assert seat.main("drift", "--diff") == 7

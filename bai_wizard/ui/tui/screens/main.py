@@ -253,7 +253,7 @@ class MainScreen(WizardScreen[None]):
         first = next(
             (step for page in self.query(PageView) for step in page.steps_at_cursor() if step in steps), None
         )
-        wizard(self).show(DiffScreen(tr("Changes of this page"), steps, first))
+        wizard(self).show(DiffScreen(tr("Changes on this page"), steps, first))
 
     async def toggle_log(self) -> None:
         from bai_wizard.ui.tui.widgets.log import LogPanel

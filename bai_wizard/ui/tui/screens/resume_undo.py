@@ -1,4 +1,4 @@
-"""Confirm another attempt of a run, or its undo: what that would change and interrupt."""
+"""Confirm another attempt at a run, or its undo: what that would change and interrupt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ConfirmScreen(WizardScreen[T]):
-    """Shows what another attempt of a run, or its undo, would do. `action_go` returns it, Esc returns nothing."""
+    """Shows what another attempt at a run, or its undo, would do. `action_go` returns it, Esc returns nothing."""
 
     NEEDS = ("#confirm-text",)
 

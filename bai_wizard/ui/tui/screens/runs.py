@@ -145,7 +145,7 @@ class RunsScreen(WizardScreen[None]):
         yield Static(tr("Past runs"), classes="title")
         with VerticalScroll(id="run-list-body", can_focus=False):
             yield RunList()
-        yield Keys((("Enter", N_("What to do")), ("Esc", N_("Back"))))
+        yield Keys((("Enter", N_("Actions")), ("Esc", N_("Back"))))
 
     def begin(self) -> None:
         session = wizard(self).session

@@ -1,4 +1,4 @@
-"""The head of a run: how much is done, since when, how long it probably still takes, and the running step."""
+"""The header of a run: its progress, elapsed and estimated remaining time, and the running step."""
 
 from __future__ import annotations
 
