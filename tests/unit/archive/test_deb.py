@@ -78,7 +78,7 @@ def test_the_changelog_has_every_version() -> None:
 
 def run_script(name: str, action: str, root: Path) -> subprocess.CompletedProcess[str]:
     """A maintainer script, with all of its paths below a directory."""
-    script, count = re.subn(r"/(opt|run|var)/", rf"{root}/\1/", SCRIPTS[name])
+    script, count = re.subn(r"/(etc|opt|run|var)/", rf"{root}/\1/", SCRIPTS[name])
     assert count == len(re.findall(r"(?<![\w.])/(?!dev/null|proc/)\w+/", SCRIPTS[name]))
     words = ["sh", "-c", f"set -e\n{script}", name, action]
     return subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
