@@ -58,7 +58,8 @@ def assert_in_effect(vm: VirtualMachine) -> None:
             assert int(found) >= least, shown
     server = text(vm, "systemctl", "show", "--value", "--property=MainPID", "ssh")
     limits = text(vm, "prlimit", f"--pid={server}", "--nofile", "--noheadings", "--output=HARD,SOFT").split()
-    assert limits == ["65536", "65536"], limits
+    # The answers raise the soft limit; the hard one is systemd's default, which is not lowered.
+    assert limits == ["524288", "65536"], limits
     assert text(vm, "getent", "hosts", "bai-m1").split() == ["10.20.30.10", "bai-m1"]
     log_out(vm)
     converged(vm)
