@@ -204,6 +204,19 @@ def has_drain_hook(desired: DesiredState) -> bool:
     return not desired.fix and table is not None and table.apply and bool(table.drain_hook)
 
 
+def with_notes(plan: Plan, desired: DesiredState, conditions: Conditions | None = None) -> Plan:
+    """The plan with notes on the hooks and conditions of its disruptive steps, if it has any."""
+    notes: tuple[str, ...] = ()
+    has_hook = has_drain_hook(desired)
+    if (has_hook or conditions) and any(planned.step.interrupts for planned in plan.pending()):
+        from bai_wizard.engine.maintenance import Conditions, Hooks, notes_on
+
+        table: Any = desired.settings.get("maintenance")
+        hooks = Hooks(table.drain_hook, table.resume_hook) if has_hook else Hooks()
+        notes = (*notes_on(hooks, conditions or Conditions()),)
+    return replace(plan, notes=notes)
+
+
 def conditions_of(run: RunDirectory) -> Conditions | None:
     """When the disruptive steps of a run may run; None without conditions."""
     recorded = run.metadata.get("conditions")
@@ -225,7 +238,8 @@ def needing_consent(
 
 
 def ordered(plan: Plan, machine: Machine, desired: DesiredState, conditions: Conditions | None) -> Plan:
-    """The plan with its disruptive steps last, if they may have to wait."""
+    """The plan with its disruptive steps last, if they may have to wait, and with notes on that."""
+    plan = with_notes(plan, desired, conditions)
     if not (conditions or has_drain_hook(desired)):
         return plan
     from bai_wizard.engine.planner import disruptive_last

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         compose.refuse_blocked(plan, to_show=not machine.is_root and not arguments.output)
         if arguments.output:
             # `apply` compares plans before it orders the steps for its own conditions.
-            _write_plan_file(arguments, output, machine, made, desired)
+            _write_plan_file(arguments, output, machine, compose.with_notes(made, desired), desired)
         return _detailed(plan) if arguments.detailed_exitcode else ExitCode.OK
     shown = Shown(machine, plan, desired, disruptions, planned_at, conditions)
     return apply_shown(arguments, output, session, node, shown)
@@ -143,7 +143,7 @@ def apply_shown(
     if end is not None:
         undo = [] if session.demo else [f"run {run.id}; undo it with: bai-wizard undo {run.id}"]
         lines = [*unset_lines(plan), *others_lines(desired), *undo]
-        _finish(arguments, output, node, desired, run.id, end, lines, approval, shown.disruptions)
+        _finish(arguments, output, node, desired, run.id, end, lines, approval, shown.disruptions, plan.notes)
     return code
 
 
@@ -205,6 +205,7 @@ def _finish(
     lines: Iterable[str],
     approval: Mapping[str, Any] | None,
     disruptions: Disruptions,
+    notes: tuple[str, ...] = (),
 ) -> None:
     """Say what is open, and write the report.
 
@@ -218,7 +219,9 @@ def _finish(
         from bai_wizard.ui.text.report import write_report
 
         try:
-            write_report(arguments.report, machine, run, result, desired, arguments.overrides, approval, disruptions)
+            write_report(
+                arguments.report, machine, run, result, desired, arguments.overrides, approval, disruptions, notes
+            )
         except WizardError as error:
             print(f"bai-wizard: the report was not written: {error}", file=sys.stderr)
 

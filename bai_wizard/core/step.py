@@ -261,7 +261,10 @@ class Unset(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """All steps of the selected pages in execution order, and what those pages leave open."""
+    """All steps of the selected pages in execution order, and what those pages leave open.
+
+    `notes`: what the run does besides its steps, such as running hooks.
+    """
 
     host: str
     steps: tuple[PlannedStep, ...] = ()

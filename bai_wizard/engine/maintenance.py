@@ -5,8 +5,9 @@ This applies only where something would really be interrupted, and in addition t
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,23 @@ def hooks_of(settings: Mapping[str, Any]) -> Hooks:
     if settings.get("fix") or not table.get("apply", True):
         return Hooks()
     return Hooks(tuple(table.get("drain_hook", ())), tuple(table.get("resume_hook", ())))
+
+
+def notes_on(hooks: Hooks, conditions: Conditions) -> Iterator[str]:
+    """What to know before a plan with disruptive steps is confirmed: the commands that root runs, and the waits."""
+    if hooks.drain:
+        command = shlex.join(hooks.drain)
+        yield f"drain hook, run as root before the first step that would interrupt something: {command}"
+    if hooks.resume:
+        command = shlex.join(hooks.resume)
+        yield f"resume hook, run as root at the end of the run: {command}"
+    if conditions.window:
+        yield f"disruptive steps run only in the window {conditions.window}"
+    if conditions.wait_idle is not None:
+        seconds = int(conditions.wait_idle)
+        size, unit = next(item for item in ((3600, "h"), (60, "min"), (1, "s")) if seconds % item[0] == 0)
+        longest = f"{seconds // size} {unit}"
+        yield f"before a disruptive step, the run waits at most {longest} until no Backend.AI session is running"
 
 
 class Maintenance:
@@ -212,7 +230,7 @@ class Maintenance:
 
     def _run(self, what: str, argv: tuple[str, ...], log: Log) -> str:
         """Run a hook and log its output; returns why it failed, empty on success."""
-        log(f"{what}: {' '.join(argv)}")
+        log(f"{what}: {shlex.join(argv)}")
         try:
             completed = self._machine.run_hook(argv, log, deadline=HOOK_LIMIT)
         except StateUnknown as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any
 
-from bai_wizard.compose import DesiredState, packages_of, sourced, sourced_to_probe, table_of
+from bai_wizard.compose import DesiredState, packages_of, sourced, sourced_to_probe, table_of, with_notes
 from bai_wizard.core.debug_log import debug
 from bai_wizard.core.errors import PlanOutdated, WizardError
 from bai_wizard.core.machine import Machine, NodeView
@@ -93,7 +93,7 @@ class FactCache:
             if (facts := self.facts(name)) is not None
         ]
         machine.packages_from = packages_of(desired.context.bundle)
-        return make_plan(works, machine, desired.context)
+        return with_notes(make_plan(works, machine, desired.context), desired)
 
     def fresh_plan(self, desired: DesiredState) -> Plan:
         """The plan of all pages of the desired state, each probed again, concurrently. Raises WizardError."""

@@ -41,7 +41,7 @@ def plan_lines(plan: Plan, disruptions: Disruptions | None = None, *, diff: bool
     if pending:
         yield consequences_of(plan, disruptions).line()
     yield from diff_lines(plan) if diff else summary_lines(plan)
-    yield from (tr("note: {text}", text=indented(note)) for note in plan.notes)
+    yield from (tr("note: {text}", text=indented(tr(note))) for note in plan.notes)
     yield from unset_lines(plan)
 
 

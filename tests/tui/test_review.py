@@ -123,6 +123,28 @@ async def test_every_part_of_the_bar_opens_its_details(tmp_path: Path) -> None:
         await driver.until(lambda: isinstance(driver.app.screen, DetailsScreen))
 
 
+HOOKS = {"drain_hook": ["/usr/local/sbin/drain-node", "--wait"], "resume_hook": ["/usr/local/sbin/resume-node"]}
+
+
+async def test_hooks_are_listed_as_long_as_a_disruptive_step_is_selected(tmp_path: Path) -> None:
+    session = demo_session("half", demo_machine("half", delay=0), tmp_path)
+    draft = Draft(session.machine.host, {**ANSWERS, "maintenance": HOOKS}, demo=True)
+    async with running_app(session=session, loader=load, draft=draft) as driver:
+        await driver.settled()
+        await driver.press("A")
+        await driver.until("restarts Docker: ")
+        await driver.press("tab")
+        await driver.until("drain hook, run as root")
+        text = " ".join(driver.text().split())
+        assert "/usr/local/sbin/drain-node --wait" in text
+        assert "/usr/local/sbin/resume-node" in text
+        chosen = driver.app.screen.query_one(ReviewList)
+        chosen.left_out |= {item.step.id for item in chosen.steps if item.step.interrupts}
+        driver.app.screen._turn()  # type: ignore[attr-defined]
+        await driver.until(lambda: not any("hook" in line for line in rows(driver)))
+        assert any("[-]" in line for line in rows(driver)), "other steps are still selected"
+
+
 class Blocking(FakePages):
     """The step of one page is blocked, and another page's file may not be written without it."""
 

@@ -46,8 +46,9 @@ def write_report(
     overrides: Sequence[str] = (),
     approval: Mapping[str, Any] | None = None,
     disruptions: Disruptions = NOTHING,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write Markdown (`.md`) or JSON (`.json`).
+    """Write Markdown (`.md`) or JSON (`.json`). `notes` are those of the plan.
 
     Raises PreflightError for other suffixes or if it cannot be written.
     """
@@ -58,6 +59,8 @@ def write_report(
     if run and disruptions:
         report["interrupts"] = redacted(disruptions_to_json(disruptions))
         report["interrupted"] = [redact(line) for affected in disruptions.values() for line in _names(affected)]
+    if notes:
+        report["notes"] = [redact(note) for note in notes]
     text = json.dumps(report, indent=1) + "\n" if file.endswith(".json") else markdown(report)
     write_requested_file(file, text.encode(errors="backslashreplace"))
 
@@ -128,6 +131,7 @@ def markdown(report: dict[str, Any]) -> str:
         told = (f"{markdown_code(step['step'])} {_told(step['describe'])} {_told(step['text'])}" for step in steps)
         lines += _section(title, told)
     lines += _section(tr("Running before the run"), map(_told, report.get("interrupted") or ()))
+    lines += _section(tr("Hooks and conditions of disruptive steps"), map(_told, report.get("notes") or ()))
     lines += _section(tr("At the next login"), map(markdown_code, result["next_login"]))
     lines += _section(tr("After a reboot"), map(markdown_code, result["reboot"]))
     lines += _section(tr("Kept by undo"), map(_told, result["lasting"]))

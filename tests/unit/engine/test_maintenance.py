@@ -22,10 +22,10 @@ from bai_wizard.core.errors import RunCancelled, StateUnknown, StepBlocked
 from bai_wizard.core.event import silent
 from bai_wizard.core.machine import Completed
 from bai_wizard.core.page import Context
-from bai_wizard.core.step import Plan, Step
+from bai_wizard.core.step import Pending, Plan, PlannedStep, Step
 from bai_wizard.engine import maintenance as module
 from bai_wizard.engine.directory import all_runs
-from bai_wizard.engine.maintenance import Conditions, Hooks, Maintenance, hooks_of
+from bai_wizard.engine.maintenance import Conditions, Hooks, Maintenance, hooks_of, notes_on
 from bai_wizard.engine.planner import disruptive_last
 from bai_wizard.engine.window import Window, parse_window
 from bai_wizard.exit_codes import ExitCode
@@ -482,3 +482,72 @@ def test_a_hook_that_others_can_change_is_refused(seat: Seat) -> None:
     busy(seat, replace(RESTART))
     assert seat.main("--headless", str(seat.answers)) == ExitCode.PREFLIGHT
     seat.says("chmod")
+
+
+NOTES = [
+    f"drain hook, run as root before the first step that would interrupt something: {' '.join(DRAIN)}",
+    f"resume hook, run as root at the end of the run: {' '.join(RESUME)}",
+]
+CONDITIONS = [
+    "disruptive steps run only in the window 00:00-23:59+UTC",
+    "before a disruptive step, the run waits at most 1 h until no Backend.AI session is running",
+]
+WAITS = ("--window=00:00-23:59+UTC", "--wait-idle=1h")
+
+
+def plan_event(seat: Seat) -> dict[str, Any]:
+    (data,) = (event["data"] for line in seat.messages if (event := json.loads(line))["kind"] == "plan")
+    return dict(data)
+
+
+def test_hooks_and_conditions_are_shown_before_a_run_begins(seat: Seat) -> None:
+    """As text and JSON, in a plan file, and in both reports of the run that applies it."""
+    seat.answers.write_text(HOOKS)
+    busy(seat, RESTART)
+    words, file = ("--headless", str(seat.answers), "--plan"), seat.paths.root / "plan.json"
+    assert seat.main(*words, *WAITS) == ExitCode.OK, seat.messages
+    seat.says(*(f"note: {note}" for note in NOTES + CONDITIONS))
+    assert seat.main(*words, *WAITS, "--json") == ExitCode.OK
+    assert plan_event(seat)["notes"] == NOTES + CONDITIONS
+    assert seat.main(*words, *WAITS, "-o", str(file)) == ExitCode.OK
+    assert json.loads(file.read_text())["plan"]["notes"] == NOTES, "the conditions are options of `apply`"
+    reports = [seat.paths.root / name for name in ("report.json", "report.md")]
+    assert seat.main("apply", str(file), *WAITS, "--json", "--report", str(reports[0])) == ExitCode.OK, seat.messages
+    assert plan_event(seat)["notes"] == NOTES + CONDITIONS
+    assert json.loads(reports[0].read_text())["notes"] == NOTES + CONDITIONS
+    busy(seat, RESTART)
+    assert seat.main("--headless", str(seat.answers), "--report", str(reports[1])) == ExitCode.OK, seat.messages
+    section = reports[1].read_text().partition("## Hooks and conditions of disruptive steps")[2]
+    assert "* drain hook, run as root" in section
+    assert "window" not in section
+
+
+def test_a_plan_without_disruptive_steps_says_nothing_of_hooks(seat: Seat) -> None:
+    seat.answers.write_text(HOOKS)
+    report = seat.paths.root / "report.json"
+    busy(seat, OTHER_PAGE)
+    words = ("--headless", str(seat.answers), *WAITS, "--json", "--report", str(report))
+    assert seat.main(*words) == ExitCode.OK, seat.messages
+    assert plan_event(seat)["notes"] == []
+    assert "notes" not in json.loads(report.read_text())
+
+
+def test_arguments_of_hooks_are_quoted() -> None:
+    (note,) = notes_on(Hooks(("/bin/echo", "a b", "$(id)")), Conditions())
+    assert note.endswith(": /bin/echo 'a b' '$(id)'")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(86400, "24 h"), (5400, "90 min"), (90, "90 s"), (0, "0 h")])
+def test_the_longest_wait_is_told_in_its_largest_whole_unit(seconds: float, text: str) -> None:
+    (note,) = notes_on(Hooks(), Conditions(wait_idle=seconds))
+    assert f" at most {text} " in note
+
+
+def test_the_review_lists_hooks_only_as_long_as_a_disruptive_step_is_selected() -> None:
+    desired = DesiredState({"maintenance": MaintenanceSettings(drain_hook=DRAIN)}, (), Context("gpu01"))
+    disruptive = Plan("gpu01", (PlannedStep(RESTART, Pending(())),))
+    noted = compose.with_notes(disruptive, desired)
+    assert [*noted.notes] == NOTES[:1]
+    assert compose.with_notes(noted, desired) == noted
+    assert compose.with_notes(replace(noted, steps=()), desired).notes == ()
+    assert compose.with_notes(disruptive, replace(desired, fix="docker.daemon")).notes == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ def prompt(
     lines: list[Typed],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    answers: dict[str, dict[str, Any]] | None = None,
 ) -> tuple[ExitCode, str]:
     """A conversation in which these lines are typed; a function chooses by what was said so far. Returns all said."""
     output = ""
@@ -43,7 +45,9 @@ def prompt(
 
     monkeypatch.setattr("builtins.input", typed)
     session = replace(demo_session(name, machine, directory), reporter=_report)
-    draft = Draft(machine.host, {"node": {"backend_ai": "26.4"}, "account": {"sudo": "nopasswd"}}, demo=True)
+    draft = Draft(
+        machine.host, {"node": {"backend_ai": "26.4"}, "account": {"sudo": "nopasswd"}, **(answers or {})}, demo=True
+    )
     code = PlainWizard(session, draft).run()
     assert not waiting, output
     return code, output + capsys.readouterr().out
@@ -108,3 +112,15 @@ def test_back_from_every_question_changes_nothing(
     assert code is ExitCode.OK
     assert machine.snapshot() == before
     assert "Checked again" not in output
+
+
+def test_hooks_are_shown_before_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hooks = {"drain_hook": ["/usr/local/sbin/drain-node", "--wait"]}
+    lines: list[Typed] = ["2", "a", "no", "q"]
+    _, output = prompt(
+        "half", demo_machine("half", delay=0), tmp_path, lines, monkeypatch, capsys, {"maintenance": hooks}
+    )
+    before = output.partition("would interrupt kernel")[0]
+    assert "something: /usr/local/sbin/drain-node --wait" in before

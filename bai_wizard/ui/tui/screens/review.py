@@ -205,7 +205,7 @@ class ReviewScreen(Dialogue[Plan | None]):
             title = tr("Review: {count} on {host}", count=self._pages(plan), host=plan.host)
             consequences = consequences_of(plan, self._hit, self._history)
             self.query_one(ConsequenceBar).show(consequences)
-            notes = [tr("Note: {text}", text=note) for note in plan.notes]
+            notes = [tr("Note: {text}", text=tr(note)) for note in plan.notes]
             chosen.show(chosen.steps, [*consequences.notes(), *notes])
             refusal = refusal or self._refusal()
             lines += [self._nothing(plan)] if plan.is_empty() else []
@@ -263,9 +263,11 @@ class ReviewScreen(Dialogue[Plan | None]):
         chosen = self.query_one(ReviewList)
         full, left_out, session = self._full, frozenset(chosen.left_out), wizard(self).session
         assert full is not None
-        run_in_thread(
-            self.app, lambda: without_steps(full, left_out, session.foreseen()), self._replanned, self._failed
-        )
+
+        def plan() -> Plan:
+            return compose.with_notes(without_steps(full, left_out, session.foreseen()), self.desired)
+
+        run_in_thread(self.app, plan, self._replanned, self._failed)
 
     def _replanned(self, plan: Plan) -> None:
         self._error = ""
