@@ -143,6 +143,7 @@ def test_a_stream_that_is_gone_changes_no_exit_code_but_its_own(name: str, start
         "resume",
         "undo",
         "undo plan",
+        "drift of no run",
         "plan of a bundle",
         "compare",
         "fleet",
