@@ -118,8 +118,8 @@ PREFERENCES = "/etc/apt/preferences"
 _ANY_VERSION = re.compile(r"(?:version|release)[ \t]+(?:[a-z]=)?\*|origin[ \t]+\*")
 
 
-def _refuse_pinned(view: NodeView, name: str) -> None:
-    """Raise StepBlocked if the first pin for all versions of a package by its name has a negative priority."""
+def pins(view: NodeView) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the file and the fields, by lowercase name, of each stanza of apt's preferences, in apt's order."""
     more = [
         f"{PREFERENCES}.d/{each}" for each in view.names(f"{PREFERENCES}.d") if not re.search(r"\.(?!pref$)", each)
     ]
@@ -127,18 +127,23 @@ def _refuse_pinned(view: NodeView, name: str) -> None:
         entry = view.entry(path)
         for stanza in re.split(r"\n[ \t]*\n", (entry.content or b"").decode("utf-8", "replace") if entry else ""):
             lines = (line.partition(":") for line in stanza.splitlines() if not line.startswith("#"))
-            fields = {key.strip().lower(): value.strip() for key, _, value in lines}
-            names = [pattern for pattern in fields.get("package", "").split() if pattern != "*"]
-            if not any(fnmatchcase(name, pattern) for pattern in names):
-                continue
-            priority = fields.get("pin-priority", "")
-            if not priority.startswith("-"):
-                return
-            if _ANY_VERSION.fullmatch(fields.get("pin", "")):
-                raise StepBlocked(
-                    f"{path} keeps apt from installing {name} (Pin-Priority: {priority}). Remove that pin if it no"
-                    " longer applies, then try again"
-                )
+            yield path, {key.strip().lower(): value.strip() for key, _, value in lines}
+
+
+def _refuse_pinned(view: NodeView, name: str) -> None:
+    """Raise StepBlocked if the first pin for all versions of a package by its name has a negative priority."""
+    for path, fields in pins(view):
+        names = [pattern for pattern in fields.get("package", "").split() if pattern != "*"]
+        if not any(fnmatchcase(name, pattern) for pattern in names):
+            continue
+        priority = fields.get("pin-priority", "")
+        if not priority.startswith("-"):
+            return
+        if _ANY_VERSION.fullmatch(fields.get("pin", "")):
+            raise StepBlocked(
+                f"{path} keeps apt from installing {name} (Pin-Priority: {priority}). Remove that pin if it no"
+                " longer applies, then try again"
+            )
 
 
 def _on_hold(names: tuple[str, ...]) -> str:
