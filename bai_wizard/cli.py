@@ -375,6 +375,13 @@ def _add_doctor(doctor: ArgumentParser) -> None:
         "--report", metavar="FILE", action=stored, default=SUPPRESS, help="write a human-readable report (.md, .html)"
     )
     add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help="compare with these answers")
+    upgrade = doctor.add_mutually_exclusive_group()
+    upgrade.add_argument(
+        "--before-upgrade", metavar="RELEASE", action=stored, help="also check what an upgrade to RELEASE would break"
+    )
+    upgrade.add_argument(
+        "--after-upgrade", action="store_true", help="also check what an upgrade of the distribution left behind"
+    )
 
 
 # Command → the function that adds its own options.

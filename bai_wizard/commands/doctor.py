@@ -28,7 +28,15 @@ from bai_wizard.doctor.report import (
     write_jsonl,
     write_report,
 )
-from bai_wizard.doctor.run import BAD_RESULTS, all_checks, bad_findings, chosen_checks, examine, exit_code
+from bai_wizard.doctor.run import (
+    BAD_RESULTS,
+    all_checks,
+    bad_findings,
+    chosen_checks,
+    examine,
+    exit_code,
+    upgrade_checks,
+)
 from bai_wizard.doctor.search import Candidate, candidate_lines
 from bai_wizard.doctor.search import search as find
 from bai_wizard.engine.lock import moment
@@ -43,6 +51,7 @@ LONGEST_LOG = 16 << 20
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """0 if all is well, 4 for a problem, 6 for warnings only; --fix: the run's code, 4 if the check still fails."""
+    refuse_combinations(arguments)
     if arguments.from_bundle:
         return show_support_bundle(arguments)
 
@@ -54,16 +63,24 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     text = _error_text(arguments.error) if arguments.error is not None else ""
     paths = compose.paths(arguments.root) if arguments.demo is None else None
     about = resolve_scope(machine, paths, arguments.answers, arguments.ignore)
-    checks = all_checks(about.desired)
+    checks = known = all_checks(about.desired)
+    is_upgrade = arguments.before_upgrade is not None or arguments.after_upgrade
+    if is_upgrade or arguments.fix or arguments.error is not None or about.ignored:
+        known = (*upgrade_checks(), *checks)
+    if is_upgrade:
+        from bai_wizard.doctor.upgrade import refuse_upgrade
+
+        refuse_upgrade(machine, arguments.before_upgrade, after=arguments.after_upgrade)
+        checks = known
     only, skip = split_csv(arguments.only), split_csv(arguments.skip)
     refuse_unknown([*only, *skip], checks, pages=True)
     # A check accepted by an earlier run may no longer exist; one requested now must exist.
     accepted = about.ignored if arguments.answers else reasons(arguments.ignore)
-    refuse_unknown([*([arguments.fix] if arguments.fix else []), *accepted], checks)
+    refuse_unknown([*([arguments.fix] if arguments.fix else []), *accepted], known)
     if arguments.fix:
-        return fix(arguments, machine, about, [check for check in checks if check.is_among([arguments.fix])])
+        return fix(arguments, machine, about, [check for check in known if check.is_among([arguments.fix])])
     if arguments.error is not None:
-        return search_error(arguments, machine, about, checks, text)
+        return search_error(arguments, machine, about, known, text)
     if paths is not None and machine.is_root:
         for message in damaged_runs(paths):  # the findings do not name them: their changes are not fully known
             print(redact(message), file=sys.stderr)
@@ -74,6 +91,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if not machine.is_root:
         notes.append("not running as root: some checks are incomplete; run: sudo bai-wizard doctor")
     return _present(arguments, machine.host, findings, partial(plan_of, machine=machine), notes)
+
+
+def refuse_combinations(arguments: argparse.Namespace) -> None:
+    """Raise AnswersError for the options of an upgrade where they would be ignored."""
+    others = {"--from": arguments.from_bundle, "--error": arguments.error is not None, "--fix": arguments.fix}
+    given = [name for name, value in others.items() if value]
+    if given and (arguments.before_upgrade is not None or arguments.after_upgrade):
+        option = "--after-upgrade" if arguments.after_upgrade else "--before-upgrade"
+        raise AnswersError([Problem("command line", 0, 0, option, f"cannot be combined with {given[0]}")])
 
 
 def check_files(arguments: argparse.Namespace) -> None:

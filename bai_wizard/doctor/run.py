@@ -421,6 +421,18 @@ def all_checks(desired: DesiredState | None = None) -> tuple[Check, ...]:
     return (*(check for name in ORDER for check in load(name).checks()), *drift_checks(desired))
 
 
+def upgrade_checks() -> tuple[Check, ...]:
+    """Return the checks that run only before and after an upgrade of the distribution."""
+    from bai_wizard.doctor.upgrade_checks import UPGRADE_CHECKS
+
+    return UPGRADE_CHECKS
+
+
+def known_checks(desired: DesiredState | None = None) -> tuple[Check, ...]:
+    """Return all checks, with those of an upgrade."""
+    return (*upgrade_checks(), *all_checks(desired))
+
+
 def chosen_checks(
     checks: Iterable[Check], only: Collection[str] = (), skip: Collection[str] = ()
 ) -> tuple[Check, ...]:
@@ -489,7 +501,7 @@ def bad_findings(checks: Sequence[Check], machine: Machine, context: Context) ->
 
 
 def _checks_of_fix(desired: DesiredState) -> list[Check]:
-    return [check for check in all_checks(desired) if check.is_among(desired.fix.split(","))]
+    return [check for check in known_checks(desired) if check.is_among(desired.fix.split(","))]
 
 
 def plan_again(desired: DesiredState, confirmed: Plan, machine: Machine) -> Plan:

@@ -26,6 +26,7 @@ EXAMPLES = {
     "bai-wizard --headless answers.toml": "Apply it.",
     "bai-wizard doctor": "Diagnose problems.",
     "bai-wizard doctor --fix node.swap --yes": "Apply the fix of one check, then check again.",
+    "bai-wizard doctor --before-upgrade 26.04": "Also check what an upgrade to this release would break.",
     "bai-wizard drift": "Show what differs from the newest finished run, and what may have changed it.",
     "bai-wizard drift --answers answers.toml --metrics /var/lib/prometheus/node-exporter/bai-wizard.prom": (
         "Compare with answers, and write metrics for Prometheus."

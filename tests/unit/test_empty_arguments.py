@@ -10,7 +10,7 @@ from bai_wizard.cli import main
 from bai_wizard.exit_codes import ExitCode
 
 HEADLESS = ("--only", "--skip", "--bundle", "--bundle-digest", "--report")
-DOCTOR = ("--only", "--skip", "--fix", "--bundle", "--from", "--report", "--answers", "--error")
+DOCTOR = ("--only", "--skip", "--fix", "--bundle", "--from", "--report", "--answers", "--error", "--before-upgrade")
 
 
 @pytest.fixture

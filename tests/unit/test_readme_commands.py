@@ -45,6 +45,8 @@ CODES = {
     "bai-wizard detect": 0,
     "bai-wizard fleet plan DIR": 0,
     "bai-wizard bundle answers.toml -o DIR": 0,
+    "bai-wizard doctor --before-upgrade 13": 0,
+    "bai-wizard doctor --after-upgrade": 0,
     "bai-wizard fleet plan plans --report plans.html": 0,
     "bai-wizard fleet report reports": 0,
     "bai-wizard fleet drift plans": 7,
@@ -112,6 +114,8 @@ def test_every_command_of_the_wizard(node: Path, capsys: pytest.CaptureFixture[s
     assert [line for line in written if line.startswith("bai-wizard")] == list(CODES)
     for line, code in CODES.items():
         words = line.split()[1:]
+        if "-upgrade" in line:
+            (node / "etc/os-release").write_text(f"ID=debian\nVERSION_ID={12 if '13' in line else 13}\n")
         if words[0] == "doctor":
             words += ["--only", "node.hostname"]
         if words[0] == "fleet":

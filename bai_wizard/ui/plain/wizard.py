@@ -402,19 +402,19 @@ def _everything(
 
 def _by_text(prompt: Prompt, machine: Machine, desired: DesiredState, seen: str) -> Sequence[Finding]:
     """The problems found by the probes that distinguish between failures with such a text, each once."""
-    from bai_wizard.doctor.run import BAD_RESULTS, all_checks
+    from bai_wizard.doctor.run import BAD_RESULTS, known_checks
     from bai_wizard.doctor.search import candidate_lines, search
 
-    candidates = search(seen, machine, desired.context, all_checks())
+    candidates = search(seen, machine, desired.context, known_checks())
     prompt.say("\n".join(map(tr, candidate_lines(candidates, lambda finding: _remedy(finding, machine)))))
     wrong = (finding for each in candidates for finding in each.findings if finding.result in BAD_RESULTS)
     return tuple({finding.id: finding for finding in wrong}.values())
 
 
 def _ask_again(prompt: Prompt, machine: Machine, chosen: Finding, desired: DesiredState) -> None:
-    from bai_wizard.doctor.run import all_checks, bad_findings
+    from bai_wizard.doctor.run import bad_findings, known_checks
 
-    checks = [check for check in all_checks() if check.id == chosen.id]
+    checks = [check for check in known_checks() if check.id == chosen.id]
     if bad_findings(checks, machine, desired.context):
         prompt.say("! " + tr("Checked again: not fixed: {title}", title=chosen.title))
     else:

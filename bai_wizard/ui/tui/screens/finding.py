@@ -115,10 +115,10 @@ class SearchScreen(WizardScreen[None]):
         app, text = wizard(self), self.text
 
         def search() -> tuple[Candidate, ...]:
-            from bai_wizard.doctor.run import all_checks
+            from bai_wizard.doctor.run import known_checks
             from bai_wizard.doctor.search import search
 
-            return search(text, app.session.machine, app.plan_model.draft.desired_to_probe().context, all_checks())
+            return search(text, app.session.machine, app.plan_model.draft.desired_to_probe().context, known_checks())
 
         self.query_one(Findings).display = False
         self.query_one("#search-body").focus()
