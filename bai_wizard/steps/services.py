@@ -307,10 +307,11 @@ def _parse_limit(directive: str, text: str) -> Pair | None:
     return None if pair[0] is None or pair[1] is None or pair[0] > pair[1] else (pair[0], pair[1])
 
 
-# As strtoull reads a number without a given base, and two prefixes of systemd. Longer numbers count as invalid.
+# As strtoull reads a number without a given base, and two prefixes of systemd, before which it skips fewer blanks.
+# Longer numbers count as invalid.
 _COUNT = re.compile(
-    r"[ \t\n\r\v\f]*(?:(?P<sign>[+-]?)(?P<digits>0[xX][0-9a-fA-F]{1,38}|0[0-7]{0,38}|[1-9]\d{0,38})"
-    r"|(?P<prefixed>0[bB][01]{1,38}|0[oO][0-7]{1,38}))",
+    r"[ \t\n\r\v\f]*(?P<sign>[+-]?)(?P<digits>0[xX][0-9a-fA-F]{1,38}|0[0-7]{0,38}|[1-9]\d{0,38})"
+    r"|[ \t\n\r]*(?P<prefixed>0[bB][01]{1,38}|0[oO][0-7]{1,38})",
     re.ASCII,
 )
 _BASES = {"0x": 16, "0b": 2, "0o": 8}

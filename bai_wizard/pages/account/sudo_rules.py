@@ -69,15 +69,23 @@ def _includes_root(users: str) -> bool:
 
 
 def _needs_no_password(defaults: str) -> bool:
-    """Whether the matching Defaults of sudo turn off passwords: for all commands, or for all that run as root."""
-    result = False
+    """Whether the matching Defaults of sudo turn off passwords: for all commands, or for all that run as root.
+
+    The last one in the files decides, but sudo lists those for all commands first. If the two differ, which one is
+    last is not known, and False is returned: sudo may ask for a password.
+    """
+    in_general: bool | None = None
+    as_root: bool | None = None
     for line in defaults.split("\n"):
         scope = re.match(r"[ \t]*Defaults([>!@:])([^ \t]+)", line)
         if scope and not _includes_root(scope[2]):
             continue
         for negation in re.findall(r"(?:^|[ \t,])(!?)authenticate(?=,|$)", line):
-            result = bool(negation)
-    return result
+            if scope:
+                as_root = bool(negation)
+            else:
+                in_general = bool(negation)
+    return False not in (in_general, as_root) and True in (in_general, as_root)
 
 
 def sudo_fault(machine: Machine, settings: AccountSettings) -> str:
