@@ -307,11 +307,12 @@ def _parse_limit(directive: str, text: str) -> Pair | None:
     return None if pair[0] is None or pair[1] is None or pair[0] > pair[1] else (pair[0], pair[1])
 
 
-# As strtoull reads a number without a given base, and two prefixes of systemd, before which it skips fewer blanks.
-# Longer numbers count as invalid.
+# As strtoull of glibc 2.38 reads a number without a given base; systemd itself knows the prefix 0o, before which it
+# skips fewer blanks. Older versions know 0b only where systemd does. Longer numbers count as invalid.
 _COUNT = re.compile(
-    r"[ \t\n\r\v\f]*(?P<sign>[+-]?)(?P<digits>0[xX][0-9a-fA-F]{1,38}|0[0-7]{0,38}|[1-9]\d{0,38})"
-    r"|[ \t\n\r]*(?P<prefixed>0[bB][01]{1,38}|0[oO][0-7]{1,38})",
+    r"[ \t\n\r\v\f]*(?P<sign>[+-]?)"
+    r"(?P<digits>0[xX][0-9a-fA-F]{1,38}|0[bB][01]{1,38}|0[0-7]{0,38}|[1-9]\d{0,38})"
+    r"|[ \t\n\r]*(?P<prefixed>0[oO][0-7]{1,38})",
     re.ASCII,
 )
 _BASES = {"0x": 16, "0b": 2, "0o": 8}

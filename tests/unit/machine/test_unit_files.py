@@ -41,7 +41,7 @@ def file(text: str) -> Entry:
         ("LimitNOFILE", ["", "x"], None),
         ("LimitNOFILE", ["1K"], None),
         ("LimitNOFILE", ["0x400", "0O17"], (15, 15)),
-        ("LimitNOFILE", ["\f0x400", "\f0o17", "\v0b1"], (1024, 1024)),
+        ("LimitNOFILE", ["\f0x400", "\f0o17", "\v0o1"], (1024, 1024)),
         ("LimitMEMLOCK", ["1K"], (1024, 1024)),
         ("LimitMEMLOCK", ["1.5G"], (1.5 * 2**30, 1.5 * 2**30)),
         ("LimitMEMLOCK", ["1G 512M:infinity"], (1.5 * 2**30, inf)),
