@@ -136,6 +136,7 @@ import fcntl, json, os, re, struct, subprocess, sys
 COMES_AND_GOES = re.compile(
     r"bai-wizard|user|session|run-|systemd-(tmpfiles|journal|hostn|timed|local)|apt-|dpkg|snapd|cloud-"
 )
+OF_THE_BOOT = re.compile(r"_count$|\.mtu$|base_reachable|fastopen_key$|inet_peer_threshold$|\.veth")
 GET_FLAGS, IMMUTABLE = 0x80086601, 0x10
 def immutable(path):
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -153,7 +154,7 @@ def put(kind, name, value):
     state[f"{kind} {name}"] = value
 for line in lines("sysctl", "-a"):
     name, _, value = line.partition(" = ")
-    if name.startswith("net.") and not re.search(r"_count$|\.mtu$|base_reachable|fastopen_key$|\.veth", name):
+    if name.startswith("net.") and not OF_THE_BOOT.search(name):
         put("sysctl", name, " ".join(value.split()))
 for line in lines("systemctl", "list-unit-files", "--no-legend", "--no-pager"):
     words = line.split()
@@ -169,7 +170,8 @@ for kind in ("passwd", "group"):
         put(kind, line.partition(":")[0], line)
 for line in lines("findmnt", "--raw", "--noheadings", "--output", "TARGET,SOURCE,FSTYPE,OPTIONS"):
     target, _, rest = line.partition(" ")
-    put("mount", target, rest)
+    # Of a tmpfs these depend on the memory that the kernel finds at boot.
+    put("mount", target, re.sub(r",(size|nr_inodes)=[^ ,]*", "", rest))
 for top in ("/vfroot", "/srv", "/mnt", "/media"):
     for path, _, _ in os.walk(top):
         if immutable(path):
