@@ -331,12 +331,14 @@ class AptSource(Step, frozen=True, kw_only=True):
     def _superseded(self, view: NodeView) -> tuple[str, ...]:
         everything = apt_sources(view)
         uri = self.uri.replace(ARCHITECTURE, native_architecture(view))
+        accepts_no_key = apt_version(view) >= TOLERANT
         same = [
             source
             for source in everything
             if source.path != self.path
             and same_repository(source, normal_uri(uri), self.suite)
             and source.signed_by != self.signed_by
+            and (source.signed_by or not accepts_no_key)
         ]
         removable = []
         for path in dict.fromkeys(source.path for source in same):

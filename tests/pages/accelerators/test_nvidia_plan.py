@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,22 @@ def test_persistence_mode_is_switched_on_where_the_unit_switches_it_off(tmp_path
         "ExecStart=\nExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode" in written
     )
     assert plan_of(PAGE, table, machine).is_empty()
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        {"path": "nvidia-container-runtime", "runtimeArgs": []},
+        {"path": "nvidia-container-runtime"},
+        {"path": "/usr/bin/nvidia-container-runtime", "runtimeArgs": []},
+    ],
+)
+def test_the_file_of_nvidia_docker2_is_kept_and_docker_is_not_restarted(runtime: dict[str, object]) -> None:
+    states = {**healthy("l4-bare"), **CONVERGED, Key("unit", "docker.service"): Unit("enabled", "active", 100.0)}
+    states[Key("file", DAEMON_JSON)] = file(json.dumps({"runtimes": {"nvidia": runtime}}))
+    plan = planned(node("l4-bare", states, affected={"docker.restart": ("session-1",)}), hold=False)
+    assert changed(plan, "docker-config") == []
+    assert changed(plan, "docker-restart") == []
 
 
 def test_docker_is_restarted_once_and_only_where_it_has_not_read_its_file(tmp_path: Path) -> None:

@@ -135,6 +135,14 @@ def test_an_older_source_with_another_key_gives_way() -> None:
     assert path in blocked(planned(machine))["nvidia-container-toolkit-source"]
 
 
+@pytest.mark.parametrize(("apt", "gives_way"), [("3.0.4", False), ("2.6.1", True)])
+def test_a_source_without_a_key_gives_way_only_where_apt_would_refuse_both(apt: str, gives_way: bool) -> None:
+    path = "/etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    listed = {path: f"deb {data.toolkit_repository().url} /\n"}
+    machine = node("l4-bare", {**healthy("l4-bare"), **installed({"apt": apt})}, files=listed)
+    assert (f"--- {path}" in shown(planned(machine))) is gives_way
+
+
 def test_the_cuda_version_is_supported_by_driver_and_agent() -> None:
     assert data.cuda_of("550") == "12.4"
     assert data.cuda_of("580") == "13.0"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from bai_wizard.core.errors import StepFailed
+from bai_wizard.core.machine import Completed
+from bai_wizard.resources import packages_apply
+from bai_wizard.resources.local import LocalMachine
+from bai_wizard.resources.packages import RefreshPackages
 from bai_wizard.resources.packages_apply import AptStatus, complaints, is_failure, plain_failure, read_status
 
 SAID = [
@@ -101,6 +108,43 @@ SAID = [
 @pytest.mark.parametrize("output, message", SAID, ids=[told[:30] for _, told in SAID])
 def test_causes(output: str, message: str) -> None:
     assert message in plain_failure("installing x", output, 100)
+
+
+REJECTED = """\
+Hit:1 http://mirror.example/debian trixie InRelease
+Err:2 http://stranger.example y InRelease
+  Sub-process /usr/bin/sqv returned an error code (1), error message is: Signing key on ABCD is not bound: because: \
+Policy rejected signature because: SHA1 is not considered secure since 2026-02-01T00:00:00Z
+W: OpenPGP signature verification failed: http://stranger.example y InRelease: Sub-process /usr/bin/sqv returned an \
+error code (1), error message is: Signing key on ABCD is not bound: because: Policy rejected signature because: SHA1 \
+is not considered secure since 2026-02-01T00:00:00Z
+E: The repository 'http://stranger.example y InRelease' is not signed.
+"""
+
+
+def test_a_key_that_apt_rejects_is_its_owners_to_renew() -> None:
+    message = plain_failure("reading the package lists", REJECTED, 100)
+    assert "key is installed, but apt rejects it" in message
+    assert "remove the source" in message
+    assert "NO_PUBKEY" not in message
+
+
+@pytest.mark.parametrize("has_candidate", [True, False])
+def test_a_strangers_rejected_key_stops_only_what_it_provides(
+    has_candidate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = LocalMachine(str(tmp_path))
+    (tmp_path / "var/lib/apt/lists").mkdir(parents=True)
+    monkeypatch.setattr(packages_apply, "_apt_raw", lambda *_: Completed(100, REJECTED, ""))
+    monkeypatch.setattr(machine, "candidate", lambda _: "26.1" if has_candidate else None)
+    logged: list[str] = []
+    refresh = RefreshPackages("docker.io is not offered yet", packages=("docker.io",))
+    if has_candidate:
+        packages_apply.refresh_packages(machine, refresh, lambda text, **_: logged.append(text))
+        assert any("stranger.example" in line for line in logged)
+    else:
+        with pytest.raises(StepFailed, match="apt rejects it"):
+            packages_apply.refresh_packages(machine, refresh, lambda text, **_: logged.append(text))
 
 
 def test_unknown_messages_are_quoted() -> None:

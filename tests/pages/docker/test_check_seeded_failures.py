@@ -245,6 +245,36 @@ def test_seeded(name: str, check: Check, machine: SimulatedMachine, context: Con
     assert finding.guidance
 
 
+@pytest.mark.parametrize(
+    ("apt", "without_key", "result"),
+    [
+        ("3.0.4", "a.list", "ok"),
+        ("3.0.4", "z.list", "ok"),
+        ("2.6.1", "a.list", "ok"),
+        ("2.6.1", "z.list", "problem"),
+    ],
+)
+def test_one_source_with_a_key_and_one_without(apt: str, without_key: str, result: str) -> None:
+    listed = file("deb https://download.docker.com/linux/ubuntu noble stable\n")
+    states = {SOURCES: SOURCE, f"file:/etc/apt/sources.list.d/{without_key}": listed, "package:apt": Package(apt)}
+    (finding,) = run_check(check_system.one_key, node(states), CONTEXT)
+    assert finding.result == result
+
+
+def test_a_fallback_to_vfs_is_a_warning_about_the_copies_it_makes() -> None:
+    machine = node(info={"Driver": "vfs", "DriverStatus": []})
+    (finding,) = run_check(check_config.backing, machine, CONTEXT)
+    assert finding.result == "warning"
+    assert "full copy" in finding.title
+
+
+def test_a_data_directory_behind_a_link_is_judged_where_the_engine_has_it() -> None:
+    states = {DAEMON: file('{"data-root": "/srv/data"}'), "mount:/root/data": Mount("s:/x", "nfs4")}
+    (finding,) = run_check(check_config.backing, node(states, info={"DockerRootDir": "/root/data"}), CONTEXT)
+    assert finding.result == "problem"
+    assert [each.where for each in finding.evidence] == ["/root/data"]
+
+
 def test_a_restart_that_was_lost_is_found_and_its_remedy_is_the_restart() -> None:
     machine = node()
     (finding,) = run_check(check_config.restart_pending, machine, CONTEXT)

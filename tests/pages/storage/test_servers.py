@@ -49,6 +49,19 @@ def test_the_address_that_answers_is_the_one_that_is_tried() -> None:
     assert "10.0.0.1 does not allow this node to mount /e" in refuse_nfs(denied, "filer:/e", ("hard",))
 
 
+def test_a_server_that_is_named_by_its_ipv6_address() -> None:
+    def literal(knocked: str, code: int) -> SimulatedMachine:
+        looks = {tuple(tcp_probe_command(["fd00::1"], 2049)): Completed(0, knocked, "")}
+        looks[trying("fd00::1")] = Completed(0, json.dumps({"4.2": code, "3": code}), "")
+        return SimulatedMachine({}, Environment(looks=looks))
+
+    assert refuse_nfs(literal("fd00::1 open\n", 0), "[fd00::1]:/e", ("hard",)) == ""
+    silent = refuse_nfs(literal("fd00::1 silent\n", 0), "[fd00::1]:/e", ("hard",))
+    assert silent.startswith("fd00::1 does not respond on TCP port 2049")
+    denied = refuse_nfs(literal("fd00::1 open\n", errno.EACCES), "[fd00::1]:/e", ("hard",))
+    assert "fd00::1 does not allow this node to mount /e" in denied
+
+
 def test_no_one_answers() -> None:
     output = refuse_nfs(node("fd00::1 silent\n10.0.0.1 silent\n"), "filer:/e", ("hard",))
     assert output.startswith("fd00::1, 10.0.0.1 does not respond on TCP port 2049")

@@ -180,6 +180,15 @@ def test_a_plan_and_the_doctor_name_ufws_lines() -> None:
     assert "/etc/ufw/sysctl.conf:2 sets net.core.somaxconn" in reason
 
 
+def test_the_doctor_names_ufws_line_as_the_winner_of_the_boot(tmp_path: Path) -> None:
+    machine = applied(ubuntu(UNIT), tmp_path)
+    for path, text in UFW.items():
+        machine.set_state(Key("file", path), file(text))
+    finding = findings_of("tuning.sysctl-overridden", machine)
+    assert finding.result == "problem"
+    assert {each.where for each in finding.evidence} == {"/etc/ufw/sysctl.conf:2", "/etc/ufw/sysctl.conf:3"}
+
+
 # The value after `systemd-sysctl`, measured with a kernel 6 and systemd 257; None: the kernel rejects the line.
 VALUES = {
     "65535": "65535",
