@@ -58,7 +58,19 @@ def test_readers_tests_pass(node_factory: NodeFactory) -> None:
     node = node_factory(
         "bookworm", volumes={f"{directory}:ro": str(directory) for directory in (runners(), CHECKOUT)}
     )
-    argv = ["python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    # /tmp of the nodes is mounted noexec, and some tests run a program.
+    argv = [
+        "python3",
+        "-B",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "addopts=",
+        "--basetemp=/srv/tests",
+    ]
     env = {"PYTHONPATH": f"{CHECKOUT}:{runners()}", "BAI_WIZARD_SEED": str(seed()), "HOME": "/root"}
     words = [f"tests/unit/{name}" for name in FAST]
     script = f"cd {shlex.quote(str(CHECKOUT))} && exec {' '.join([*argv, *words])}"

@@ -57,6 +57,8 @@ release() {
     pid=$(cat "$holder" 2>/dev/null || true)
     if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = tail ]; then
         kill "$pid" || true
+        # A run may start as soon as dpkg has ended.
+        flock --wait 5 "$lock" true || true
     fi
     rm -f "$holder"
 }

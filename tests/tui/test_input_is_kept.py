@@ -238,7 +238,8 @@ async def test_text_in_a_field_is_text(bracketed: bool) -> None:
 
 def test_input_typed_by_programs_stays_a_line_and_enter() -> None:
     def keys(text: str) -> list[events.Key]:
-        return [events.Key("enter" if character == "\n" else character, character) for character in text]
+        names = {"\n": "enter", "\t": "tab"}
+        return [events.Key(names.get(character, character), character) for character in text]
 
     def result(text: str) -> list[str]:
         return [each.text if isinstance(each, events.Paste) else f"<{each.key}>" for each in as_paste(keys(text))]
@@ -247,6 +248,12 @@ def test_input_typed_by_programs_stays_a_line_and_enter() -> None:
     assert result("one\ntwo\n") == ["one\ntwo\n"]
     assert result("one\ntwo") == ["one\ntwo"]
     assert result("\n\n") == ["<enter>", "<enter>"]
+    # As a slow line delivers what was typed: a name, then Tab to the button, then Enter.
+    assert result("bai-m1\t\t\n") == ["bai-m1", "<tab>", "<tab>", "<enter>"]
+    assert result("bai-m1\t") == ["bai-m1", "<tab>"]
+    assert result("\t\t\n") == ["<tab>", "<tab>", "<enter>"]
+    assert result("10.20.30.10\tbai-m1\n") == ["10.20.30.10\tbai-m1", "<enter>"]
+    assert result("one\t\ntwo\t\n") == ["one\t\ntwo\t\n"]
     assert plain("a\r\nb\rc\td\x1b\x9b\x00") == "a\nb\nc\td"
 
 
@@ -381,8 +388,9 @@ def test_a_lost_terminal_loses_nothing(number: signal.Signals, tmp_path: Path) -
         one.press("down", "right")
         one.until("User name")
         # The page opens at what needs an answer.
-        one.press("up", "up", "up", "end", "x", "y")
-        one.until("baixy")
+        one.press("up", "up", "up", "end", "x")
+        one.until("baix")
+        one.until("• User name")
         if number == signal.SIGKILL:
             one.until(lambda: bool(list(tmp_path.glob("bai-wizard/draft-*.json"))))
         one.end(number)
@@ -390,7 +398,7 @@ def test_a_lost_terminal_loses_nothing(number: signal.Signals, tmp_path: Path) -
         one.kill()
     (file,) = tmp_path.glob("bai-wizard/draft-*.json")
     assert file.stat().st_mode & 0o7777 == 0o600
-    assert json.loads(file.read_text())["draft"]["tables"]["account"]["username"] == "baixy"
+    assert json.loads(file.read_text())["draft"]["tables"]["account"]["username"] == "baix"
     two = on_terminal(tmp_path)
     try:
         two.until("Continue where you left off?")
@@ -405,7 +413,7 @@ def test_a_lost_terminal_loses_nothing(number: signal.Signals, tmp_path: Path) -
         two.kill()
     (kept,) = tmp_path.glob("bai-wizard/draft-*.json")
     assert kept.name != file.name
-    assert json.loads(kept.read_text())["draft"]["tables"]["account"]["username"] == "baixy"
+    assert json.loads(kept.read_text())["draft"]["tables"]["account"]["username"] == "baix"
 
 
 async def test_an_editor_without_its_styles_is_drawn_blank() -> None:

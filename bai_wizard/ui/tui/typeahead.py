@@ -220,13 +220,17 @@ class TypeAheadMixin:
 
 
 def as_paste(keys: Sequence[events.Key]) -> list[events.Key | events.Paste]:
-    """Characters as a paste. A line and Enter sent at once, as programs do, stays a line and Enter."""
+    """Characters as a paste. The keys after a line stay keys: Tab, and Enter at the end.
+
+    A slow line delivers them with the text that was typed before them, and programs send a line and Enter at once.
+    """
     text = "".join(IN_TEXT.get(key.key) or key.character or "" for key in keys)
     if not text.strip("\n"):
         return list(keys)
-    if text.find("\n") == len(text) - 1:
-        return [events.Paste(text.removesuffix("\n")), keys[-1]]
-    return [events.Paste(text)]
+    line = text.removesuffix("\n").rstrip("\t")
+    if "\n" in line:
+        return [events.Paste(text)]
+    return [*([events.Paste(line)] if line else []), *keys[len(line) :]]
 
 
 def plain(text: str) -> str:

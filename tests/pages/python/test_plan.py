@@ -282,7 +282,7 @@ def test_only_missing_packages_are_installed() -> None:
 
 def test_no_account_and_no_home() -> None:
     step = by_id(planned())["python.interpreter"]
-    assert "add [account]" in step.inspect(SimulatedMachine({})).reason
+    assert "[account] in the answers" in step.inspect(SimulatedMachine({})).reason
     assert "does not exist" in step.inspect(SimulatedMachine({Key("user", "bai"): BAI})).reason
 
 
