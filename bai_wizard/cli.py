@@ -310,6 +310,10 @@ def _add_apply(apply: ArgumentParser) -> None:
     add("--digest", metavar="SHA256", action=stored, default="", help="expected SHA-256 of the plan file")
     add("--approved-by", metavar="NAME", action=stored, default="", help="who approved the plan; recorded in the run")
     add("--ticket", metavar="ID", action=stored, default="", help="the change request; recorded in the run")
+    signed = "detached signature of the plan file by ssh-keygen (default: PLAN.sig if there are approvers)"
+    add("--signature", metavar="FILE", action=stored, default="", help=signed)
+    signers = "who may sign, as allowed signers of ssh-keygen (default: /etc/bai-wizard/approvers, if it exists)"
+    add("--approvers", metavar="FILE", action=stored, default="", help=signers)
     what = "answers file with the password hashes and proxy logins that the plan file withholds (default: its own)"
     add("--answers", metavar="FILE", action=stored, default=SUPPRESS, help=what)
     report = "write a handover report (.md or .json)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from functools import partial
 
 from bai_wizard import compose
 from bai_wizard.commands.headless import (
@@ -19,6 +21,7 @@ from bai_wizard.core.memory import RememberingMachine
 from bai_wizard.core.step import Plan
 from bai_wizard.engine.plan_file import PlanFile, read_plan_file, with_secrets, without_secrets
 from bai_wizard.engine.recovery import records_of
+from bai_wizard.engine.signature import APPROVERS, signer_of
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.session import local_session, machine_for
 from bai_wizard.steps import load_all
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     node = machine_for(arguments)
     prepare_to_apply(node, arguments)
     load_all()
-    file = read_plan_file(arguments.file, arguments.digest)
+    file = read_plan_file(arguments.file, arguments.digest, partial(_signer, arguments))
     approved = file.shown_plan()
     _refuse_other_node(file, node)
     if file.settings.get("demo") and arguments.demo is None:
@@ -53,6 +56,22 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     approval = file.approval(arguments.approved_by, arguments.ticket)
     shown = Shown(machine, plan, desired, disruptions, planned_at, conditions)
     return apply_shown(arguments, output, session, node, shown, approval)
+
+
+def _signer(arguments: argparse.Namespace, plan: bytes) -> str:
+    """Who signed the plan: required where the node has a list of approvers; empty if nothing asks for a signature."""
+    own = os.path.join(arguments.root, APPROVERS.lstrip("/"))
+    is_required = arguments.demo is None and os.path.lexists(own)
+    if is_required and arguments.approvers:
+        raise PreflightError(f"the approvers of this node are in {own}; --approvers cannot replace them")
+    if not (is_required or arguments.signature or arguments.approvers):
+        return ""
+    approvers = own if is_required else arguments.approvers
+    if not approvers:
+        raise PreflightError(
+            f"--signature needs a list of approvers: create {APPROVERS}, or name one with --approvers"
+        )
+    return signer_of(plan, arguments.file, arguments.signature or f"{arguments.file}.sig", approvers)
 
 
 def _refuse_other_node(file: PlanFile, node: Machine) -> None:

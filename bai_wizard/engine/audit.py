@@ -71,6 +71,7 @@ def _fields_of(run: RunDirectory) -> dict[str, str]:
         "PLAN_FILE_DIGEST": approval.get("plan_file"),
         "APPROVED_BY": approval.get("approved_by"),
         "TICKET": approval.get("ticket"),
+        "SIGNED_BY": approval.get("signed_by"),
     }
     return _named(values)
 

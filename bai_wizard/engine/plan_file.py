@@ -12,7 +12,7 @@ import json
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,9 +28,8 @@ from bai_wizard.core.secret import redacted
 from bai_wizard.core.step import Pending, Plan, PlannedStep
 from bai_wizard.engine.durable import MALFORMED, json_bytes
 from bai_wizard.engine.recovery import records_of
+from bai_wizard.engine.signature import read_trusted
 from bai_wizard.node.actor import Actor, current_actor
-from bai_wizard.node.regular import read_up_to
-from bai_wizard.node.safe_path import Trust
 
 FORMAT = "bai-wizard-plan"
 VERSION = 1
@@ -54,6 +53,7 @@ class PlanFile(Struct, frozen=True):
     planned_by: dict[str, Any]
     wizard: str
     digest: str = ""
+    signed_by: str = ""
 
     def shown_plan(self) -> Plan:
         """The plan with its secrets masked: to be shown and compared, never to be applied."""
@@ -70,6 +70,7 @@ class PlanFile(Struct, frozen=True):
             "planned_by": self.planned_by,
             "approved_by": approved_by,
             "ticket": ticket,
+            "signed_by": self.signed_by,
         }
 
 
@@ -134,35 +135,32 @@ def _does_less(was: PlannedStep, will: PlannedStep) -> bool:
     ) and (not will.verdict.is_partial or all(part in scope for part in will.step.scope()))
 
 
-def read_plan_file(path: str, digest: str = "") -> PlanFile:
+def unsigned(data: bytes) -> str:
+    """No signature is required."""
+    return ""
+
+
+def read_plan_file(path: str, digest: str = "", signer: Callable[[bytes], str] = unsigned) -> PlanFile:
     """Read a plan file. Raises PreflightError if it is not one, is not the one with `digest`, or is not trusted.
 
-    Root reads no file that other users can change.
+    Root reads no file that other users can change. `signer` returns who signed the content (empty if no
+    signature is required), or raises PreflightError.
     """
-    try:
-        handle = Trust().open(path)
-        try:
-            data = read_up_to(handle, LARGEST + 1)
-        finally:
-            os.close(handle)
-    except (OSError, ValueError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise PreflightError(f"{path} cannot be read: {reason}") from error
-    if len(data) > LARGEST:
-        raise PreflightError(f"{path} exceeds the limit of {LARGEST >> 20} MiB for a plan file")
+    data = read_trusted(path, LARGEST, "a plan file")
+    signed_by = signer(data)
     actual = hashlib.sha256(data).hexdigest()
     if digest and digest.lower() != actual:
         raise PreflightError(f"{path} is not the plan with this digest: its SHA-256 is {actual}; nothing was changed")
     try:
-        return _decode(json.loads(data), actual)
+        return _decode(json.loads(data), actual, signed_by)
     except (*MALFORMED, ValueError, RecursionError) as error:
         raise PreflightError(f"{path} is not a plan file of `--plan -o`: {error}") from error
 
 
-def _decode(document: Any, digest: str) -> PlanFile:
+def _decode(document: Any, digest: str, signed_by: str) -> PlanFile:
     if document["format"] != FORMAT or document["version"] != VERSION:
         raise ValueError(f"{document['format']!r} version {document['version']!r}, expected {FORMAT!r} {VERSION}")
-    file = convert({**document, "digest": digest}, PlanFile)
+    file = convert({**document, "digest": digest, "signed_by": signed_by}, PlanFile)
     convert(file.planned_by, Actor)
     if not file.withheld.keys() <= dict(_leaves(file.settings)).keys():
         raise ValueError("a withheld value has no place in the settings")

@@ -182,6 +182,11 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
         "trusted_path.py": ("open(path)",),
     },
     "a new directory or file of this process alone": {
+        "engine/signature.py": (
+            "TemporaryDirectory(prefix='bai-wizard-signature-')",
+            "Path(private, 'approvers').write_bytes(allowed)",
+            "Path(private, 'signature').write_bytes(signed)",
+        ),
         "core/debug_log.py": ("mkstemp(prefix='bai-wizard-debug-')",),
         "doctor/bundle.py": ("tarfile.open(fileobj=packed)",),
         "node/package_tool.py": (
@@ -254,7 +259,7 @@ TABLE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "named by the operator: root refuses it where others can change it": {
         "answers/secrets.py": ("Trust().open(path)", "Trust().open(argv[0])"),
-        "engine/plan_file.py": ("Trust().open(path)",),
+        "engine/signature.py": ("Trust().open(path)",),
         "answers/source.py": ("Trust().open(path)", "os.open(path)"),
         "offline/collect.py": ("trust.open(wizard)",),
         "offline/needs.py": ("Path(file).read_text()",),

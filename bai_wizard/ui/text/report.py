@@ -163,7 +163,7 @@ def approval_text(approval: Mapping[str, Any]) -> str:
     return "; ".join([*parts, f"SHA-256 {approval['plan_file']}"])
 
 
-APPROVALS = {"approved_by": "approved by", "ticket": "ticket"}
+APPROVALS = {"signed_by": "signed by", "approved_by": "approved by", "ticket": "ticket"}
 
 
 def fleet_fingerprint(machine: Machine, desired: DesiredState | None) -> dict[str, str]:

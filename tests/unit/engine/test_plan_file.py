@@ -68,6 +68,7 @@ def test_an_approved_plan_is_applied_and_its_origin_is_recorded(seat: Seat, monk
         "planned_by": {"uid": 0, "sudo_user": "", "loginuid": about["actor"]["loginuid"]},
         "approved_by": "J. Kim",
         "ticket": "CHG-1",
+        "signed_by": "",
     }
     assert json.loads(report.read_text())["approval"] == approval
     assert seat.main("runs", "--json") == ExitCode.OK
