@@ -372,6 +372,7 @@ WRITTEN_BY: dict[str, tuple[str, ...]] = {
     "offline/manifest.py": ("path_fault", "control_fault"),  # JSON and SHA256SUMS
     "offline/use_bundle.py": ("offline/manifest.py:path_fault", "offline/manifest.py:control_fault"),
     "engine/unmerge.py": COPIED,
+    "engine/signature.py": COPIED,
     "pages/accelerators/check_driver.py": CONSTANT,
     "pages/accelerators/plan.py": ("module_name",),
     "pages/accelerators/nvidia/plan.py": CONSTANT,
