@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 def _signer(arguments: argparse.Namespace, plan: bytes) -> str:
     """Who signed the plan: required where the node has a list of approvers; empty if nothing asks for a signature."""
     own = os.path.join(arguments.root, APPROVERS.lstrip("/"))
-    is_required = arguments.demo is None and os.path.lexists(own)
+    is_required = arguments.demo is None and _may_exist(own)
     if is_required and arguments.approvers:
         raise PreflightError(f"the approvers of this node are in {own}; --approvers cannot replace them")
     if not (is_required or arguments.signature or arguments.approvers):
@@ -72,6 +72,17 @@ def _signer(arguments: argparse.Namespace, plan: bytes) -> str:
             f"--signature needs a list of approvers: create {APPROVERS}, or name one with --approvers"
         )
     return signer_of(plan, arguments.file, arguments.signature or f"{arguments.file}.sig", approvers)
+
+
+def _may_exist(path: str) -> bool:
+    """Whether there is something at a path, or that cannot be told: then a signature is required as well."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _refuse_other_node(file: PlanFile, node: Machine) -> None:

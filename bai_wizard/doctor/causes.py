@@ -289,8 +289,13 @@ def _dpkg_log(machine: Machine) -> Iterator[Cause]:
     """The packages that were installed, upgraded and removed, oldest first. The log has local times."""
     for name in ("/var/log/dpkg.log.1", "/var/log/dpkg.log"):
         for line in machine.query(["tail", f"--bytes={LOG_BYTES}", "--", name]).out.splitlines():
-            if match := _DPKG.fullmatch(line):
-                yield Cause("dpkg", datetime.fromisoformat(match[1]).timestamp(), match[3], match[2])
+            match = _DPKG.fullmatch(line)
+            try:
+                time = datetime.fromisoformat(match[1]).timestamp() if match else 0.0
+            except ValueError:
+                continue  # a damaged line
+            if match:
+                yield Cause("dpkg", time, match[3], match[2])
 
 
 def _journal(machine: Machine, units: Sequence[str], since: float) -> Iterator[Record]:

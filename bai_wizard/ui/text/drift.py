@@ -70,7 +70,11 @@ def _cause_line(cause: Cause) -> str:
 
 
 def _local(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    """A local time. The owner of a file can give it a time that no calendar has: that is shown as a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (ValueError, OverflowError, OSError):
+        return f"@{seconds:.0f}"
 
 
 def write_json(result: Comparison) -> None:
@@ -112,7 +116,10 @@ def _cause_json(cause: Cause) -> dict[str, Any]:
 
 
 def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"@{seconds:.0f}"
 
 
 def metrics_text(drifted: Mapping[str, int], now: float, *, is_complete: bool) -> str:

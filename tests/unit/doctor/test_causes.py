@@ -178,6 +178,7 @@ def test_packages_by_name_and_as_owners_of_files() -> None:
         f"{local(NOW)} upgrade zz-tuning:all 1.0 1.1",
         f"{local(NOW)} status installed zz-tuning:all 1.1",
         f"{local(NOW - 1)} remove sudo:amd64 1.9 <none>",
+        "2026-13-45 99:00:00 upgrade zz-tuning:all 1.1 1.2",
     ]
     (cause,) = [each for each in causes(Subject((FILE,)), dpkg=log, owner="zz-tuning") if each.source == "dpkg"]
     assert (cause.what, cause.text, cause.is_named, cause.time) == (

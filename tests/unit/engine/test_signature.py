@@ -175,6 +175,14 @@ def test_where_there_are_approvers_only_signed_plans_are_applied(seat: Seat, sig
     assert run.metadata["approval"]["signed_by"] == "kim@corp.example"
 
 
+def test_where_it_cannot_be_told_whether_there_are_approvers_a_signature_is_required(seat: Seat) -> None:
+    file = written(seat, FIRST)
+    (seat.paths.root / "etc").mkdir(exist_ok=True)
+    (seat.paths.root / "etc/bai-wizard").write_text("not a directory\n")
+    assert seat.main("apply", str(file)) == ExitCode.PREFLIGHT
+    assert all_runs(seat.paths) == []
+
+
 def test_elsewhere_a_signature_is_checked_against_the_given_list(seat: Seat, signers: Signers) -> None:
     file = written(seat, FIRST)
     signature = str(signers.sign("kim", file.read_bytes()))

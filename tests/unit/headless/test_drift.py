@@ -14,12 +14,13 @@ from bai_wizard.core.errors import StateUnknown
 from bai_wizard.core.page import Unsupported
 from bai_wizard.core.state import Entry, file_key
 from bai_wizard.core.step import Blocked, Pending, PlannedStep, Unchanged
+from bai_wizard.doctor.causes import Cause
 from bai_wizard.doctor.differences import Comparison, Difference, differences_of
 from bai_wizard.engine.directory import counter
 from bai_wizard.exit_codes import ExitCode
 from bai_wizard.steps.accounts import SetAccountPassword
 from bai_wizard.steps.files import DropIn
-from bai_wizard.ui.text.drift import drift_lines, metrics_text
+from bai_wizard.ui.text.drift import _cause_json, _cause_line, drift_lines, metrics_text
 from tests.unit.engine.test_run_selection import AGAIN, FIRST, SECOND, Seat
 from tests.unit.engine.test_run_selection import seat as seat
 
@@ -219,3 +220,10 @@ def test_a_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_pages_without_drift_are_counted_as_well() -> None:
     change = Difference(FIRST, file_key("/x"), "changed")
     assert Comparison("h", "run x", 0.0, ("tuning", "account"), (change,)).drifted() == {"tuning": 1, "account": 0}
+
+
+@pytest.mark.parametrize("seconds", [1e18, -1e18, 253402300800.0])
+def test_a_time_that_no_calendar_has_is_shown_as_a_number(seconds: float) -> None:
+    cause = Cause("file", 1_800_000_000.0, "/etc/x", owner="eve", modified=seconds)
+    assert f"@{seconds:.0f}" in _cause_line(cause)
+    assert _cause_json(cause)["modified"] == f"@{seconds:.0f}"
