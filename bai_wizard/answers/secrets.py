@@ -140,7 +140,7 @@ def _first_line(path: str) -> str:
 def _from_program(argv: tuple[str, ...]) -> str:
     """The first line that a program prints; nothing of its output is ever shown.
 
-    Raises PreflightError if others can change the program.
+    Raises PreflightError if others can change the program, or a file that is one of its arguments.
     """
     if argv in _printed:
         return _printed[argv]
@@ -150,6 +150,7 @@ def _from_program(argv: tuple[str, ...]) -> str:
 
     try:
         os.close(Trust().open(argv[0]))
+        Trust().judge_command(argv)
         completed = run(argv, timeout=DEADLINE, keep=FILE_LIMIT, is_secret=True)
     except OSError as error:
         raise _Wrong(f"{argv[0]} cannot be run: {_why(error)}") from None

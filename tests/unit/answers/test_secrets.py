@@ -214,6 +214,16 @@ def test_a_program_that_others_can_change_is_not_run(tmp_path: Path, mode: int) 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_a_script_that_others_can_change_is_not_run_by_an_interpreter(tmp_path: Path, mode: int) -> None:
+    script = program(tmp_path, f"touch {tmp_path}/ran; echo '{TEXT}'", mode=mode).command[0]
+    if os.geteuid() == 0:
+        os.chown(script, 0, 4242)
+    with pytest.raises(PreflightError, match="can be changed by"):
+        resolve("account.password", CommandSecret(command=("/bin/sh", script)))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_program_runs_once_in_a_process(tmp_path: Path) -> None:
     """It may give its secret only once, and plans are made again; a failure is not kept."""
     source = program(tmp_path, f"echo x >>{tmp_path}/ran; [ -e {tmp_path}/ready ] && echo '{TEXT}'")
